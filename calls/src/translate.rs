@@ -1,0 +1,388 @@
+//! Which id of one run stands for which id of another.
+
+use std::collections::{BTreeMap, HashMap};
+
+use cri::IdentityKind;
+
+use crate::CallId;
+
+/// Why an id of the recording has no counterpart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unbound {
+    /// The call that made it did not succeed in the live run, or did not run.
+    ProducerFailed(CallId),
+    /// It was there before the tape began.
+    OlderThanTape,
+}
+
+/// What became of an id in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// This stands for it.
+    Live(String),
+    /// No response of the recording ever showed it: it goes out as it is.
+    AsItIs,
+    /// It has no counterpart.
+    Unbound(Unbound),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Known {
+    Bound(String),
+    Unbound(Unbound),
+}
+
+/// The shortest piece of an id that is taken for one inside a text.
+const SHORTEST_IN_TEXT: usize = 12;
+
+/// Ids of the recording and what stands for them in the live run, and back.
+#[derive(Clone, Debug, Default)]
+pub struct IdentityMap {
+    known: BTreeMap<(Kind, String), Known>,
+    forward: Texts,
+    backward: Texts,
+}
+
+/// Sandboxes and containers share one space of ids in most runtimes, but a prefix is looked for within one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Sandbox,
+    Container,
+    Image,
+    PodUid,
+}
+
+impl IdentityMap {
+    /// From here on `live` stands for `recorded`.
+    pub fn bind(&mut self, kind: IdentityKind, recorded: &str, live: &str) {
+        if recorded.is_empty() || live.is_empty() {
+            return;
+        }
+        for kind in kinds(kind) {
+            self.known.insert((*kind, recorded.to_owned()), Known::Bound(live.to_owned()));
+        }
+        self.forward.add(recorded, live);
+        self.backward.add(live, recorded);
+    }
+
+    /// Text that begins with `recorded` begins with `live` in the live run: a folder that was moved.
+    pub fn bind_folder(&mut self, recorded: &str, live: &str) {
+        self.forward.add_folder(recorded, live);
+        self.backward.add_folder(live, recorded);
+    }
+
+    /// The recording shows this id, and nothing stands for it.
+    pub fn declare(&mut self, kind: IdentityKind, recorded: &str, unbound: Unbound) {
+        for kind in kinds(kind) {
+            self.known.entry((*kind, recorded.to_owned())).or_insert(Known::Unbound(unbound));
+        }
+    }
+
+    /// What an id in a request becomes. Unambiguous prefixes of sandbox, container and image ids are ids too.
+    pub fn resolve(&self, kind: IdentityKind, recorded: &str) -> Resolution {
+        let resolved = kinds(kind).iter().find_map(|kind| self.resolve_in(*kind, recorded));
+        match resolved {
+            Some(Resolution::Unbound(_)) if kind == IdentityKind::Image => Resolution::AsItIs,
+            Some(resolved) => resolved,
+            None => Resolution::AsItIs,
+        }
+    }
+
+    /// Whether the recording has shown this id.
+    pub fn is_known(&self, kind: IdentityKind, recorded: &str) -> bool {
+        kinds(kind).iter().any(|kind| self.known.contains_key(&(*kind, recorded.to_owned())))
+    }
+
+    /// Whether something of the recording is bound to this live id.
+    pub fn is_bound_live(&self, live: &str) -> bool {
+        self.backward.exact.contains_key(live)
+    }
+
+    /// The text with every id of the recording replaced by its counterpart.
+    pub fn to_live(&self, text: &str) -> String {
+        self.forward.replace(text)
+    }
+
+    /// The text with every live id replaced by the one of the recording.
+    pub fn to_recorded(&self, text: &str) -> String {
+        self.backward.replace(text)
+    }
+
+    fn resolve_in(&self, kind: Kind, recorded: &str) -> Option<Resolution> {
+        if let Some(known) = self.known.get(&(kind, recorded.to_owned())) {
+            return Some(match known {
+                Known::Bound(live) => Resolution::Live(live.clone()),
+                Known::Unbound(unbound) => Resolution::Unbound(*unbound),
+            });
+        }
+        if kind == Kind::PodUid
+            || recorded.is_empty()
+            || !recorded.bytes().all(|byte| byte.is_ascii_hexdigit())
+        {
+            return None;
+        }
+        let mut found =
+            self.with_prefix(kind, recorded).chain(self.with_prefix(kind, &format!("sha256:{recorded}")));
+        let (_, known) = found.next()?;
+        if found.next().is_some() {
+            return None;
+        }
+        Some(match known {
+            Known::Bound(live) => {
+                let bare = live.strip_prefix("sha256:").unwrap_or(live);
+                // As long as it was, unless that would fit another live id too.
+                let short = bare.get(..recorded.len()).unwrap_or(bare);
+                let unique = self.backward.exact.keys().filter(|live| live.starts_with(short)).count() <= 1;
+                Resolution::Live(if unique { short.to_owned() } else { live.clone() })
+            }
+            Known::Unbound(unbound) => Resolution::Unbound(*unbound),
+        })
+    }
+
+    fn with_prefix<'a>(
+        &'a self,
+        kind: Kind,
+        prefix: &str,
+    ) -> impl Iterator<Item = (&'a String, &'a Known)> + use<'a> {
+        let prefix = prefix.to_owned();
+        self.known
+            .range((kind, prefix.clone())..)
+            .take_while(move |((found, id), _)| *found == kind && id.starts_with(&prefix))
+            .map(|((_, id), known)| (id, known))
+    }
+}
+
+fn kinds(kind: IdentityKind) -> &'static [Kind] {
+    match kind {
+        IdentityKind::Sandbox => &[Kind::Sandbox],
+        IdentityKind::Container => &[Kind::Container],
+        IdentityKind::Object => &[Kind::Container, Kind::Sandbox],
+        IdentityKind::Image => &[Kind::Image],
+        IdentityKind::PodUid => &[Kind::PodUid],
+        IdentityKind::Token => &[],
+    }
+}
+
+/// Replacements inside text, in one direction.
+#[derive(Clone, Debug, Default)]
+struct Texts {
+    exact: HashMap<String, String>,
+    hex: BTreeMap<String, String>,
+    /// Ids of no common form, tried in order.
+    odd: Vec<(String, String)>,
+    folders: Vec<(String, String)>,
+}
+
+impl Texts {
+    fn add(&mut self, from: &str, to: &str) {
+        if from == to || self.exact.insert(from.to_owned(), to.to_owned()).is_some() {
+            return;
+        }
+        let (bare_from, bare_to) = (bare(from), bare(to));
+        if is_uuid(from.as_bytes()) {
+            self.exact.insert(from.replace('-', "_"), to.replace('-', "_"));
+        } else if bare_from.len() >= SHORTEST_IN_TEXT
+            && bare_from.bytes().all(|byte| byte.is_ascii_hexdigit())
+        {
+            self.hex.insert(bare_from.to_owned(), bare_to.to_owned());
+        } else if from.len() >= SHORTEST_IN_TEXT / 2 {
+            self.odd.push((from.to_owned(), to.to_owned()));
+        }
+    }
+
+    fn add_folder(&mut self, from: &str, to: &str) {
+        if from != to && !self.folders.iter().any(|(known, _)| known == from) {
+            self.folders.push((from.to_owned(), to.to_owned()));
+            // The deepest folder first: the others may hold it.
+            self.folders.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
+        }
+    }
+
+    fn replace(&self, text: &str) -> String {
+        if let Some(whole) = self.exact.get(text) {
+            return whole.clone();
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        let mut before = None;
+        while let Some(first) = rest.chars().next() {
+            let starts_word = !before.is_some_and(char::is_alphanumeric) && first.is_alphanumeric();
+            let starts_path = first == '/' && !before.is_some_and(|c: char| c.is_alphanumeric() || c == '/');
+            let found = if let Some(uid) = self.uuid(rest) {
+                Some(uid)
+            } else if starts_word {
+                self.word(rest)
+            } else if starts_path {
+                self.folder(rest)
+            } else {
+                None
+            };
+            let taken = match found {
+                Some((length, replacement)) => {
+                    out.push_str(&replacement);
+                    length
+                }
+                None => {
+                    out.push(first);
+                    first.len_utf8()
+                }
+            };
+            before = rest[..taken].chars().next_back();
+            rest = &rest[taken..];
+        }
+        out
+    }
+
+    /// The replacement of the folder at the beginning of `text`, with its length. What follows is translated by itself.
+    fn folder(&self, text: &str) -> Option<(usize, String)> {
+        self.folders.iter().find_map(|(from, to)| {
+            let rest = text.strip_prefix(from.as_str())?;
+            let ends =
+                rest.chars().next().is_none_or(|next| !next.is_alphanumeric() && next != '-' && next != '_');
+            ends.then(|| (from.len(), to.clone()))
+        })
+    }
+
+    /// The replacement of the uid at the beginning of `text`, with its length. A uid is looked for inside words too: cgroups
+    /// are called `pod0f3a…`.
+    fn uuid(&self, text: &str) -> Option<(usize, String)> {
+        let separator = *text.as_bytes().get(8)?;
+        if separator != b'-' && separator != b'_' {
+            return None;
+        }
+        let to = self.exact.get(text.get(..UUID_LENGTH)?)?;
+        ends_word(text, UUID_LENGTH).then(|| (UUID_LENGTH, to.clone()))
+    }
+
+    /// The replacement of the id at the beginning of `text`, with its length.
+    fn word(&self, text: &str) -> Option<(usize, String)> {
+        for (from, to) in &self.odd {
+            if text.starts_with(from.as_str()) && ends_word(text, from.len()) {
+                return Some((from.len(), to.clone()));
+            }
+        }
+        let length = text.bytes().take_while(u8::is_ascii_hexdigit).count();
+        if length < SHORTEST_IN_TEXT || !ends_word(text, length) {
+            return None;
+        }
+        let candidate = &text[..length];
+        if let Some(to) = self.hex.get(candidate) {
+            return Some((length, to.clone()));
+        }
+        let mut found =
+            self.hex.range(candidate.to_owned()..).take_while(|(id, _)| id.starts_with(candidate));
+        let (_, to) = found.next()?;
+        (found.next().is_none() && to.len() >= length).then(|| (length, to[..length].to_owned()))
+    }
+}
+
+const UUID_LENGTH: usize = 36;
+
+fn bare(id: &str) -> &str {
+    id.strip_prefix("sha256:").unwrap_or(id)
+}
+
+fn ends_word(text: &str, at: usize) -> bool {
+    text[at..].chars().next().is_none_or(|next| !next.is_alphanumeric())
+}
+
+fn is_uuid(text: &[u8]) -> bool {
+    text.len() == UUID_LENGTH
+        && text.iter().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use IdentityKind::{Container, Image, PodUid, Sandbox};
+
+    const A: &str = "aa11111111111111111111111111111111111111111111111111111111111111";
+    const B: &str = "bb22222222222222222222222222222222222222222222222222222222222222";
+    const UID: &str = "0f3a1c9e-1111-4222-8333-444455556666";
+    const FRESH: &str = "5d5d5d5d-9999-4888-8777-666655554444";
+
+    fn map() -> IdentityMap {
+        let mut map = IdentityMap::default();
+        map.bind(Sandbox, A, B);
+        map.bind(PodUid, UID, FRESH);
+        map
+    }
+
+    #[test]
+    fn whole_ids_and_prefixes_are_resolved() {
+        let map = map();
+        assert_eq!(map.resolve(Sandbox, A), Resolution::Live(B.into()));
+        assert_eq!(map.resolve(Sandbox, "aa111"), Resolution::Live("bb222".into()));
+        assert_eq!(map.resolve(Container, A), Resolution::AsItIs, "another kind");
+        assert_eq!(map.resolve(Sandbox, "cc"), Resolution::AsItIs, "made up");
+        assert_eq!(map.resolve(Sandbox, ""), Resolution::AsItIs);
+    }
+
+    #[test]
+    fn a_prefix_stays_unambiguous_on_the_other_side() {
+        let mut map = map();
+        map.bind(Sandbox, &A.replace("aa", "ab"), &B.replace("bb2222", "bb2223"));
+        assert_eq!(map.resolve(Sandbox, "aa1"), Resolution::Live(B.into()), "bb2 would fit both");
+        assert_eq!(map.resolve(Sandbox, "a"), Resolution::AsItIs, "ambiguous in the recording as well");
+    }
+
+    #[test]
+    fn ids_without_a_counterpart_say_why() {
+        let mut map = map();
+        map.declare(Container, "c1", Unbound::OlderThanTape);
+        map.declare(Image, "sha256:c2", Unbound::OlderThanTape);
+        assert_eq!(map.resolve(Container, "c1"), Resolution::Unbound(Unbound::OlderThanTape));
+        assert_eq!(map.resolve(Image, "sha256:c2"), Resolution::AsItIs, "images bind by reference");
+        map.bind(Container, "c1", "c9");
+        assert_eq!(map.resolve(Container, "c1"), Resolution::Live("c9".into()));
+    }
+
+    #[test]
+    fn ids_inside_text_are_replaced_both_ways() {
+        let map = map();
+        let text = format!("/var/log/pods/default_web_{UID}/x: sandbox \"{A}\" in {} gone", &A[..13]);
+        let live = map.to_live(&text);
+        assert_eq!(
+            live,
+            format!("/var/log/pods/default_web_{FRESH}/x: sandbox \"{B}\" in {} gone", &B[..13])
+        );
+        assert_eq!(map.to_recorded(&live), text);
+    }
+
+    #[test]
+    fn systemd_spells_a_uid_with_underscores() {
+        let slice = format!("/kubepods-pod{}.slice", UID.replace('-', "_"));
+        assert_eq!(map().to_live(&slice), format!("/kubepods-pod{}.slice", FRESH.replace('-', "_")));
+    }
+
+    #[test]
+    fn what_only_contains_an_id_is_left_alone() {
+        let map = map();
+        for text in ["aa", "x", &format!("{A}00"), &format!("9{A}"), "aa1111"] {
+            assert_eq!(map.to_live(text), text);
+        }
+    }
+
+    #[test]
+    fn folders_are_moved_at_the_beginning_of_a_path() {
+        let mut map = map();
+        map.bind_folder("/data", "/scratch/1");
+        map.bind_folder("/data/deep", "/scratch/2");
+        assert_eq!(map.to_live("/data/x"), "/scratch/1/x");
+        assert_eq!(map.to_live("/data/deep/x"), "/scratch/2/x");
+        assert_eq!(map.to_live("/database"), "/database");
+        assert_eq!(map.to_live("/other/data"), "/other/data");
+        assert_eq!(map.to_recorded("open /scratch/2: no"), "open /data/deep: no");
+    }
+
+    #[test]
+    fn image_ids_are_found_without_their_algorithm() {
+        let mut map = IdentityMap::default();
+        map.bind(Image, &format!("sha256:{A}"), &format!("sha256:{B}"));
+        assert_eq!(map.resolve(Image, "aa1111111"), Resolution::Live("bb2222222".into()));
+        assert_eq!(map.to_live(&format!("x@sha256:{A}")), format!("x@sha256:{B}"));
+    }
+}

@@ -1,0 +1,160 @@
+//! A CRI client that sends and returns the bytes of messages.
+//!
+//! Bytes, because generated types lose fields that a newer peer knows: whoever needs the fields decodes them with
+//! [`crate::pool`]. One [`Client`] is one HTTP/2 connection; clones share it.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+
+use crate::{Endpoint, MAX_MESSAGE_BYTES};
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+#[error("no runtime answers at {endpoint}: {reason}")]
+pub struct ConnectError {
+    /// Where it was tried.
+    pub endpoint: Endpoint,
+    /// What the system said.
+    pub reason: String,
+}
+
+/// One connection to a CRI server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Channel,
+}
+
+/// How a unary call ended well.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The response message.
+    pub message: Bytes,
+    /// Headers and trailers.
+    pub metadata: tonic::metadata::MetadataMap,
+}
+
+impl Client {
+    /// Connects now.
+    ///
+    /// The channel connects again by itself when the runtime restarts.
+    pub async fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
+        let path = endpoint.path().to_owned();
+        // The authority of a unix socket means nothing; kubelet sends this one.
+        let channel = tonic::transport::Endpoint::from_static("http://localhost")
+            .connect_with_connector(tower::service_fn(move |_| {
+                let path = path.clone();
+                async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            }))
+            .await
+            .map_err(|error| ConnectError { endpoint: endpoint.clone(), reason: innermost(&error) })?;
+        Ok(Self { channel })
+    }
+
+    /// One unary call. `metadata` is sent as it is; a `deadline` is sent as `grpc-timeout` and held.
+    ///
+    /// # Errors
+    /// The status with which the runtime ended the call, or the one that stands for what broke it.
+    pub async fn unary(
+        &self,
+        path: &str,
+        message: Bytes,
+        deadline: Option<Duration>,
+    ) -> Result<Reply, Status> {
+        let path = request_path(path)?;
+        let mut grpc = self.ready().await?;
+        let response = grpc.unary(request(message, deadline), path, RawCodec).await?;
+        let (metadata, message, _) = response.into_parts();
+        Ok(Reply { message, metadata })
+    }
+
+    /// One call whose response is a stream. Also fit for unary calls whose trailers matter.
+    ///
+    /// # Errors
+    /// As [`Self::unary`]; the stream's own end is in the stream.
+    pub async fn stream(
+        &self,
+        path: &str,
+        message: Bytes,
+        deadline: Option<Duration>,
+    ) -> Result<Streaming<Bytes>, Status> {
+        let path = request_path(path)?;
+        let mut grpc = self.ready().await?;
+        Ok(grpc.server_streaming(request(message, deadline), path, RawCodec).await?.into_inner())
+    }
+
+    async fn ready(&self) -> Result<tonic::client::Grpc<Channel>, Status> {
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        grpc.ready().await.map_err(|error| Status::unavailable(innermost(&error)))?;
+        Ok(grpc)
+    }
+}
+
+fn request(message: Bytes, deadline: Option<Duration>) -> Request<Bytes> {
+    let mut request = Request::new(message);
+    if let Some(deadline) = deadline {
+        request.set_timeout(deadline);
+    }
+    request
+}
+
+fn request_path(path: &str) -> Result<PathAndQuery, Status> {
+    path.parse().map_err(|_| Status::internal(format!("{path} is no request path")))
+}
+
+/// The last of the errors that caused this one: what the system said, without the layers that carried it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+/// Takes messages for bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct RawCodec;
+
+impl Codec for RawCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        let length = buffer.remaining();
+        Ok(Some(buffer.copy_to_bytes(length)))
+    }
+}
