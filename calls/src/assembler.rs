@@ -60,7 +60,9 @@ impl Assembler {
             | EventKind::ConnectionLost { .. }
             | EventKind::Surroundings(_)
             | EventKind::Opening(_)
-            | EventKind::Gap(_) => {}
+            | EventKind::Gap(_)
+            | EventKind::Traffic { .. }
+            | EventKind::ClockAnchor { .. } => {}
         }
         None
     }

@@ -117,6 +117,16 @@ pub enum EventKind {
     },
     /// Something could not be recorded.
     Gap(Gap),
+    /// Bytes that crossed the client's side of all connections since the last event of this kind, each counted once.
+    Traffic {
+        /// How many.
+        bytes: u64,
+    },
+    /// What the wall clock said at this moment.
+    ClockAnchor {
+        /// The wall clock.
+        wall: Stamp,
+    },
 }
 
 /// The kind of a host path at the moment a container that mounts it was created.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{ConnectionId, Event, EventKind, Gap, Stamp};
+use crate::{CallId, ConnectionId, Event, EventKind, Gap, Stamp};
 
 /// Calls of one kind of client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,12 @@ pub struct Summary {
     pub calls: u64,
     /// Events.
     pub events: u64,
+    /// Bytes that crossed the client's side of all connections.
+    pub traffic: u64,
+    /// The highest number of a call.
+    pub last_call: Option<CallId>,
+    /// The highest number of a connection.
+    pub last_connection: Option<ConnectionId>,
     /// Packages of the calls, as `runtime.v1`.
     pub generations: BTreeSet<String>,
     /// What is missing, and when it was noticed.
@@ -46,6 +52,7 @@ impl Summary {
         match &event.kind {
             EventKind::ConnectionOpened { connection, peer } => {
                 self.connections += 1;
+                self.last_connection = self.last_connection.max(Some(*connection));
                 let peer =
                     peer.as_ref().map_or((String::new(), None), |peer| (peer.exe.clone(), Some(peer.uid)));
                 self.peer_of.insert(*connection, peer);
@@ -53,14 +60,16 @@ impl Summary {
             EventKind::ConnectionClosed { connection } => {
                 self.peer_of.remove(connection);
             }
-            EventKind::CallStarted { connection, path, .. } => {
+            EventKind::CallStarted { call, connection, path, .. } => {
                 self.calls += 1;
+                self.last_call = self.last_call.max(Some(*call));
                 if let Some(method) = cri::methods().by_path(path) {
                     self.generations.insert(method.generation.to_string());
                 }
                 let peer = self.peer_of.get(connection).cloned().unwrap_or_default();
                 *self.peers.entry(peer).or_default() += 1;
             }
+            EventKind::Traffic { bytes } => self.traffic += bytes,
             EventKind::Gap(gap) => self.gaps.push((event.at, *gap)),
             EventKind::Opening(opening) => {
                 self.runtime = opening.runtime().or_else(|| self.runtime.take());
@@ -78,6 +87,9 @@ impl Summary {
         self.connections += later.connections;
         self.calls += later.calls;
         self.events += later.events;
+        self.traffic += later.traffic;
+        self.last_call = self.last_call.max(later.last_call);
+        self.last_connection = self.last_connection.max(later.last_connection);
         self.generations.extend(later.generations.iter().cloned());
         self.gaps.extend(later.gaps.iter().copied());
         for (peer, calls) in &later.peers {

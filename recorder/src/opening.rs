@@ -1,0 +1,54 @@
+//! What the runtime holds when a segment begins, asked on a connection of the recorder's own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cri::client::Client;
+use cri::{Endpoint, Generation, methods};
+use critape_calls::{Code, Opening, OpeningAnswer};
+
+/// Reads only, and no events: a second subscriber would take them from kubelet on some runtimes.
+const RPCS: [&str; 6] = ["Version", "Status", "RuntimeConfig", "ListPodSandbox", "ListContainers", "ListImages"];
+/// How long one of them may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How often to look for a runtime that is not there yet.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Waits for the runtime, then asks it.
+pub(crate) async fn ask(endpoint: &Endpoint) -> Opening {
+    let client = loop {
+        match Client::connect(endpoint).await {
+            Ok(client) => break client,
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    };
+    let generation = generation(&client).await;
+    let mut answers = Vec::new();
+    for rpc in RPCS {
+        // Older generations don't have all of them.
+        let Some(method) = methods().by_name(generation, rpc) else { continue };
+        answers.push(answer(&client, &method.path).await);
+    }
+    Opening { answers }
+}
+
+/// The newest generation that the runtime speaks.
+async fn generation(client: &Client) -> Generation {
+    for generation in cri::generations().into_iter().rev() {
+        let Some(version) = methods().by_name(generation, "Version") else { continue };
+        if answer(client, &version.path).await.code != Code::UNIMPLEMENTED.0 {
+            return generation;
+        }
+    }
+    Generation::V1
+}
+
+async fn answer(client: &Client, path: &str) -> OpeningAnswer {
+    let request = Bytes::new();
+    let answered = client.unary(path, request.clone(), Some(DEADLINE)).await;
+    let (code, message, response) = match answered {
+        Ok(reply) => (0, String::new(), reply.message),
+        Err(status) => (status.code() as u32, status.message().to_owned(), Bytes::new()),
+    };
+    OpeningAnswer { path: path.to_owned(), request, code, message, response }
+}

@@ -1,0 +1,173 @@
+//! The recorder as a whole: socket, connections, writer, end.
+
+use std::cell::Cell;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use cri::Endpoint;
+use critape_calls::{Event, EventKind};
+use critape_tape::{TapeError, Writer};
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::clock::Clock;
+use crate::host;
+use crate::listen::{self, ListenError, Socket};
+use crate::opening;
+use crate::queue::Queue;
+use crate::relay::relay;
+use crate::tap::{Shared, Tap};
+use crate::writer;
+
+/// How often the number of forwarded bytes is noted.
+const TRAFFIC_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait when no connection can be accepted, as when file descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What to record, from where, onto what.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The runtime.
+    pub upstream: Endpoint,
+    /// Where clients connect.
+    pub listen: Endpoint,
+    /// The tape: made where it is not there, appended to where it is.
+    pub tape: PathBuf,
+    /// Bytes of messages that may wait for the writer. Beyond it bodies are left out of the tape.
+    pub memory: u64,
+    /// Whether the runtime is asked what it holds when the recording begins.
+    pub ask_opening: bool,
+}
+
+/// Why a recording can't begin, or was cut short.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// The socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The tape.
+    #[error(transparent)]
+    Tape(#[from] TapeError),
+    /// The writer thread.
+    #[error("starting the writer: {0}")]
+    Thread(io::Error),
+    /// The writer thread ended by a bug.
+    #[error("the writer ended unexpectedly; what it had committed is on the tape")]
+    WriterLost,
+}
+
+/// A recorder that listens.
+#[derive(Debug)]
+pub struct Recorder {
+    config: Config,
+    socket: Socket,
+    shared: Rc<Shared>,
+    writer: JoinHandle<critape_tape::Result<()>>,
+}
+
+impl Recorder {
+    /// Opens the tape and listens. Clients may connect from here on.
+    ///
+    /// The runtime need not be there.
+    pub async fn bind(config: Config) -> Result<Self, RecordError> {
+        let socket = listen::bind(&config.listen, &config.upstream).await?;
+        let clock = Clock::start();
+        let tape = Writer::open(&config.tape, clock.started(), concat!("critape ", env!("CARGO_PKG_VERSION")))?;
+        let queue = Arc::new(Queue::new(config.memory));
+        let shared = Shared {
+            clock,
+            queue: queue.clone(),
+            next_call: Cell::new(tape.first_call().0),
+            next_connection: Cell::new(tape.first_connection().0),
+            traffic: Cell::new(0),
+            other_calls: Cell::new(0),
+        };
+        queue.push(Event { at: clock.now(), kind: EventKind::Surroundings(host::surroundings()) });
+        let writer = writer::spawn(tape, queue, clock).map_err(RecordError::Thread)?;
+        Ok(Self { config, socket, shared: Rc::new(shared), writer })
+    }
+
+    /// Relays and records until `shutdown` completes, then closes the tape.
+    ///
+    /// Belongs on a current-thread runtime: all connections share one thread.
+    ///
+    /// # Errors
+    /// What kept the tape from being written. Calls were forwarded all the same.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RecordError> {
+        let Self { config, socket, shared, writer } = self;
+        LocalSet::new()
+            .run_until(async {
+                let mut connections = JoinSet::new();
+                if config.ask_opening {
+                    let (shared, upstream) = (shared.clone(), config.upstream.clone());
+                    connections.spawn_local(async move {
+                        let opening = opening::ask(&upstream).await;
+                        shared.queue.push(Event { at: shared.clock.now(), kind: EventKind::Opening(opening) });
+                    });
+                }
+                tokio::select! {
+                    () = accept(&socket, &config.upstream, &shared, &mut connections) => {}
+                    () = shutdown => {}
+                }
+                // Ends every connection; what each had not ended is truncated.
+                connections.shutdown().await;
+            })
+            .await;
+        drop(socket);
+        shared.note_traffic();
+        shared.queue.close();
+        if shared.other_calls.get() > 0 {
+            tracing::info!(calls = shared.other_calls.get(), "calls of other services were forwarded");
+        }
+        let joined = tokio::task::spawn_blocking(move || writer.join()).await;
+        match joined {
+            Ok(Ok(written)) => written.map_err(RecordError::Tape),
+            _ => Err(RecordError::WriterLost),
+        }
+    }
+}
+
+async fn accept(socket: &Socket, upstream: &Endpoint, shared: &Rc<Shared>, connections: &mut JoinSet<()>) {
+    let mut absent = false;
+    let mut ticks = tokio::time::interval(TRAFFIC_EVERY);
+    loop {
+        let client = tokio::select! {
+            accepted = socket.listener.accept() => match accepted {
+                Ok((client, _)) => client,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted: raise the limit of open files");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            _ = ticks.tick() => {
+                shared.note_traffic();
+                continue;
+            }
+        };
+        // Connecting to a unix socket is immediate unless the runtime's backlog is full; then only this client waits.
+        let (upstream, shared) = (upstream.clone(), shared.clone());
+        let runtime = match UnixStream::connect(upstream.path()).await {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                if !std::mem::replace(&mut absent, true) {
+                    tracing::warn!(endpoint = %upstream, %error, "the runtime is not there; clients are turned away until it is");
+                }
+                continue;
+            }
+        };
+        if std::mem::replace(&mut absent, false) {
+            tracing::info!(endpoint = %upstream, "the runtime is there again");
+        }
+        connections.spawn_local(async move {
+            let tap = Tap::new(shared.clone(), host::peer(&client));
+            relay(client, runtime, shared, tap).await;
+        });
+    }
+}

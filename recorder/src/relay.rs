@@ -1,0 +1,105 @@
+//! Bytes from one socket to the other, untouched.
+//!
+//! What was read is written at once, if the other side takes it, and only then looked at. Where it doesn't, nothing more is
+//! read from this side until it does, so a slow peer slows its partner as it would without us, and memory stays bounded.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use critape_calls::Side;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::tap::{Shared, Tap};
+
+/// Bytes read at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// One buffer for all connections of the thread: between a read and its write nothing else runs.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK_BYTES]);
+}
+
+/// Relays until both directions have ended.
+pub(crate) async fn relay(client: UnixStream, runtime: UnixStream, shared: Rc<Shared>, tap: Tap) {
+    let tap = Rc::new(RefCell::new(tap));
+    let (client_read, client_write) = client.into_split();
+    let (runtime_read, runtime_write) = runtime.into_split();
+    tokio::join!(
+        one_way(Side::Client, client_read, runtime_write, &shared, &tap),
+        one_way(Side::Runtime, runtime_read, client_write, &shared, &tap),
+    );
+}
+
+/// Forwards one direction until its end, and hands the end on: a half-closed connection stays half-closed.
+async fn one_way(
+    from: Side,
+    source: OwnedReadHalf,
+    mut target: OwnedWriteHalf,
+    shared: &Shared,
+    tap: &RefCell<Tap>,
+) {
+    loop {
+        match step(from, &source, &target, shared, tap) {
+            Ok(Step::Ended) => break,
+            Ok(Step::Forwarded) => {}
+            Ok(Step::Empty) => {
+                if source.readable().await.is_err() {
+                    break;
+                }
+            }
+            Ok(Step::Rest(rest)) => {
+                if target.write_all(&rest).await.is_err() {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
+        // One busy connection must not keep the others waiting.
+        tokio::task::consume_budget().await;
+    }
+    // Fails where the other side is gone already, which is what it should be told anyway.
+    let _ = target.shutdown().await;
+}
+
+/// What one try at forwarding gave.
+enum Step {
+    /// Nothing to read yet.
+    Empty,
+    /// All that was read was written.
+    Forwarded,
+    /// This much of it was not taken yet.
+    Rest(Vec<u8>),
+    /// The source has nothing more.
+    Ended,
+}
+
+/// Reads once and writes what it can, without waiting, then looks at what was read.
+fn step(
+    from: Side,
+    source: &OwnedReadHalf,
+    target: &OwnedWriteHalf,
+    shared: &Shared,
+    tap: &RefCell<Tap>,
+) -> io::Result<Step> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let count = match source.try_read(scratch) {
+            Ok(0) => return Ok(Step::Ended),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Empty),
+            Err(error) => return Err(error),
+        };
+        let at = shared.clock.now();
+        let bytes = &scratch[..count];
+        let written = match target.try_write(bytes) {
+            Ok(written) => Ok(written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error),
+        };
+        tap.borrow_mut().feed(from, at, bytes);
+        let written = written?;
+        Ok(if written == count { Step::Forwarded } else { Step::Rest(bytes[written..].to_vec()) })
+    })
+}

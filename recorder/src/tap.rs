@@ -1,0 +1,244 @@
+//! What a connection's bytes mean, written down as events.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use critape_calls::{
+    Body, CallId, ConnectionId, Event, EventKind, GapReason, Header, Metadata, Peer, Side, Stamp,
+};
+use critape_wire::{Limits, Observer, Sink};
+
+use crate::clock::Clock;
+use crate::host;
+use crate::queue::Queue;
+
+/// The services whose calls are recorded. Everything else on the socket passes and is counted.
+const SERVICES: [&str; 6] = [
+    "/runtime.v1.RuntimeService/",
+    "/runtime.v1.ImageService/",
+    "/runtime.v1alpha2.RuntimeService/",
+    "/runtime.v1alpha2.ImageService/",
+    "/runtime.RuntimeService/",
+    "/runtime.ImageService/",
+];
+
+/// Numbers and ways that all connections share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) next_call: Cell<u64>,
+    pub(crate) next_connection: Cell<u64>,
+    /// Bytes forwarded since the last time they were noted.
+    pub(crate) traffic: Cell<u64>,
+    /// Calls that are not CRI's.
+    pub(crate) other_calls: Cell<u64>,
+}
+
+impl Shared {
+    fn take(counter: &Cell<u64>) -> u64 {
+        counter.replace(counter.get() + 1)
+    }
+
+    fn push(&self, at: Stamp, kind: EventKind) {
+        self.queue.push(Event { at, kind });
+    }
+
+    /// Writes down how many bytes crossed since the last time.
+    pub(crate) fn note_traffic(&self) {
+        let bytes = self.traffic.replace(0);
+        if bytes > 0 {
+            self.push(self.clock.now(), EventKind::Traffic { bytes });
+        }
+    }
+}
+
+/// Watches one connection. When it is dropped, what had not ended is truncated.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    observer: Observer,
+    state: State,
+}
+
+impl Tap {
+    pub(crate) fn new(shared: Rc<Shared>, peer: Option<Peer>) -> Self {
+        let connection = ConnectionId(Shared::take(&shared.next_connection));
+        let at = shared.clock.now();
+        shared.push(at, EventKind::ConnectionOpened { connection, peer });
+        let state = State { shared, connection, at, calls: HashMap::new() };
+        Self { observer: Observer::new(Limits::default()), state }
+    }
+
+    /// Bytes that one side sent, read at `at`.
+    pub(crate) fn feed(&mut self, from: Side, at: Stamp, bytes: &[u8]) {
+        let traffic = &self.state.shared.traffic;
+        traffic.set(traffic.get() + bytes.len() as u64);
+        self.state.at = at;
+        let from = match from {
+            Side::Client => critape_wire::Side::Client,
+            Side::Runtime => critape_wire::Side::Server,
+        };
+        self.observer.feed(from, bytes, &mut self.state);
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.observer.end(&mut self.state);
+        self.state.close();
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    shared: Rc<Shared>,
+    connection: ConnectionId,
+    at: Stamp,
+    /// Calls that have not ended, by stream.
+    calls: HashMap<u32, OpenCall>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenCall {
+    id: CallId,
+    names_host_paths: bool,
+}
+
+impl State {
+    fn push(&self, kind: EventKind) {
+        self.shared.push(self.at, kind);
+    }
+
+    fn call(&self, stream: u32) -> Option<CallId> {
+        self.calls.get(&stream).map(|call| call.id)
+    }
+
+    fn start(&mut self, stream: u32, headers: Vec<critape_wire::Header>) {
+        let path = headers.iter().find(|header| header.name == ":path").map(|header| header.value.clone());
+        let path = path.map(|path| String::from_utf8_lossy(&path).into_owned()).unwrap_or_default();
+        if !SERVICES.iter().any(|service| path.starts_with(service)) {
+            Shared::take(&self.shared.other_calls);
+            return;
+        }
+        let id = CallId(Shared::take(&self.shared.next_call));
+        let names_host_paths = path.ends_with("/CreateContainer");
+        self.calls.insert(stream, OpenCall { id, names_host_paths });
+        let connection = self.connection;
+        self.push(EventKind::CallStarted { call: id, connection, stream, path, metadata: metadata(headers) });
+    }
+
+    fn message(&mut self, stream: u32, from: Side, compressed: bool, body: Body) {
+        let Some(call) = self.calls.get(&stream).copied() else {
+            if let Body::Kept(bytes) = body {
+                self.shared.queue.release(bytes.len() as u64);
+            }
+            return;
+        };
+        match &body {
+            Body::Kept(bytes) if call.names_host_paths && from == Side::Client => {
+                self.look_at_host_paths(call.id, bytes.clone());
+            }
+            Body::Kept(_) => {}
+            Body::Shed(length) => {
+                let too_large = *length > u64::from(Limits::default().max_message);
+                let reason = if too_large { GapReason::TooLarge } else { GapReason::Overload };
+                self.shared.queue.note_gap(self.at, call.id, *length, reason);
+            }
+        }
+        self.push(EventKind::Message { call: call.id, from, compressed, body });
+    }
+
+    /// On another thread: a path may lie on a file system that doesn't answer.
+    fn look_at_host_paths(&self, call: CallId, request: bytes::Bytes) {
+        let (queue, at) = (self.shared.queue.clone(), self.at);
+        tokio::task::spawn_blocking(move || {
+            let paths = host::host_paths(&request);
+            if !paths.is_empty() {
+                queue.push(Event { at, kind: EventKind::HostPaths { call, paths } });
+            }
+        });
+    }
+
+    fn close(&mut self) {
+        self.at = self.shared.clock.now();
+        let mut open: Vec<CallId> = self.calls.drain().map(|(_, call)| call.id).collect();
+        open.sort_unstable();
+        for call in open {
+            self.push(EventKind::Truncated { call });
+        }
+        self.push(EventKind::ConnectionClosed { connection: self.connection });
+    }
+}
+
+impl Sink for State {
+    fn event(&mut self, event: critape_wire::Event) {
+        use critape_wire::Event as Wire;
+        match event {
+            Wire::RequestHeaders { stream, headers } | Wire::StreamShed { stream, headers } => {
+                self.start(stream, headers);
+            }
+            Wire::Message { stream, from, compressed, body } => {
+                self.message(stream, side(from), compressed, Body::Kept(body));
+            }
+            Wire::MessageShed { stream, from, compressed, length } => {
+                self.message(stream, side(from), compressed, Body::Shed(length.into()));
+            }
+            Wire::RequestEnd { stream } => {
+                if let Some(call) = self.call(stream) {
+                    self.push(EventKind::HalfClosed { call });
+                }
+            }
+            Wire::ResponseHeaders { stream, headers } => {
+                if let Some(call) = self.call(stream) {
+                    self.push(EventKind::ResponseStarted { call, metadata: metadata(headers) });
+                }
+            }
+            Wire::ResponseEnd { stream, trailers, .. } => {
+                if let Some(call) = self.calls.remove(&stream) {
+                    self.push(EventKind::Trailers { call: call.id, metadata: metadata(trailers) });
+                }
+            }
+            Wire::Reset { stream, from, code } => {
+                if let Some(call) = self.calls.remove(&stream) {
+                    self.push(EventKind::Reset { call: call.id, by: side(from), code });
+                }
+            }
+            Wire::Lost { reason, .. } => {
+                self.push(EventKind::ConnectionLost {
+                    connection: self.connection,
+                    reason: reason.to_string(),
+                });
+            }
+            // The bytes of these are not a message, and the call's end tells the rest.
+            Wire::MessageTruncated { .. } | Wire::BadPrefix { .. } | Wire::GoAway { .. } => {}
+        }
+    }
+
+    fn admit(&mut self, length: u32) -> bool {
+        self.shared.queue.admit(length.into())
+    }
+
+    fn release(&mut self, length: u32) {
+        self.shared.queue.release(length.into());
+    }
+}
+
+fn side(side: critape_wire::Side) -> Side {
+    match side {
+        critape_wire::Side::Client => Side::Client,
+        critape_wire::Side::Server => Side::Runtime,
+    }
+}
+
+/// Headers without HTTP/2's own.
+fn metadata(headers: Vec<critape_wire::Header>) -> Metadata {
+    Metadata(
+        headers
+            .into_iter()
+            .filter(|header| !header.name.starts_with(b":"))
+            .map(|header| Header { name: header.name, value: header.value })
+            .collect(),
+    )
+}

@@ -1,0 +1,70 @@
+//! Events packed into chunks, and back.
+
+use std::io::Read;
+
+use prost::Message;
+
+use crate::schema;
+
+/// Level 1 is where chunks are a third of their size and the writer keeps up with any node.
+const LEVEL: i32 = 1;
+/// A chunk holds one oversized message at worst.
+const MAX_CHUNK_BYTES: u64 = 512 * 1024 * 1024;
+
+/// The events as they are stored.
+pub(crate) fn pack(events: Vec<schema::Event>) -> std::io::Result<Vec<u8>> {
+    compress(&schema::Chunk { events }.encode_to_vec())
+}
+
+/// The events of a stored chunk, or what is wrong with it.
+pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<schema::Event>, String> {
+    let raw = decompress(bytes, MAX_CHUNK_BYTES)?;
+    schema::Chunk::decode(raw.as_slice()).map(|chunk| chunk.events).map_err(|error| error.to_string())
+}
+
+/// Compresses, with a checksum.
+pub(crate) fn compress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+    compressor.include_checksum(true)?;
+    compressor.compress(bytes)
+}
+
+/// Decompresses at most `limit` bytes.
+pub(crate) fn decompress(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+    let decoder = zstd::stream::read::Decoder::new(bytes).map_err(|error| error.to_string())?;
+    let mut raw = Vec::new();
+    decoder.take(limit + 1).read_to_end(&mut raw).map_err(|error| error.to_string())?;
+    if raw.len() as u64 > limit {
+        return Err(format!("more than {limit} bytes in one chunk"));
+    }
+    Ok(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_come_back_and_damage_is_noticed() {
+        let events = vec![schema::Event { at: 7, kind: None }; 100];
+        let packed = pack(events.clone()).unwrap();
+        assert_eq!(unpack(&packed).unwrap(), events);
+        for index in 0..packed.len() {
+            let mut damaged = packed.clone();
+            damaged[index] ^= 0x10;
+            // A flipped bit may leave the content as it was (reserved bits), never give other content.
+            if let Ok(read) = unpack(&damaged) {
+                assert_eq!(read, events, "byte {index}");
+            }
+        }
+        assert!(unpack(&packed[..packed.len() - 1]).is_err());
+        assert!(unpack(b"").is_err() || unpack(b"").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_grows_too_large_is_refused() {
+        let packed = compress(&vec![0; 10_000]).unwrap();
+        assert!(decompress(&packed, 9_999).is_err());
+        assert_eq!(decompress(&packed, 10_000).unwrap().len(), 10_000);
+    }
+}

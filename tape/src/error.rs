@@ -1,0 +1,79 @@
+//! What can go wrong with a tape, each with what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// What a function of this crate gives.
+pub type Result<T> = std::result::Result<T, TapeError>;
+
+/// What went wrong with a tape.
+#[derive(Debug, Error)]
+pub enum TapeError {
+    /// There is nothing.
+    #[error("{0} does not exist: give the folder of a tape, `critape tape list` finds them")]
+    Absent(PathBuf),
+    /// There is something else.
+    #[error("{0} is not a tape: it has no critape-tape file; give the folder that `critape record` made")]
+    NotATape(PathBuf),
+    /// It was made by a newer program.
+    #[error("{path} has format {found} and this program reads up to {known}: use a newer critape")]
+    Newer {
+        /// The tape.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format known here.
+        known: u32,
+    },
+    /// Another process writes it.
+    #[error("{path} is being written by process {holder}: stop that recorder first, or use another tape")]
+    BeingWritten {
+        /// The tape.
+        path: PathBuf,
+        /// The writer's process id, or what is known of it.
+        holder: String,
+    },
+    /// Another process reads this segment.
+    #[error("{path} is open in another process: try again when it has finished")]
+    Busy {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// A segment is damaged.
+    #[error("{path} is damaged: {reason}; `critape tape verify` tells what is left")]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file system refused something.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store refused something.
+    #[error("{action} the store of {path}: {reason}")]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// The segment.
+        path: PathBuf,
+        /// What the store said.
+        reason: String,
+    },
+}
+
+impl TapeError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}

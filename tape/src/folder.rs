@@ -1,0 +1,160 @@
+//! The folder of a tape: its marker, its lock, its segments.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{FORMAT, Result, TapeError};
+
+const MARKER: &str = "critape-tape";
+const LOCK: &str = "lock";
+const SEGMENTS: &str = "segments";
+const MARKER_PREFIX: &str = "critape tape, format ";
+
+/// Whether this folder is a tape, of whatever format.
+pub fn is_tape(path: &Path) -> bool {
+    path.join(MARKER).is_file()
+}
+
+/// Makes the folder of a new tape. The marker comes last: a folder without it is no tape yet.
+pub(crate) fn create(path: &Path) -> Result<()> {
+    let segments = path.join(SEGMENTS);
+    fs::create_dir_all(&segments).map_err(TapeError::io("making", &segments))?;
+    let marker = path.join(MARKER);
+    fs::write(&marker, format!("{MARKER_PREFIX}{FORMAT}\n")).map_err(TapeError::io("writing", &marker))
+}
+
+/// Checks that `path` is a tape of a format that is known here.
+pub(crate) fn check(path: &Path) -> Result<()> {
+    let marker = path.join(MARKER);
+    let text = match fs::read_to_string(&marker) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(if path.exists() {
+                TapeError::NotATape(path.to_owned())
+            } else {
+                TapeError::Absent(path.to_owned())
+            });
+        }
+        Err(error) => return Err(TapeError::io("reading", marker)(error)),
+    };
+    let format = text.trim().strip_prefix(MARKER_PREFIX).and_then(|number| number.parse().ok());
+    match format {
+        Some(found) if found > FORMAT => Err(TapeError::Newer { path: path.to_owned(), found, known: FORMAT }),
+        Some(_) => Ok(()),
+        None => Err(TapeError::NotATape(path.to_owned())),
+    }
+}
+
+/// The folder of segment `number`.
+pub(crate) fn segment(path: &Path, number: u32) -> PathBuf {
+    path.join(SEGMENTS).join(format!("{number:08}"))
+}
+
+/// The numbers of the segments that are there, in order.
+pub(crate) fn segments(path: &Path) -> Result<Vec<u32>> {
+    let folder = path.join(SEGMENTS);
+    let entries = fs::read_dir(&folder).map_err(TapeError::io("reading", &folder))?;
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(TapeError::io("reading", &folder))?;
+        numbers.extend(entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Bytes of all files below `path`; what can't be looked at counts nothing.
+pub(crate) fn stored_bytes(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => stored_bytes(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// The right to write a tape. The kernel takes it back when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct WriteLock {
+    _file: File,
+}
+
+impl WriteLock {
+    /// Takes it, or says who has it.
+    pub(crate) fn take(tape: &Path) -> Result<Self> {
+        let path = tape.join(LOCK);
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(TapeError::io("opening", &path))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(TapeError::BeingWritten { path: tape.to_owned(), holder: holder(&mut file) });
+        }
+        let note = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        note(&mut file).map_err(TapeError::io("writing", &path))?;
+        Ok(Self { _file: file })
+    }
+
+    /// The process that has it now, if one has.
+    pub(crate) fn holder(tape: &Path) -> Option<String> {
+        let mut file = File::open(tape.join(LOCK)).ok()?;
+        let taken = flock(&file, FlockOperation::NonBlockingLockShared).is_err();
+        taken.then(|| holder(&mut file))
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    // Bounded: the file holds a process id.
+    let _ = file.take(32).read_to_string(&mut text);
+    let text = text.trim();
+    if text.is_empty() { "(unknown)".to_owned() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_tape_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tape");
+        assert!(matches!(check(&path), Err(TapeError::Absent(_))));
+        assert!(matches!(check(folder.path()), Err(TapeError::NotATape(_))));
+        create(&path).unwrap();
+        check(&path).unwrap();
+        fs::write(path.join(MARKER), "critape tape, format 99\n").unwrap();
+        assert!(matches!(check(&path), Err(TapeError::Newer { found: 99, .. })));
+        fs::write(path.join(MARKER), "something\n").unwrap();
+        assert!(matches!(check(&path), Err(TapeError::NotATape(_))));
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(check(&file), Err(TapeError::NotATape(_))));
+    }
+
+    #[test]
+    fn two_writers_are_refused_and_told_who_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        create(folder.path()).unwrap();
+        let lock = WriteLock::take(folder.path()).unwrap();
+        let me = std::process::id().to_string();
+        assert!(matches!(WriteLock::take(folder.path()), Err(TapeError::BeingWritten { holder, .. }) if holder == me));
+        assert_eq!(WriteLock::holder(folder.path()), Some(me));
+        drop(lock);
+        assert_eq!(WriteLock::holder(folder.path()), None);
+        WriteLock::take(folder.path()).unwrap();
+    }
+}

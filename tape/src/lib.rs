@@ -1,0 +1,37 @@
+//! The recording on disk.
+//!
+//! A tape is a folder of segments; a segment is one sled database with a header, the descriptors of its messages, and
+//! compressed chunks of events ([`proto/critape/tape/v1/tape.proto`] is its schema). One [`Writer`] appends to the last
+//! segment; a [`Tape`] reads those that are closed. This crate never opens a socket, and no other names sled.
+//!
+//! ```text
+//! TAPE/critape-tape          marker: "critape tape, format 1"
+//! TAPE/lock                  held by the one writer, with its process id
+//! TAPE/segments/00000001/    a segment
+//! ```
+//!
+//! Start from [`Writer`] and [`Tape`].
+
+mod chunk;
+mod convert;
+mod error;
+mod folder;
+mod reader;
+mod segment;
+mod store;
+mod verify;
+mod writer;
+
+pub use error::{Result, TapeError};
+pub use folder::is_tape;
+pub use reader::{Events, Info, SegmentInfo, Tape};
+pub use verify::{Damage, Verified};
+pub use writer::Writer;
+
+/// The newest format this program writes and reads.
+pub const FORMAT: u32 = 1;
+
+#[allow(missing_docs, clippy::pedantic, rust_2018_idioms)]
+mod schema {
+    include!(concat!(env!("OUT_DIR"), "/critape.tape.v1.rs"));
+}

@@ -1,0 +1,146 @@
+//! One segment: its header, its footer, and its events.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use critape_calls::{CallId, ConnectionId, Event, Stamp, Summary};
+use prost::Message;
+
+use crate::chunk;
+use crate::convert;
+use crate::schema;
+use crate::store::{Mode, Store};
+use crate::{FORMAT, Result, TapeError};
+
+/// A segment that is open for reading.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    path: PathBuf,
+    store: Store,
+    header: schema::SegmentHeader,
+    footer: Option<schema::SegmentFooter>,
+}
+
+impl Segment {
+    pub(crate) fn open(path: PathBuf) -> Result<Self> {
+        let store = Store::open(&path, Mode::Existing)?;
+        let damaged = |reason: String| TapeError::Damaged { path: path.clone(), reason };
+        let header = store.header()?.ok_or_else(|| damaged("it has no header".to_owned()))?;
+        let header = schema::SegmentHeader::decode(header.as_slice()).map_err(|error| damaged(error.to_string()))?;
+        if header.format > FORMAT {
+            return Err(TapeError::Newer { path, found: header.format, known: FORMAT });
+        }
+        let footer = store.footer()?.map(|bytes| schema::SegmentFooter::decode(bytes.as_slice())).transpose();
+        let footer = footer.map_err(|error| damaged(error.to_string()))?;
+        Ok(Self { path, store, header, footer })
+    }
+
+    pub(crate) fn started(&self) -> Stamp {
+        Stamp(self.header.started)
+    }
+
+    pub(crate) fn header(&self) -> &schema::SegmentHeader {
+        &self.header
+    }
+
+    /// Present where the segment was closed in order.
+    pub(crate) fn footer(&self) -> Option<&schema::SegmentFooter> {
+        self.footer.as_ref()
+    }
+
+    /// Chunks in order: position of the first event, and events; the position at which a chunk is damaged, with the reason.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = Result<(u64, Vec<schema::Event>)>> + use<> {
+        let path = self.path.clone();
+        self.store.chunks().map(move |chunk| {
+            let (first, bytes) = chunk?;
+            let events = chunk::unpack(&bytes).map_err(|reason| TapeError::Damaged {
+                path: path.clone(),
+                reason: format!("the chunk at event {first}: {reason}"),
+            })?;
+            Ok((first, events))
+        })
+    }
+
+    /// Its events in order.
+    pub(crate) fn events(&self) -> impl Iterator<Item = Result<Event>> + use<> {
+        let started = self.started();
+        self.chunks().flat_map(move |chunk| {
+            let (events, error) = match chunk {
+                Ok((_, events)) => (events, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            events.into_iter().filter_map(move |event| convert::from_schema(event, started).map(Ok)).chain(error)
+        })
+    }
+
+    /// Its counts: from the footer, or made anew where there is none.
+    pub(crate) fn summary(&self) -> Result<Summary> {
+        if let Some(footer) = &self.footer {
+            return Ok(summary_of(&self.header, footer));
+        }
+        let mut summary = Summary::default();
+        for event in self.events() {
+            summary.add(&event?);
+        }
+        Ok(summary)
+    }
+}
+
+/// The footer that says this.
+pub(crate) fn footer_of(header: &schema::SegmentHeader, summary: &Summary, ended: Stamp) -> schema::SegmentFooter {
+    let at = |stamp: Stamp| stamp.0.saturating_sub(header.started);
+    let (runtime_name, runtime_version) = summary.runtime.clone().unwrap_or_default();
+    schema::SegmentFooter {
+        ended: at(ended),
+        events: summary.events,
+        last_call: summary.last_call.map_or(header.first_call.saturating_sub(1), |call| call.0),
+        last_connection: summary.last_connection.map_or(header.first_connection.saturating_sub(1), |it| it.0),
+        calls: summary.calls,
+        connections: summary.connections,
+        traffic: summary.traffic,
+        generations: summary.generations.iter().cloned().collect(),
+        clients: summary
+            .peers
+            .iter()
+            .map(|((exe, uid), calls)| schema::segment_footer::Client { exe: exe.clone(), uid: *uid, calls: *calls })
+            .collect(),
+        gaps: summary
+            .gaps
+            .iter()
+            .map(|(stamp, gap)| schema::segment_footer::TimedGap {
+                at: at(*stamp),
+                gap: Some(convert::gap_to_schema(gap)),
+            })
+            .collect(),
+        runtime_name,
+        runtime_version,
+    }
+}
+
+fn summary_of(header: &schema::SegmentHeader, footer: &schema::SegmentFooter) -> Summary {
+    let stamp = |at: u64| Stamp(header.started.saturating_add(at));
+    let mut summary = Summary::default();
+    summary.span = Some((stamp(0), stamp(footer.ended)));
+    summary.connections = footer.connections;
+    summary.calls = footer.calls;
+    summary.events = footer.events;
+    summary.traffic = footer.traffic;
+    summary.last_call = (footer.last_call >= header.first_call).then_some(CallId(footer.last_call));
+    summary.last_connection = (footer.last_connection >= header.first_connection)
+        .then_some(ConnectionId(footer.last_connection));
+    summary.generations.extend(footer.generations.iter().cloned());
+    summary.gaps = footer
+        .gaps
+        .iter()
+        .filter_map(|timed| Some((stamp(timed.at), convert::gap_from_schema(timed.gap.as_ref()?))))
+        .collect();
+    summary.peers = footer.clients.iter().map(|it| ((it.exe.clone(), it.uid), it.calls)).collect();
+    summary.runtime = (!footer.runtime_name.is_empty())
+        .then(|| (footer.runtime_name.clone(), footer.runtime_version.clone()));
+    summary
+}
+
+/// The descriptors that every segment carries, as they are stored.
+pub(crate) fn descriptors() -> std::io::Result<Vec<u8>> {
+    chunk::compress(&Bytes::from_static(cri::descriptor_set()))
+}

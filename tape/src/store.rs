@@ -1,0 +1,276 @@
+//! The one place that knows sled.
+//!
+//! sled 0.34 has edges that were measured: a second opener gets `WouldBlock`; opening on a nearly full disk leaves a
+//! half-written snapshot that is taken for a whole one ever after; dropping a database after a failed write can hang. Each is
+//! met here.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::{Result, TapeError};
+
+/// sled's cache; tapes are written once and read in order, so a small one will do.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// The largest value that sled keeps beside its neighbours; a larger one gets a file of its own that is never synced.
+const MAX_VALUE_BYTES: usize = 96 * 1024;
+/// How long to wait for another process that has the store open: readers are brief.
+const BUSY_WAIT: Duration = Duration::from_secs(2);
+/// How often to look whether it has finished.
+const BUSY_STEP: Duration = Duration::from_millis(20);
+
+const HEADER: &[u8] = b"header";
+const FOOTER: &[u8] = b"footer";
+const DESCRIPTORS: &[u8] = b"descriptors";
+const EVENTS: &str = "events";
+
+/// An open segment store: a few named entries, and chunks keyed by the position of their first event.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    /// Taken out, and leaked, after a failed write: dropping it may then wait for ever.
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    db: sled::Db,
+    events: sled::Tree,
+}
+
+/// Whether a store is made where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// There is one already.
+    Existing,
+    /// There is none yet.
+    New,
+}
+
+impl Store {
+    pub(crate) fn open(path: &Path, mode: Mode) -> Result<Self> {
+        if mode == Mode::Existing {
+            remove_orphan_snapshots(path)?;
+        }
+        let db = match open_patiently(path, mode) {
+            Ok(db) => db,
+            Err(sled::Error::Corruption { .. }) if mode == Mode::Existing && set_snapshots_aside(path)? => {
+                open_patiently(path, mode).map_err(|error| opening(path, &error))?
+            }
+            Err(error) => return Err(opening(path, &error)),
+        };
+        let events = db.open_tree(EVENTS).map_err(|error| opening(path, &error))?;
+        Ok(Self { path: path.to_owned(), open: Some(Open { db, events }) })
+    }
+
+    pub(crate) fn header(&self) -> Result<Option<Vec<u8>>> {
+        self.entry(HEADER)
+    }
+
+    pub(crate) fn footer(&self) -> Result<Option<Vec<u8>>> {
+        self.entry(FOOTER)
+    }
+
+    pub(crate) fn put_header(&mut self, header: Vec<u8>, descriptors: Vec<u8>) -> Result<()> {
+        self.write("writing the header to", |open| {
+            open.db.insert(HEADER, header)?;
+            open.db.insert(DESCRIPTORS, descriptors)?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn put_footer(&mut self, footer: Vec<u8>) -> Result<()> {
+        self.write("writing the footer to", |open| open.db.insert(FOOTER, footer).map(drop))
+    }
+
+    /// Stores a chunk whose first event has this position, all of it or nothing.
+    pub(crate) fn put_chunk(&mut self, first: u64, chunk: &[u8]) -> Result<()> {
+        let mut batch = sled::Batch::default();
+        for (part, bytes) in chunk.chunks(MAX_VALUE_BYTES).enumerate() {
+            batch.insert(key(first, part as u32).to_vec(), bytes);
+        }
+        self.write("writing to", |open| open.events.apply_batch(batch))
+    }
+
+    /// Makes everything written so far survive the end of this process.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.write("flushing", |open| open.db.flush().map(drop))
+    }
+
+    /// The chunks in order: position of the first event, and bytes.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = Result<(u64, Vec<u8>)>> + use<> {
+        let path = self.path.clone();
+        let mut entries = self.open.as_ref().map(|open| open.events.iter()).into_iter().flatten().peekable();
+        std::iter::from_fn(move || {
+            let (first, mut chunk) = match entries.next()? {
+                Ok((key, value)) => (position(&key), value.to_vec()),
+                Err(error) => return Some(Err(reading(&path, &error))),
+            };
+            while let Some(Ok((key, value))) = entries.next_if(|next| {
+                next.as_ref().is_ok_and(|(key, _)| position(key) == first && part(key) > 0)
+            }) {
+                debug_assert_eq!(position(&key), first);
+                chunk.extend_from_slice(&value);
+            }
+            Some(Ok((first, chunk)))
+        })
+    }
+
+    fn entry(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(open) = &self.open else { return Ok(None) };
+        match open.db.get(key) {
+            Ok(value) => Ok(value.map(|value| value.to_vec())),
+            Err(error) => Err(reading(&self.path, &error)),
+        }
+    }
+
+    fn write(&mut self, action: &'static str, write: impl FnOnce(&Open) -> sled::Result<()>) -> Result<()> {
+        let Some(open) = &self.open else {
+            return Err(self.refused(action, "it failed before"));
+        };
+        match write(open) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                std::mem::forget(self.open.take());
+                Err(self.refused(action, &plain(&error)))
+            }
+        }
+    }
+
+    fn refused(&self, action: &'static str, reason: &str) -> TapeError {
+        TapeError::Store { action, path: self.path.clone(), reason: reason.to_owned() }
+    }
+}
+
+fn open_patiently(path: &Path, mode: Mode) -> sled::Result<sled::Db> {
+    let since = Instant::now();
+    loop {
+        let opened = sled::Config::new()
+            .path(path)
+            .create_new(mode == Mode::New)
+            .cache_capacity(CACHE_BYTES)
+            // The periodic flush is the one that syncs the files themselves.
+            .flush_every_ms(Some(250))
+            .open();
+        match opened {
+            Err(error) if is_busy(&error) && since.elapsed() < BUSY_WAIT => std::thread::sleep(BUSY_STEP),
+            other => return other,
+        }
+    }
+}
+
+/// sled hands on the lock's `WouldBlock` inside a text of its own.
+fn is_busy(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.kind() == io::ErrorKind::WouldBlock || io.to_string().contains("WouldBlock"))
+}
+
+fn opening(path: &Path, error: &sled::Error) -> TapeError {
+    match error {
+        busy if is_busy(busy) => TapeError::Busy { path: path.to_owned() },
+        sled::Error::Corruption { .. } => reading(path, error),
+        _ => TapeError::Store { action: "opening", path: path.to_owned(), reason: plain(error) },
+    }
+}
+
+fn reading(path: &Path, error: &sled::Error) -> TapeError {
+    TapeError::Damaged { path: path.to_owned(), reason: plain(error) }
+}
+
+/// What went wrong, in one line.
+fn plain(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Io(io) => io.to_string(),
+        sled::Error::Corruption { .. } => "its data does not match its checksums".to_owned(),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// A snapshot that was being written when the disk filled up would be read as if it were whole.
+fn remove_orphan_snapshots(path: &Path) -> Result<()> {
+    for snapshot in snapshots(path)? {
+        if snapshot.to_string_lossy().ends_with(".generating") {
+            fs::remove_file(&snapshot).map_err(TapeError::io("removing", &snapshot))?;
+        }
+    }
+    Ok(())
+}
+
+/// Without its snapshots sled recovers from its log. Says whether there were any.
+fn set_snapshots_aside(path: &Path) -> Result<bool> {
+    let snapshots = snapshots(path)?;
+    for snapshot in &snapshots {
+        let mut aside = snapshot.file_name().unwrap_or_default().to_owned();
+        aside.push(".aside");
+        let aside = snapshot.with_file_name(format!("old-{}", aside.to_string_lossy()));
+        fs::rename(snapshot, &aside).map_err(TapeError::io("moving", snapshot))?;
+    }
+    Ok(!snapshots.is_empty())
+}
+
+fn snapshots(path: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(path).map_err(TapeError::io("reading", path))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(TapeError::io("reading", path))?;
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+fn key(first: u64, part: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&first.to_be_bytes());
+    key[8..].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+fn position(key: &[u8]) -> u64 {
+    key.first_chunk().map_or(u64::MAX, |first| u64::from_be_bytes(*first))
+}
+
+fn part(key: &[u8]) -> u32 {
+    key.last_chunk().map_or(0, |part| u32::from_be_bytes(*part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_come_back_whole_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1");
+        let mut store = Store::open(&path, Mode::New).unwrap();
+        let large: Vec<u8> = (0..MAX_VALUE_BYTES * 2 + 7).map(|byte| byte as u8).collect();
+        store.put_chunk(0, b"a").unwrap();
+        store.put_chunk(3, &large).unwrap();
+        store.put_chunk(500, b"c").unwrap();
+        store.flush().unwrap();
+        let chunks: Vec<_> = store.chunks().map(Result::unwrap).collect();
+        assert_eq!(chunks, [(0, b"a".to_vec()), (3, large), (500, b"c".to_vec())]);
+    }
+
+    #[test]
+    fn an_orphan_snapshot_does_not_brick_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1");
+        let mut store = Store::open(&path, Mode::New).unwrap();
+        store.put_header(b"h".to_vec(), b"d".to_vec()).unwrap();
+        store.flush().unwrap();
+        drop(store);
+        fs::write(path.join("snap.0000000000000999.generating"), b"half").unwrap();
+        let store = Store::open(&path, Mode::Existing).unwrap();
+        assert_eq!(store.header().unwrap().unwrap(), b"h");
+    }
+
+    #[test]
+    fn a_store_that_is_open_elsewhere_is_busy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1");
+        let _store = Store::open(&path, Mode::New).unwrap();
+        assert!(matches!(Store::open(&path, Mode::Existing), Err(TapeError::Busy { .. })));
+    }
+}

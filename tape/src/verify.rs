@@ -1,0 +1,76 @@
+//! Whether a tape is whole.
+
+use critape_calls::Summary;
+
+use crate::convert;
+use crate::reader::Tape;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment.
+    pub segment: u32,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// What a check of every byte found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Segments looked at.
+    pub segments: u64,
+    /// Events that can be read.
+    pub events: u64,
+    /// Calls that can be read.
+    pub calls: u64,
+    /// Segments that were not closed in order: the recorder was killed. What was committed is there; this is no damage.
+    pub unclean: Vec<u32>,
+    /// What is damaged.
+    pub damage: Vec<Damage>,
+}
+
+impl Tape {
+    /// Reads everything and compares it with what the segments say of themselves.
+    pub fn verify(&self) -> Verified {
+        let mut verified = Verified::default();
+        for number in self.segments() {
+            verified.segments += 1;
+            let mut wrong = |what: String| verified.damage.push(Damage { segment: *number, what });
+            let segment = match self.segment(*number) {
+                Ok(segment) => segment,
+                Err(error) => {
+                    wrong(error.to_string());
+                    continue;
+                }
+            };
+            let mut next = 0;
+            let mut summary = Summary::default();
+            for chunk in segment.chunks() {
+                let (first, events) = match chunk {
+                    Ok(chunk) => chunk,
+                    Err(error) => {
+                        wrong(error.to_string());
+                        continue;
+                    }
+                };
+                if first != next {
+                    wrong(format!("events {next} to {} are missing", first.saturating_sub(1)));
+                }
+                next = first + events.len() as u64;
+                for event in events.into_iter().filter_map(|event| convert::from_schema(event, segment.started())) {
+                    summary.add(&event);
+                }
+            }
+            match segment.footer() {
+                None => verified.unclean.push(*number),
+                Some(footer) if footer.events != next => {
+                    wrong(format!("the footer counts {} events and {next} are there", footer.events));
+                }
+                Some(_) => {}
+            }
+            verified.events += summary.events;
+            verified.calls += summary.calls;
+        }
+        verified
+    }
+}
