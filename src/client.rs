@@ -14,7 +14,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
-use crate::{Endpoint, MAX_MESSAGE_BYTES};
+use crate::{Endpoint, Generation, MAX_MESSAGE_BYTES, generations, methods};
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -73,6 +73,23 @@ impl Client {
         let response = grpc.unary(request(message, deadline), path, RawCodec).await?;
         let (metadata, message, _) = response.into_parts();
         Ok(Reply { message, metadata })
+    }
+
+    /// The newest generation that the runtime speaks, as kubelet finds it out: by asking for the version.
+    ///
+    /// # Errors
+    /// What the runtime said to the last try.
+    pub async fn generation(&self, deadline: Duration) -> Result<Generation, Status> {
+        let mut last = Status::unimplemented("no generation of CRI is served");
+        for generation in generations().into_iter().rev() {
+            let Some(version) = methods().by_name(generation, "Version") else { continue };
+            match self.unary(&version.path, Bytes::new(), Some(deadline)).await {
+                Ok(_) => return Ok(generation),
+                Err(status) if status.code() == tonic::Code::Unimplemented => last = status,
+                Err(status) => return Err(status),
+            }
+        }
+        Err(last)
     }
 
     /// One call whose response is a stream. Also fit for unary calls whose trailers matter.

@@ -1,6 +1,6 @@
 //! Which id of one run stands for which id of another.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cri::IdentityKind;
 
@@ -34,11 +34,14 @@ enum Known {
 
 /// The shortest piece of an id that is taken for one inside a text.
 const SHORTEST_IN_TEXT: usize = 12;
+/// The shortest name of no common form that is looked for at all.
+const SHORTEST_ODD: usize = 6;
 
 /// Ids of the recording and what stands for them in the live run, and back.
 #[derive(Clone, Debug, Default)]
 pub struct IdentityMap {
     known: BTreeMap<(Kind, String), Known>,
+    live: HashSet<String>,
     forward: Texts,
     backward: Texts,
 }
@@ -61,6 +64,7 @@ impl IdentityMap {
         for kind in kinds(kind) {
             self.known.insert((*kind, recorded.to_owned()), Known::Bound(live.to_owned()));
         }
+        self.live.insert(live.to_owned());
         self.forward.add(recorded, live);
         self.backward.add(live, recorded);
     }
@@ -95,17 +99,27 @@ impl IdentityMap {
 
     /// Whether something of the recording is bound to this live id.
     pub fn is_bound_live(&self, live: &str) -> bool {
-        self.backward.exact.contains_key(live)
+        self.live.contains(live)
     }
 
     /// The text with every id of the recording replaced by its counterpart.
     pub fn to_live(&self, text: &str) -> String {
-        self.forward.replace(text)
+        self.forward.replace(text, Folders::Left)
     }
 
     /// The text with every live id replaced by the one of the recording.
     pub fn to_recorded(&self, text: &str) -> String {
-        self.backward.replace(text)
+        self.backward.replace(text, Folders::Left)
+    }
+
+    /// As [`Self::to_live`], for a text that may name paths of the host: moved folders are replaced as well.
+    pub fn to_live_path(&self, text: &str) -> String {
+        self.forward.replace(text, Folders::Moved)
+    }
+
+    /// As [`Self::to_recorded`], for a text that may name paths of the host.
+    pub fn to_recorded_path(&self, text: &str) -> String {
+        self.backward.replace(text, Folders::Moved)
     }
 
     fn resolve_in(&self, kind: Kind, recorded: &str) -> Option<Resolution> {
@@ -132,7 +146,7 @@ impl IdentityMap {
                 let bare = live.strip_prefix("sha256:").unwrap_or(live);
                 // As long as it was, unless that would fit another live id too.
                 let short = bare.get(..recorded.len()).unwrap_or(bare);
-                let unique = self.backward.exact.keys().filter(|live| live.starts_with(short)).count() <= 1;
+                let unique = self.live.iter().filter(|live| live.starts_with(short)).count() <= 1;
                 Resolution::Live(if unique { short.to_owned() } else { live.clone() })
             }
             Known::Unbound(unbound) => Resolution::Unbound(*unbound),
@@ -163,6 +177,13 @@ fn kinds(kind: IdentityKind) -> &'static [Kind] {
     }
 }
 
+/// Whether paths in a text are the host's, whose folders a replay may have moved, or perhaps a container's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Folders {
+    Moved,
+    Left,
+}
+
 /// Replacements inside text, in one direction.
 #[derive(Clone, Debug, Default)]
 struct Texts {
@@ -175,7 +196,11 @@ struct Texts {
 
 impl Texts {
     fn add(&mut self, from: &str, to: &str) {
-        if from == to || self.exact.insert(from.to_owned(), to.to_owned()).is_some() {
+        // A short text (a uid may be "1") stands for itself in too many places.
+        if from == to || from.len() < SHORTEST_ODD {
+            return;
+        }
+        if self.exact.insert(from.to_owned(), to.to_owned()).is_some() {
             return;
         }
         let (bare_from, bare_to) = (bare(from), bare(to));
@@ -185,7 +210,7 @@ impl Texts {
             && bare_from.bytes().all(|byte| byte.is_ascii_hexdigit())
         {
             self.hex.insert(bare_from.to_owned(), bare_to.to_owned());
-        } else if from.len() >= SHORTEST_IN_TEXT / 2 {
+        } else {
             self.odd.push((from.to_owned(), to.to_owned()));
         }
     }
@@ -198,7 +223,10 @@ impl Texts {
         }
     }
 
-    fn replace(&self, text: &str) -> String {
+    fn replace(&self, text: &str, folders: Folders) -> String {
+        if self.exact.is_empty() && self.folders.is_empty() {
+            return text.to_owned();
+        }
         if let Some(whole) = self.exact.get(text) {
             return whole.clone();
         }
@@ -207,7 +235,7 @@ impl Texts {
         let mut before = None;
         while let Some(first) = rest.chars().next() {
             let starts_word = !before.is_some_and(char::is_alphanumeric) && first.is_alphanumeric();
-            let starts_path = first == '/' && !before.is_some_and(|c: char| c.is_alphanumeric() || c == '/');
+            let starts_path = folders == Folders::Moved && first == '/' && !before.is_some_and(|c: char| c.is_alphanumeric() || c == '/');
             let found = if let Some(uid) = self.uuid(rest) {
                 Some(uid)
             } else if starts_word {
@@ -367,15 +395,25 @@ mod tests {
     }
 
     #[test]
+    fn a_short_uid_is_replaced_where_it_is_a_uid_and_nowhere_else() {
+        let mut map = IdentityMap::default();
+        map.bind(PodUid, "1", "1-5d5d5d5d");
+        assert_eq!(map.resolve(PodUid, "1"), Resolution::Live("1-5d5d5d5d".into()));
+        assert_eq!(map.to_live("1"), "1");
+        assert_eq!(map.to_recorded("pod 1-5d5d5d5d"), "pod 1");
+    }
+
+    #[test]
     fn folders_are_moved_at_the_beginning_of_a_path() {
         let mut map = map();
         map.bind_folder("/data", "/scratch/1");
         map.bind_folder("/data/deep", "/scratch/2");
-        assert_eq!(map.to_live("/data/x"), "/scratch/1/x");
-        assert_eq!(map.to_live("/data/deep/x"), "/scratch/2/x");
-        assert_eq!(map.to_live("/database"), "/database");
-        assert_eq!(map.to_live("/other/data"), "/other/data");
-        assert_eq!(map.to_recorded("open /scratch/2: no"), "open /data/deep: no");
+        assert_eq!(map.to_live_path("/data/x"), "/scratch/1/x");
+        assert_eq!(map.to_live_path("/data/deep/x"), "/scratch/2/x");
+        assert_eq!(map.to_live_path("/database"), "/database");
+        assert_eq!(map.to_live_path("/other/data"), "/other/data");
+        assert_eq!(map.to_recorded_path("open /scratch/2: no"), "open /data/deep: no");
+        assert_eq!(map.to_live("/data/x"), "/data/x", "perhaps a path inside a container");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::client::Client;
 use cri::{Endpoint, Generation, methods};
-use critape_calls::{Code, Opening, OpeningAnswer};
+use critape_calls::{Opening, OpeningAnswer};
 
 /// Reads only, and no events: a second subscriber would take them from kubelet on some runtimes.
 const RPCS: [&str; 6] = ["Version", "Status", "RuntimeConfig", "ListPodSandbox", "ListContainers", "ListImages"];
@@ -22,7 +22,7 @@ pub(crate) async fn ask(endpoint: &Endpoint) -> Opening {
             Err(_) => tokio::time::sleep(RETRY).await,
         }
     };
-    let generation = generation(&client).await;
+    let generation = client.generation(DEADLINE).await.unwrap_or(Generation::V1);
     let mut answers = Vec::new();
     for rpc in RPCS {
         // Older generations don't have all of them.
@@ -30,17 +30,6 @@ pub(crate) async fn ask(endpoint: &Endpoint) -> Opening {
         answers.push(answer(&client, &method.path).await);
     }
     Opening { answers }
-}
-
-/// The newest generation that the runtime speaks.
-async fn generation(client: &Client) -> Generation {
-    for generation in cri::generations().into_iter().rev() {
-        let Some(version) = methods().by_name(generation, "Version") else { continue };
-        if answer(client, &version.path).await.code != Code::UNIMPLEMENTED.0 {
-            return generation;
-        }
-    }
-    Generation::V1
 }
 
 async fn answer(client: &Client, path: &str) -> OpeningAnswer {

@@ -157,11 +157,6 @@ impl Queue {
         self.written(&events);
     }
 
-    /// Whether the writer gave up.
-    pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::Relaxed)
-    }
-
     fn lose(&self, event: &Event) {
         if let EventKind::Message { body: Body::Kept(bytes), .. } = &event.kind {
             self.release(bytes.len() as u64);

@@ -1,0 +1,27 @@
+//! What counts as different.
+//!
+//! Compares what a runtime answered now with what was recorded: outcomes first, then which fields are there, then their
+//! values, then order. How a field is compared is said by [`Rules`], data with a reason for every line; what no rule explains is
+//! a [`Divergence`], and divergences of one [`Signature`] make one [`Finding`] of a [`Report`]. Nothing here opens a tape or a
+//! socket: it is handed messages.
+//!
+//! Start from [`Comparer`] and [`Report`].
+
+mod align;
+mod comparer;
+mod divergence;
+mod events;
+mod outcome;
+mod path;
+mod relation;
+mod report;
+mod rules;
+mod table;
+
+pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Trajectories};
+pub use divergence::{Divergence, Kind, Severity, Signature};
+pub use events::EventSequences;
+pub use path::Path;
+pub use report::{CallCounts, Example, Finding, Findings, Known, ReasonCount, Report, RuleCount, SideInfo, Suppressed, Verdict};
+pub use rules::{ListOrder, ListRule, Relation, Rule, Rules, RulesError};
+pub use table::render as render_table;

@@ -1,0 +1,97 @@
+//! How two calls ended.
+
+use critape_calls::{Live, Outcome, Recorded, outcome_to_json};
+use serde_json::Value;
+
+use crate::comparer::{Compared, Comparer};
+use crate::relation;
+use crate::{Divergence, Kind, Path, Relation, Severity};
+
+impl Comparer<'_> {
+    /// Compares how two calls of `method` (its name, as `StopContainer`) ended.
+    pub fn outcomes(&self, method: &str, recorded: Recorded<&Outcome>, live: Live<&Outcome>) -> Compared {
+        let (recorded, live) = (recorded.0, live.0);
+        let mut compared = Compared::default();
+        if recorded.code != live.code {
+            let transition = format!("{}→{}", recorded.code, live.code);
+            let ok = [recorded, live].map(|outcome| outcome.code.0 == 0);
+            compared.divergences.push(Divergence {
+                path: Path::of(&["outcome", "code"]),
+                kind: Kind::Outcome,
+                transition: Some(transition),
+                recorded: brief(recorded),
+                live: brief(live),
+                rule: "outcome".to_owned(),
+                severity: if ok[0] == ok[1] { Severity::Behaviour } else { Severity::Breaking },
+                settles: true,
+            });
+            return compared;
+        }
+        self.messages_of(method, recorded, live, &mut compared);
+        self.details_of(recorded, live, &mut compared);
+        compared
+    }
+
+    fn messages_of(&self, method: &str, recorded: &Outcome, live: &Outcome, compared: &mut Compared) {
+        if recorded.message == live.message {
+            return;
+        }
+        let path = Path::of(&["outcome", "message"]);
+        let rule = self.rules.rule(method, &path);
+        let relation = rule.map_or(Relation::Text, |rule| rule.relation);
+        let name = rule.map_or("exact", |rule| rule.name.as_str());
+        if relation::texts(relation, &recorded.message, &live.message, self.ids) {
+            compared.pass(name);
+            return;
+        }
+        compared.divergences.push(Divergence {
+            severity: self.rules.severity(method, &path).unwrap_or(Severity::Cosmetic),
+            path,
+            kind: Kind::Value,
+            transition: None,
+            recorded: Value::String(recorded.message.clone()),
+            live: Value::String(live.message.clone()),
+            rule: name.to_owned(),
+            settles: false,
+        });
+    }
+
+    /// Which kinds of details a status has; their content is the runtime's own.
+    fn details_of(&self, recorded: &Outcome, live: &Outcome, compared: &mut Compared) {
+        let kinds = |outcome: &Outcome| -> Vec<String> {
+            outcome.details.iter().map(|detail| detail.type_url.clone()).collect()
+        };
+        let (before, now) = (kinds(recorded), kinds(live));
+        if before == now {
+            if recorded.details != live.details {
+                compared.pass("status-details");
+            }
+            return;
+        }
+        let transition = match (before.is_empty(), now.is_empty()) {
+            (true, false) => "absent→present",
+            (false, true) => "present→absent",
+            _ => "other→other",
+        };
+        compared.divergences.push(Divergence {
+            path: Path::of(&["outcome", "details[]"]),
+            kind: Kind::Presence,
+            transition: Some(transition.to_owned()),
+            recorded: Value::from(before),
+            live: Value::from(now),
+            rule: "exact".to_owned(),
+            severity: Severity::Cosmetic,
+            settles: false,
+        });
+    }
+}
+
+/// Kind, code and message of an outcome: enough to see what happened.
+fn brief(outcome: &Outcome) -> Value {
+    let mut value = outcome_to_json(outcome);
+    if let Some(object) = value.as_object_mut() {
+        object.remove("metadata");
+        object.remove("details");
+    }
+    value
+}

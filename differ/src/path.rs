@@ -1,0 +1,121 @@
+//! Paths of values inside a message, and patterns over them.
+
+use std::fmt;
+
+/// Where a value is, from the root of a response: proto field names, `[]` after a list, the key after a map.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path(Vec<String>);
+
+impl Path {
+    /// The path of a field, or of an entry of a map, below this one.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Self {
+        let mut segments = self.0.clone();
+        segments.push(name.to_owned());
+        Self(segments)
+    }
+
+    /// The path of the elements of a list field below this one.
+    #[must_use]
+    pub fn elements(&self, name: &str) -> Self {
+        self.field(&format!("{name}[]"))
+    }
+
+    /// A path of one segment.
+    pub fn root(name: &str) -> Self {
+        Self(vec![name.to_owned()])
+    }
+
+    /// The path that these segments make.
+    pub fn of(segments: &[&str]) -> Self {
+        Self(segments.iter().map(|segment| (*segment).to_owned()).collect())
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+/// A pattern over paths: segments joined by dots, `*` for any one, `**` for any number of them. A segment that holds dots
+/// (the key of a map) is written in double quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pattern(Vec<Segment>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    Exactly(String),
+    One,
+    Any,
+}
+
+impl Pattern {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut segments = Vec::new();
+        let mut rest = text;
+        loop {
+            let (segment, after) = match rest.strip_prefix('"') {
+                Some(quoted) => {
+                    let (name, after) = quoted.split_once('"')?;
+                    (Segment::Exactly(name.to_owned()), after)
+                }
+                None => {
+                    let end = rest.find('.').unwrap_or(rest.len());
+                    let segment = match &rest[..end] {
+                        "" => return None,
+                        "*" => Segment::One,
+                        "**" => Segment::Any,
+                        name => Segment::Exactly(name.to_owned()),
+                    };
+                    (segment, &rest[end..])
+                }
+            };
+            segments.push(segment);
+            if after.is_empty() {
+                return Some(Self(segments));
+            }
+            rest = after.strip_prefix('.')?;
+        }
+    }
+
+    pub(crate) fn matches(&self, path: &Path) -> bool {
+        matches(&self.0, &path.0)
+    }
+}
+
+fn matches(pattern: &[Segment], path: &[String]) -> bool {
+    match (pattern.split_first(), path.split_first()) {
+        (None, None) => true,
+        (Some((Segment::Any, rest)), None) => matches(rest, path),
+        (Some((Segment::Any, rest)), Some((_, tail))) => matches(rest, path) || matches(pattern, tail),
+        (Some((Segment::One, rest)), Some((_, tail))) => matches(rest, tail),
+        (Some((Segment::Exactly(name), rest)), Some((head, tail))) => name == head && matches(rest, tail),
+        (None, Some(_)) | (Some((Segment::One | Segment::Exactly(_), _)), None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_segments() {
+        let path = Path::default().elements("items").field("labels").field("io.kubernetes.pod.uid");
+        let hit = ["items[].labels.*", "**", "**.labels.*", "items[].**", "**.\"io.kubernetes.pod.uid\""];
+        let miss = ["items.labels.*", "*", "items[].labels", "**.labels", "labels.*", "**.uid"];
+        for text in hit {
+            assert!(Pattern::parse(text).unwrap().matches(&path), "{text}");
+        }
+        for text in miss {
+            assert!(!Pattern::parse(text).unwrap().matches(&path), "{text}");
+        }
+    }
+
+    #[test]
+    fn broken_patterns_are_refused() {
+        for text in ["", ".", "a.", "a..b", "\"a", "\"a\"b"] {
+            assert_eq!(Pattern::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What keeps the differ honest: change any one leaf of any response, and it says where, or names the rule that let it pass.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use cri::{Generation, IdentityKind, Method, methods};
+use critape_calls::{IdentityMap, Live, Recorded};
+use critape_differ::{Compared, Comparer, Kind, Memory, NoTrajectories, OWNED_LABEL, Rules};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, MessageDescriptor, ReflectMessage, Value,
+};
+
+/// A message with every field set, lists and maps with two entries; `seed` makes it differ from others.
+fn filled(descriptor: &MessageDescriptor, seed: &mut u64, depth: usize) -> DynamicMessage {
+    let mut message = DynamicMessage::new(descriptor.clone());
+    if depth == 0 {
+        return message;
+    }
+    for field in descriptor.fields() {
+        let value = if field.is_map() {
+            let kind = field.kind();
+            let value_field = kind.as_message().unwrap().map_entry_value_field();
+            let entries = ["a", "b"].map(|key| {
+                (MapKey::String(key.to_owned()), single(&value_field, seed, depth))
+            });
+            Value::Map(entries.into_iter().collect())
+        } else if field.is_list() {
+            Value::List(vec![single(&field, seed, depth), single(&field, seed, depth)])
+        } else {
+            single(&field, seed, depth)
+        };
+        message.set_field(&field, value);
+    }
+    message
+}
+
+fn single(field: &FieldDescriptor, seed: &mut u64, depth: usize) -> Value {
+    *seed += 1;
+    match field.kind() {
+        FieldKind::Message(inner) => Value::Message(filled(&inner, seed, depth - 1)),
+        FieldKind::String => Value::String(format!("{:064x}", *seed)),
+        FieldKind::Bytes => Value::Bytes(format!("text {seed}").into_bytes().into()),
+        FieldKind::Bool => Value::Bool(true),
+        FieldKind::Enum(_) => Value::EnumNumber(1),
+        FieldKind::Double => Value::F64(*seed as f64),
+        FieldKind::Int32 => Value::I32(*seed as i32),
+        FieldKind::Int64 => Value::I64(1_790_000_000_000_000_000 + *seed as i64),
+        FieldKind::Uint32 => Value::U32(*seed as u32),
+        FieldKind::Uint64 => Value::U64(*seed),
+        other => panic!("CRI has no {other:?}"),
+    }
+}
+
+/// Another value of the same kind.
+fn changed(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(format!("{text}x")),
+        Value::Bytes(bytes) => Value::Bytes([bytes.as_ref(), b"x"].concat().into()),
+        Value::Bool(value) => Value::Bool(!value),
+        Value::EnumNumber(number) => Value::EnumNumber(number + 1),
+        Value::F64(value) => Value::F64(value + 1.0),
+        Value::I32(value) => Value::I32(value + 1),
+        Value::I64(value) => Value::I64(value + 1),
+        Value::U32(value) => Value::U32(value + 1),
+        Value::U64(value) => Value::U64(value + 1),
+        other => panic!("{other:?} is no leaf"),
+    }
+}
+
+/// A copy of a message with one leaf changed, and the path of that leaf.
+struct Mutant {
+    message: DynamicMessage,
+    path: String,
+}
+
+/// All ways to change one leaf.
+fn mutants(message: &DynamicMessage) -> Vec<Mutant> {
+    let mut found = Vec::new();
+    for field in message.descriptor().fields() {
+        let value = message.get_field(&field).into_owned();
+        for (value, path) in changes(&field, &value) {
+            let mut message = message.clone();
+            message.set_field(&field, value);
+            found.push(Mutant { message, path });
+        }
+    }
+    found
+}
+
+fn changes(field: &FieldDescriptor, value: &Value) -> Vec<(Value, String)> {
+    let name = field.name();
+    match value {
+        Value::List(items) => items
+            .iter()
+            .enumerate()
+            .flat_map(|(index, item)| {
+                below(item, &format!("{name}[]")).into_iter().map(move |(item, path)| (index, item, path))
+            })
+            .map(|(index, item, path)| {
+                let mut items = items.clone();
+                items[index] = item;
+                (Value::List(items), path)
+            })
+            .collect(),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|(key, value)| {
+                let mut entries = entries.clone();
+                entries.insert(key.clone(), changed(value));
+                (Value::Map(entries), format!("{name}.{}", key.as_str().unwrap()))
+            })
+            .collect(),
+        single => below(single, name),
+    }
+}
+
+fn below(value: &Value, path: &str) -> Vec<(Value, String)> {
+    match value {
+        Value::Message(message) => mutants(message)
+            .into_iter()
+            .map(|mutant| (Value::Message(mutant.message), format!("{path}.{}", mutant.path)))
+            .collect(),
+        leaf => vec![(changed(leaf), path.to_owned())],
+    }
+}
+
+fn compare(method: &Method, ids: &IdentityMap, recorded: &DynamicMessage, live: &DynamicMessage) -> Compared {
+    let (rules, memory) = (Rules::standard(), Memory::default());
+    let comparer = Comparer::new(&rules, ids, &memory);
+    comparer.messages(method, Recorded(recorded), Live(live), &NoTrajectories)
+}
+
+/// Binds every id of the message to itself, as a run on the same runtime has it once it has seen the objects.
+fn met(method: &Method, message: &DynamicMessage) -> IdentityMap {
+    let mut ids = IdentityMap::default();
+    for identity in critape_calls::identities(message, &method.response_ids) {
+        ids.bind(identity.kind, &identity.value, &identity.value);
+    }
+    ids
+}
+
+#[test]
+fn every_changed_leaf_is_found_or_a_rule_is_named() {
+    let mut leaves = 0;
+    for method in methods().iter() {
+        let message = filled(&method.output(), &mut 0, 7);
+        let ids = met(method, &message);
+        assert_eq!(compare(method, &ids, &message, &message), Compared::default(), "{}", method.path);
+        for mutant in mutants(&message) {
+            leaves += 1;
+            let compared = compare(method, &ids, &message, &mutant.message);
+            // An element whose key changed is another element: then the list is what differs.
+            let at = |path: &str| mutant.path == path || mutant.path.starts_with(&format!("{path}."));
+            let found = compared.divergences.iter().any(|divergence| at(&divergence.path.to_string()));
+            assert!(
+                found || !compared.passed.is_empty(),
+                "{}: {} was changed and nobody noticed: {compared:?}",
+                method.path,
+                mutant.path
+            );
+        }
+    }
+    assert!(leaves > 1000, "{leaves}");
+}
+
+#[test]
+fn no_rule_lets_a_whole_answer_vanish() {
+    for method in methods().iter() {
+        let recorded = filled(&method.output(), &mut 0, 7);
+        let empty = DynamicMessage::new(method.output());
+        if recorded == empty {
+            continue;
+        }
+        for (before, now) in [(&recorded, &empty), (&empty, &recorded)] {
+            let compared = compare(method, &met(method, &recorded), before, now);
+            assert!(!compared.divergences.is_empty(), "{}: {compared:?}", method.path);
+        }
+    }
+}
+
+fn list(name: &str, typed: &impl prost::Message) -> (&'static Method, DynamicMessage) {
+    let method = methods().by_name(Generation::V1, name).unwrap();
+    let bytes = typed.encode_to_vec();
+    (method, DynamicMessage::decode(method.output(), bytes.as_slice()).unwrap())
+}
+
+fn container(id: &str, name: &str) -> cri::v1::Container {
+    cri::v1::Container {
+        id: id.into(),
+        metadata: Some(cri::v1::ContainerMetadata { name: name.into(), attempt: 0 }),
+        ..Default::default()
+    }
+}
+
+fn containers(of: Vec<cri::v1::Container>) -> (&'static Method, DynamicMessage) {
+    list("ListContainers", &cri::v1::ListContainersResponse { containers: of })
+}
+
+#[test]
+fn lists_are_aligned_by_id_and_never_by_place() {
+    let (a, b, x, y) = ("a".repeat(64), "b".repeat(64), "1".repeat(64), "2".repeat(64));
+    let mut ids = IdentityMap::default();
+    ids.bind(IdentityKind::Container, &a, &x);
+    ids.bind(IdentityKind::Container, &b, &y);
+    let (method, recorded) = containers(vec![container(&a, "one"), container(&b, "two")]);
+    let (_, live) = containers(vec![container(&y, "two"), container(&x, "one")]);
+    let compared = compare(method, &ids, &recorded, &live);
+    assert!(compared.divergences.is_empty(), "{compared:?}");
+    let (_, live) = containers(vec![container(&y, "two")]);
+    let compared = compare(method, &ids, &recorded, &live);
+    let found: Vec<_> = compared.divergences.iter().map(|it| (it.path.to_string(), it.transition.clone())).collect();
+    assert_eq!(found, [("containers[]".to_owned(), Some("present→absent".to_owned()))]);
+}
+
+#[test]
+fn elements_that_are_nobodys_business_are_left_out_and_counted() {
+    let (method, recorded) = containers(vec![container("older", "x")]);
+    let (_, live) = containers(vec![container("foreign", "y")]);
+    let compared = compare(method, &IdentityMap::default(), &recorded, &live);
+    assert!(compared.divergences.is_empty());
+    assert_eq!(compared.left_out, 2);
+}
+
+#[test]
+fn an_order_that_changes_from_call_to_call_is_found() {
+    let handlers = |names: &[&str]| {
+        let handler = |name: &&str| cri::v1::RuntimeHandler { name: (*name).into(), ..Default::default() };
+        let status = cri::v1::StatusResponse {
+            runtime_handlers: names.iter().map(handler).collect(),
+            ..Default::default()
+        };
+        list("Status", &status)
+    };
+    let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+    let comparer = Comparer::new(&rules, &ids, &memory);
+    let (method, recorded) = handlers(&["", "runc"]);
+    let mut found = Vec::new();
+    for order in [["runc", ""], ["", "runc"]] {
+        let (_, live) = handlers(&order);
+        let compared = comparer.messages(method, Recorded(&recorded), Live(&live), &NoTrajectories);
+        found.push(compared.divergences.iter().map(|it| it.kind).collect::<Vec<_>>());
+    }
+    assert_eq!(found, [vec![], vec![Kind::Oracle]], "another order is fine, a changing one is not");
+}
+
+#[test]
+fn the_label_of_a_replay_is_no_difference() {
+    let with = |labels: &[&str]| {
+        let labels = labels.iter().map(|label| ((*label).to_owned(), "1".to_owned())).collect();
+        let status = cri::v1::PodSandboxStatus { id: "p".into(), labels, ..Default::default() };
+        list("PodSandboxStatus", &cri::v1::PodSandboxStatusResponse { status: Some(status), ..Default::default() })
+    };
+    let (method, recorded) = with(&["app"]);
+    let (_, live) = with(&["app", OWNED_LABEL]);
+    assert!(compare(method, &IdentityMap::default(), &recorded, &live).divergences.is_empty());
+    let (_, live) = with(&["app", "other"]);
+    let compared = compare(method, &IdentityMap::default(), &recorded, &live);
+    assert_eq!(compared.divergences[0].path.to_string(), "status.labels.other");
+}
+
+#[test]
+fn a_field_that_nobody_knows_is_compared() {
+    let (method, recorded) = list("Version", &cri::v1::VersionResponse::default());
+    // Field 77, a varint.
+    let live = DynamicMessage::decode(method.output(), [0xe8, 0x04, 0x01].as_slice()).unwrap();
+    let compared = compare(method, &IdentityMap::default(), &recorded, &live);
+    assert_eq!(compared.divergences[0].path.to_string(), "77");
+}
+
+#[test]
+fn another_spelling_of_an_image_is_found() {
+    let hex = "c".repeat(64);
+    let pull = |reference: String| list("PullImage", &cri::v1::PullImageResponse { image_ref: reference });
+    let (method, recorded) = pull(format!("sha256:{hex}"));
+    let (_, live) = pull(format!("docker.io/library/x@sha256:{hex}"));
+    let mut ids = IdentityMap::default();
+    ids.bind(IdentityKind::Image, &format!("sha256:{hex}"), &format!("docker.io/library/x@sha256:{hex}"));
+    assert_eq!(compare(method, &ids, &recorded, &live).divergences[0].path.to_string(), "image_ref");
+}

@@ -1,0 +1,124 @@
+//! One call to the live runtime, and what came of it.
+
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use cri::client::Client;
+use critape_calls::{Code, Ending, Header, Metadata, Outcome};
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
+use tonic::{Status, Streaming};
+
+/// What tonic says when the deadline that it was given has passed.
+const OWN_TIMEOUT: &str = "Timeout expired";
+
+/// How the live runtime answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// How the call ended.
+    pub(crate) outcome: Outcome,
+    /// All response messages, as one.
+    pub(crate) message: Bytes,
+    /// How long it took.
+    pub(crate) lasted: Duration,
+}
+
+/// Sends one call and waits for its end, or for `cancel_after`.
+pub(crate) async fn ask(
+    client: &Client,
+    path: &str,
+    request: Bytes,
+    deadline: Option<Duration>,
+    cancel_after: Option<Duration>,
+) -> Answer {
+    let since = Instant::now();
+    let mut message = BytesMut::new();
+    let call = collect(client, path, request, deadline, &mut message);
+    let outcome = match cancel_after {
+        None => call.await,
+        Some(after) => tokio::time::timeout(after, call).await.unwrap_or_else(|_| cancelled()),
+    };
+    Answer { outcome, message: message.freeze(), lasted: since.elapsed() }
+}
+
+async fn collect(
+    client: &Client,
+    path: &str,
+    request: Bytes,
+    deadline: Option<Duration>,
+    into: &mut BytesMut,
+) -> Outcome {
+    // As a stream, whatever it is: then the trailers are to be had.
+    let mut stream = match client.stream(path, request, deadline).await {
+        Ok(stream) => stream,
+        Err(status) => return from_status(&status),
+    };
+    loop {
+        match stream.message().await {
+            Ok(Some(message)) => into.put(message),
+            Ok(None) => return from_end(&mut stream).await,
+            Err(status) => return from_status(&status),
+        }
+    }
+}
+
+/// The outcome of a stream that ended well.
+pub(crate) async fn from_end(stream: &mut Streaming<Bytes>) -> Outcome {
+    match stream.trailers().await {
+        Ok(trailers) => Outcome {
+            ending: Ending::Status,
+            code: Code::OK,
+            message: String::new(),
+            details: Vec::new(),
+            metadata: trailers.as_ref().map(metadata).unwrap_or_default(),
+        },
+        Err(status) => from_status(&status),
+    }
+}
+
+/// The outcome that a status stands for.
+pub(crate) fn from_status(status: &Status) -> Outcome {
+    let mut headers = metadata(status.metadata());
+    headers.0.push(header(b"grpc-status", &(status.code() as u32).to_string()));
+    if !status.details().is_empty() {
+        use base64::Engine as _;
+        let details = base64::engine::general_purpose::STANDARD.encode(status.details());
+        headers.0.push(header(b"grpc-status-details-bin", &details));
+    }
+    let mut outcome = Outcome::from_trailers(headers);
+    status.message().clone_into(&mut outcome.message);
+    if status.code() == tonic::Code::Cancelled && status.message() == OWN_TIMEOUT {
+        outcome.ending = Ending::Deadline;
+        outcome.code = Code::DEADLINE_EXCEEDED;
+        outcome.message.clear();
+    }
+    outcome
+}
+
+/// The outcome of a call that the replay broke off.
+pub(crate) fn cancelled() -> Outcome {
+    Outcome {
+        ending: Ending::Cancelled,
+        code: Code::CANCELLED,
+        message: String::new(),
+        details: Vec::new(),
+        metadata: Metadata::default(),
+    }
+}
+
+fn metadata(map: &MetadataMap) -> Metadata {
+    let headers = map.iter().map(|entry| match entry {
+        KeyAndValueRef::Ascii(name, value) => Header {
+            name: Bytes::copy_from_slice(name.as_str().as_bytes()),
+            value: Bytes::copy_from_slice(value.as_encoded_bytes()),
+        },
+        KeyAndValueRef::Binary(name, value) => Header {
+            name: Bytes::copy_from_slice(name.as_str().as_bytes()),
+            value: Bytes::copy_from_slice(value.as_encoded_bytes()),
+        },
+    });
+    Metadata(headers.collect())
+}
+
+fn header(name: &'static [u8], value: &str) -> Header {
+    Header { name: Bytes::from_static(name), value: Bytes::copy_from_slice(value.as_bytes()) }
+}

@@ -1,0 +1,65 @@
+//! Removes what a replay made.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cri::client::Client;
+use cri::{Generation, methods, v1};
+use critape_differ::OWNED_LABEL;
+use prost::Message;
+
+use crate::preflight::read;
+
+/// How long stopping and removing one thing may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What was removed, and what could not be.
+#[derive(Debug, Default)]
+pub(crate) struct Cleaned {
+    pub(crate) sandboxes: usize,
+    pub(crate) left: Vec<String>,
+}
+
+/// Stops and removes the sandboxes of this run, then the images that it pulled.
+pub(crate) async fn clean(client: &Client, generation: Generation, run: &str, images: &BTreeSet<String>) -> Cleaned {
+    let mut cleaned = Cleaned::default();
+    let filter = v1::PodSandboxFilter {
+        label_selector: [(OWNED_LABEL.to_owned(), run.to_owned())].into(),
+        ..Default::default()
+    };
+    let request = v1::ListPodSandboxRequest { filter: Some(filter) };
+    let list: Result<v1::ListPodSandboxResponse, _> =
+        read(client, generation, "ListPodSandbox", request.encode_to_vec().into()).await;
+    let sandboxes = match list {
+        Ok(list) => list.items,
+        Err(error) => {
+            cleaned.left.push(format!("the sandboxes with the label {OWNED_LABEL}={run}: {error}"));
+            Vec::new()
+        }
+    };
+    for sandbox in sandboxes {
+        let id = sandbox.id;
+        let stop = v1::StopPodSandboxRequest { pod_sandbox_id: id.clone() }.encode_to_vec();
+        let remove = v1::RemovePodSandboxRequest { pod_sandbox_id: id.clone() }.encode_to_vec();
+        // Removing is what counts; it says itself if stopping did not work.
+        let _ = call(client, generation, "StopPodSandbox", stop.into()).await;
+        match call(client, generation, "RemovePodSandbox", remove.into()).await {
+            Ok(()) => cleaned.sandboxes += 1,
+            Err(message) => cleaned.left.push(format!("sandbox {id}: {message}")),
+        }
+    }
+    for image in images {
+        let spec = v1::ImageSpec { image: image.clone(), ..Default::default() };
+        let remove = v1::RemoveImageRequest { image: Some(spec) }.encode_to_vec();
+        if let Err(message) = call(client, generation, "RemoveImage", remove.into()).await {
+            cleaned.left.push(format!("image {image}: {message}"));
+        }
+    }
+    cleaned
+}
+
+async fn call(client: &Client, generation: Generation, rpc: &str, request: Bytes) -> Result<(), String> {
+    let path = methods().by_name(generation, rpc).map(|method| method.path.clone()).unwrap_or_default();
+    client.unary(&path, request, Some(DEADLINE)).await.map(drop).map_err(|status| status.message().to_owned())
+}

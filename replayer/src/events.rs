@@ -1,0 +1,151 @@
+//! Streams of container events: followed beside the calls, compared when they end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cri::{IdentityKind, Method};
+use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, Resolution, decode};
+use critape_differ::{Compared, Divergence, EventSequences, Kind, Path, Severity};
+use serde_json::Value;
+use tokio::time::Instant;
+use tonic::Streaming;
+
+use crate::answer;
+use crate::engine::Shared;
+
+/// How long a stream that the recorded runtime ended may stay open here before that counts as a difference.
+const END_GRACE: Duration = Duration::from_secs(2);
+/// How often to look whether all events have come.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Follows one recorded stream on the live runtime.
+pub(crate) async fn follow(shared: &Shared, index: usize, begun: Instant) {
+    let call = &shared.recording.calls[index];
+    let Some(method) = call.method() else { return };
+    let Some(request) = shared.request(call, method) else { return };
+    shared.findings.borrow_mut().calls().sent += 1;
+    let path = shared.live_path(call);
+    let ended_by_runtime = call.outcome.ending == Ending::Status;
+    let mut live = EventSequences::default();
+    let opened = shared.client.stream(&path, request, None).await;
+    let outcome = match opened {
+        Err(status) => Some(answer::from_status(&status)),
+        Ok(mut stream) => {
+            let enough = async {
+                if ended_by_runtime {
+                    tokio::time::sleep(call.duration() + END_GRACE).await;
+                } else {
+                    wait_for_recorded_end(shared, call, begun).await;
+                }
+            };
+            collect(shared, call, method, &mut stream, &mut live, enough).await
+        }
+    };
+    let compared = judge(shared, call, method, &live, outcome.as_ref());
+    shared.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
+}
+
+/// Until the moment at which the recorded client stopped listening has come here.
+async fn wait_for_recorded_end(shared: &Shared, call: &Call, begun: Instant) {
+    let by_end = shared.recording.by_end();
+    let before = by_end.partition_point(|index| shared.recording.calls[*index].ended <= call.ended);
+    shared.wait_for(before).await;
+    if matches!(shared.config.pace, crate::Pace::Recorded(_)) {
+        tokio::time::sleep_until(begun + shared.due_at(call.ended)).await;
+    }
+}
+
+/// Collects events until the stream ends, or until `enough` and all that were recorded have come, or time is up. Gives the
+/// outcome where the runtime ended the stream.
+async fn collect(
+    shared: &Shared,
+    call: &Call,
+    method: &Method,
+    stream: &mut Streaming<Bytes>,
+    live: &mut EventSequences,
+    enough: impl Future<Output = ()>,
+) -> Option<Outcome> {
+    let recorded = sequences(call, method);
+    tokio::pin!(enough);
+    let mut waited: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            message = stream.message() => match message {
+                Ok(Some(message)) => {
+                    if let Some(event) = decode(method.output(), &message) {
+                        live.push(event);
+                    }
+                }
+                Ok(None) => return Some(answer::from_end(stream).await),
+                Err(status) => return Some(answer::from_status(&status)),
+            },
+            () = &mut enough, if waited.is_none() => waited = Some(Instant::now()),
+            () = tokio::time::sleep(LOOK_EVERY), if waited.is_some() => {}
+        }
+        if let Some(since) = waited {
+            let all = all_came(&recorded, live, &shared.ids.borrow());
+            if all || since.elapsed() >= shared.config.settle {
+                return None;
+            }
+        }
+    }
+}
+
+fn all_came(recorded: &EventSequences, live: &EventSequences, ids: &IdentityMap) -> bool {
+    recorded.counts().all(|(id, count)| match ids.resolve(IdentityKind::Object, id) {
+        Resolution::Live(id) => live.count(&id) >= count,
+        _ => true,
+    })
+}
+
+fn sequences(call: &Call, method: &Method) -> EventSequences {
+    let mut sequences = EventSequences::default();
+    for message in &call.responses {
+        if let Some(event) = message.body.kept().and_then(|bytes| decode(method.output(), bytes)) {
+            sequences.push(event);
+        }
+    }
+    sequences
+}
+
+/// What the two streams differ in. `outcome` is there where the live runtime ended its stream.
+fn judge(
+    shared: &Shared,
+    call: &Call,
+    method: &Method,
+    live: &EventSequences,
+    outcome: Option<&Outcome>,
+) -> Compared {
+    let ids = shared.ids.borrow();
+    let comparer = shared.comparer(&ids);
+    let ended_by_runtime = call.outcome.ending == Ending::Status;
+    let mut compared = Compared::default();
+    match (ended_by_runtime, outcome) {
+        (true, Some(outcome)) => {
+            compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(outcome));
+        }
+        (true, None) => compared.divergences.push(capability(&call.outcome.code.to_string(), "open")),
+        (false, Some(outcome)) => {
+            compared.divergences.push(capability("open", &outcome.code.to_string()));
+            return compared;
+        }
+        (false, None) => {}
+    }
+    let recorded = sequences(call, method);
+    compared.merge(comparer.events(method, Recorded(&recorded), Live(live), &shared.seen(call)));
+    compared
+}
+
+/// One side serves a stream that the other ends.
+fn capability(recorded: &str, live: &str) -> Divergence {
+    Divergence {
+        path: Path::root("events"),
+        kind: Kind::Capability,
+        transition: Some(format!("{recorded}→{live}")),
+        recorded: Value::from(recorded),
+        live: Value::from(live),
+        rule: "event-stream".to_owned(),
+        severity: Severity::Behaviour,
+        settles: false,
+    }
+}

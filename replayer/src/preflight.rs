@@ -1,0 +1,110 @@
+//! What must be known of the live runtime before the first call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cri::client::Client;
+use cri::{Generation, methods, v1};
+use critape_differ::{OWNED_LABEL, SideInfo};
+use prost::Message;
+use tonic::{Code, Status};
+
+use crate::recording::Recording;
+use crate::replay::ReplayError;
+
+/// How long one of these questions may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The live runtime.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) side: SideInfo,
+    /// The newest generation that it speaks.
+    pub(crate) generation: Generation,
+    /// Generations of the tape that it doesn't speak, and the one that stands in.
+    pub(crate) translated: BTreeMap<Generation, Generation>,
+    /// Ids of the images that were there before.
+    pub(crate) images: BTreeSet<String>,
+}
+
+/// Whether sandboxes of others may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Company {
+    Refused,
+    Shared,
+}
+
+/// Asks the runtime who it is and what it holds.
+pub(crate) async fn look(client: &Client, recording: &Recording, company: Company) -> Result<Target, ReplayError> {
+    let generation = client.generation(DEADLINE).await.map_err(|status| refused("Version", &status))?;
+    let version: v1::VersionResponse = read(client, generation, "Version", Bytes::new()).await?;
+    let mut translated = BTreeMap::new();
+    let spoken: BTreeSet<Generation> =
+        recording.calls.iter().filter_map(critape_calls::Call::method).map(|method| method.generation).collect();
+    for recorded in spoken {
+        // The messages of these two are the same; those of v1alpha1 are not.
+        let alike = recorded != Generation::V1Alpha1 && generation != Generation::V1Alpha1;
+        if recorded != generation && alike && !speaks(client, recorded).await {
+            translated.insert(recorded, generation);
+        }
+    }
+    if company == Company::Refused {
+        refuse_foreign_sandboxes(client, generation).await?;
+    }
+    let images: v1::ListImagesResponse = read(client, generation, "ListImages", Bytes::new()).await?;
+    Ok(Target {
+        side: SideInfo {
+            runtime: version.runtime_name,
+            version: version.runtime_version,
+            generation: translated.values().next().map_or_else(
+                || recording.generation().unwrap_or(generation).to_string(),
+                ToString::to_string,
+            ),
+        },
+        generation,
+        translated,
+        images: images.images.into_iter().map(|image| image.id).collect(),
+    })
+}
+
+async fn speaks(client: &Client, generation: Generation) -> bool {
+    let Some(version) = methods().by_name(generation, "Version") else { return false };
+    let answer = client.unary(&version.path, Bytes::new(), Some(DEADLINE)).await;
+    !answer.is_err_and(|status| status.code() == Code::Unimplemented)
+}
+
+async fn refuse_foreign_sandboxes(client: &Client, generation: Generation) -> Result<(), ReplayError> {
+    let list: v1::ListPodSandboxResponse = read(client, generation, "ListPodSandbox", Bytes::new()).await?;
+    let foreign: Vec<_> = list
+        .items
+        .iter()
+        .filter(|sandbox| sandbox.state() == v1::PodSandboxState::SandboxReady)
+        .filter(|sandbox| !sandbox.labels.contains_key(OWNED_LABEL))
+        .collect();
+    let Some(first) = foreign.first() else { return Ok(()) };
+    let name = first.metadata.as_ref().map_or_else(
+        || first.id.clone(),
+        |metadata| format!("{}/{}", metadata.namespace, metadata.name),
+    );
+    Err(ReplayError::InUse { count: foreign.len(), example: name })
+}
+
+/// One question to the runtime, answered in the types of v1.
+pub(crate) async fn read<M: Message + Default>(
+    client: &Client,
+    generation: Generation,
+    rpc: &'static str,
+    request: Bytes,
+) -> Result<M, ReplayError> {
+    let path = methods().by_name(generation, rpc).map(|method| method.path.clone()).unwrap_or_default();
+    let reply =
+        client.unary(&path, request, Some(DEADLINE)).await.map_err(|status| refused(rpc, &status))?;
+    M::decode(reply.message.as_ref())
+        .map_err(|error| ReplayError::Runtime { rpc, code: "INTERNAL".to_owned(), message: error.to_string() })
+}
+
+fn refused(rpc: &'static str, status: &Status) -> ReplayError {
+    let code = critape_calls::Code(status.code() as u32).to_string();
+    ReplayError::Runtime { rpc, code, message: status.message().to_owned() }
+}

@@ -1,0 +1,171 @@
+//! A replay as a whole: preflight, calls, cleanup, report.
+
+use std::io;
+use std::time::Duration;
+
+use cri::Endpoint;
+use cri::client::{Client, ConnectError};
+use critape_differ::{Report, Rules};
+use critape_tape::Tape;
+use thiserror::Error;
+use tokio::task::LocalSet;
+
+use crate::cleanup;
+use crate::engine::Engine;
+use crate::preflight::{self, Company};
+use crate::recording::{Recording, RecordingError};
+use crate::uids;
+
+/// How fast calls follow each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// As they did when recorded, this many times as fast.
+    Recorded(f64),
+    /// As soon as what they waited for has ended.
+    Max,
+    /// One after the other.
+    Serial,
+}
+
+/// How a tape is replayed.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The live runtime.
+    pub endpoint: Endpoint,
+    /// How fast.
+    pub pace: Pace,
+    /// The longest time without a call that is waited out.
+    pub max_idle: Duration,
+    /// How long a read may take to reach the recorded state, beyond the time that the recording took.
+    pub settle: Duration,
+    /// How fields are compared.
+    pub rules: Rules,
+    /// Whether sandboxes of others may be on the runtime.
+    pub share: bool,
+    /// Whether calls may change the node beyond the replay's own pods.
+    pub allow_node_changes: bool,
+    /// The share of calls that may stay inconclusive before the verdict says so.
+    pub max_inconclusive: f64,
+}
+
+impl Config {
+    /// The usual way, against this runtime.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            pace: Pace::Recorded(1.0),
+            max_idle: Duration::from_secs(60),
+            settle: Duration::from_secs(5),
+            rules: Rules::standard(),
+            share: false,
+            allow_node_changes: false,
+            max_inconclusive: 0.01,
+        }
+    }
+}
+
+/// How far a replay has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Calls that have ended.
+    pub done: usize,
+    /// Calls on the tape.
+    pub total: usize,
+}
+
+/// Why a tape was not replayed.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// The tape.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// Nobody answers.
+    #[error("{0}; is it running?")]
+    Connect(#[from] ConnectError),
+    /// The runtime does not say what a replay must know.
+    #[error("the runtime refused {rpc}: {code} {message}")]
+    Runtime {
+        /// The RPC.
+        rpc: &'static str,
+        /// The status code.
+        code: String,
+        /// What it said.
+        message: String,
+    },
+    /// Others use the runtime.
+    #[error(
+        "the runtime has {count} ready sandboxes that are not a replay's, such as {example}: \
+         replay on a runtime of its own, or add --share"
+    )]
+    InUse {
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
+    /// No room for the files of a replay.
+    #[error("making a folder for the replay's files: {0}")]
+    Scratch(io::Error),
+    /// No random numbers.
+    #[error("asking the system for random numbers: {0}")]
+    Random(getrandom::Error),
+    /// It was told to stop.
+    #[error("interrupted: {removed} sandboxes of the replay were removed")]
+    Interrupted {
+        /// Sandboxes removed.
+        removed: usize,
+    },
+}
+
+/// A tape on its way to a runtime.
+#[derive(Debug)]
+pub struct Replay {
+    recording: Recording,
+    config: Config,
+}
+
+impl Replay {
+    /// Reads the tape.
+    pub fn of(tape: &Tape, config: Config) -> Result<Self, RecordingError> {
+        Ok(Self { recording: Recording::read(tape)?, config })
+    }
+
+    /// The tape's folder, for messages.
+    pub fn calls(&self) -> usize {
+        self.recording.calls.len()
+    }
+
+    /// Replays until the last call has ended or `shutdown` completes, and removes what it made either way.
+    ///
+    /// Belongs on a current-thread runtime.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()>,
+        on_progress: impl Fn(Progress) + 'static,
+    ) -> Result<Report, ReplayError> {
+        let Self { recording, config } = self;
+        let client = Client::connect(&config.endpoint).await?;
+        let company = if config.share { Company::Shared } else { Company::Refused };
+        let target = preflight::look(&client, &recording, company).await?;
+        let run = uids::run_name().map_err(ReplayError::Random)?;
+        let generation = target.generation;
+        let engine = Engine::new(recording, config, client.clone(), target, run.clone())?;
+        let finished = LocalSet::new()
+            .run_until(async {
+                tokio::select! {
+                    () = engine.run(on_progress) => true,
+                    () = shutdown => false,
+                }
+            })
+            .await;
+        let cleaned = cleanup::clean(&client, generation, &run, &engine.pulled_images()).await;
+        for left in &cleaned.left {
+            tracing::warn!(what = %left, "could not be removed: remove it by hand");
+        }
+        if !finished {
+            return Err(ReplayError::Interrupted { removed: cleaned.sandboxes });
+        }
+        Ok(engine.into_report())
+    }
+}
+

@@ -1,0 +1,169 @@
+//! A recorded request, put into the terms of the live runtime.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use cri::Method;
+use critape_calls::{Call, HostPath, HostPathKind, IdentityMap, Resolution, decode};
+use critape_differ::OWNED_LABEL;
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, MapKey, Value};
+
+use crate::recording::inconclusive_reason;
+use crate::scratch::Scratch;
+
+/// The label under which kubelet repeats a pod's uid.
+const UID_LABEL: &str = "io.kubernetes.pod.uid";
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Rewritten {
+    /// It goes out as these bytes.
+    Request(Bytes),
+    /// It can't be sent in a way that means the same.
+    Inconclusive(String),
+}
+
+/// Replaces what names things of the recording, and marks what the replay makes.
+pub(crate) fn rewrite(call: &Call, method: &Method, ids: &mut IdentityMap, scratch: &mut Scratch, run: &str) -> Rewritten {
+    let Some(bytes) = call.request() else {
+        return Rewritten::Inconclusive("its request was not recorded".to_owned());
+    };
+    if call.requests.iter().any(|message| message.compressed) {
+        return Rewritten::Inconclusive("its request is compressed".to_owned());
+    }
+    let Some(mut message) = decode(method.input(), bytes) else {
+        // What can't be read can't name anything that we know: it goes out as it was.
+        return Rewritten::Request(bytes.clone());
+    };
+    let before = message.clone();
+    if let Some(reason) = replace_ids(&mut message, method, ids) {
+        return Rewritten::Inconclusive(reason);
+    }
+    if let Err(error) = move_paths(&mut message, call, ids, scratch) {
+        return Rewritten::Inconclusive(format!("its host paths could not be made here: {error}"));
+    }
+    replace_texts(&mut message, ids);
+    mark(&mut message, method, run);
+    Rewritten::Request(if message == before { bytes.clone() } else { message.encode_to_vec().into() })
+}
+
+/// The request of a call in the terms of another run, as bytes that are the same where the requests are.
+pub(crate) fn canonical(call: &Call, method: &Method, ids: &IdentityMap) -> Option<Bytes> {
+    let mut message = decode(method.input(), call.request()?)?;
+    replace_ids(&mut message, method, ids);
+    replace_texts(&mut message, ids);
+    Some(message.encode_to_vec().into())
+}
+
+/// Replaces ids where the schema says that ids are. Says why not where one has no counterpart.
+fn replace_ids(message: &mut DynamicMessage, method: &Method, ids: &IdentityMap) -> Option<String> {
+    let mut unbound = None;
+    for path in &method.request_ids {
+        path.path.rewrite(message, &mut |recorded| match ids.resolve(path.kind, recorded) {
+            Resolution::Live(live) => Some(live),
+            Resolution::AsItIs => None,
+            Resolution::Unbound(why) => {
+                unbound.get_or_insert(inconclusive_reason(why));
+                None
+            }
+        });
+    }
+    unbound
+}
+
+/// Moves the host's paths into the scratch folder.
+fn move_paths(
+    message: &mut DynamicMessage,
+    call: &Call,
+    ids: &mut IdentityMap,
+    scratch: &mut Scratch,
+) -> std::io::Result<()> {
+    let kinds: BTreeMap<&str, HostPathKind> =
+        call.host_paths.iter().map(|path| (path.path.as_str(), path.kind)).collect();
+    let mut failed = None;
+    let mut place = |path: &str, kind: HostPathKind| -> Option<String> {
+        match scratch.place(&HostPath { path: path.to_owned(), kind }) {
+            Ok(Some(moved)) => {
+                let moved = moved.to_string_lossy().into_owned();
+                ids.bind_folder(path, &moved);
+                Some(moved)
+            }
+            Ok(None) => None,
+            Err(error) => {
+                failed.get_or_insert(error);
+                None
+            }
+        }
+    };
+    // Whatever is not a path of the message at hand is passed over.
+    for folder in ["config.log_directory", "sandbox_config.log_directory"] {
+        at(message, folder, &mut |path| place(path, HostPathKind::Directory));
+    }
+    at(message, "config.mounts[].host_path", &mut |path| {
+        place(path, kinds.get(path).copied().unwrap_or(HostPathKind::Other))
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+fn at(message: &mut DynamicMessage, path: &str, change: &mut dyn FnMut(&str) -> Option<String>) {
+    use prost_reflect::ReflectMessage as _;
+    if let Ok(path) = cri::FieldPath::parse(path, &message.descriptor()) {
+        path.rewrite(message, change);
+    }
+}
+
+/// Replaces ids inside all other text: labels, selectors, cgroup parents, environment, arguments.
+fn replace_texts(message: &mut DynamicMessage, ids: &IdentityMap) {
+    let fields: Vec<_> = message.fields().map(|(field, _)| field).collect();
+    for field in fields {
+        replace_in(message.get_field_mut(&field), ids);
+    }
+}
+
+fn replace_in(value: &mut Value, ids: &IdentityMap) {
+    match value {
+        Value::String(text) => {
+            let live = ids.to_live(text);
+            if live != *text {
+                *text = live;
+            }
+        }
+        Value::Bytes(bytes) => {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                let live = ids.to_live(text);
+                if live != text {
+                    *bytes = live.into();
+                }
+            }
+        }
+        Value::Message(message) => replace_texts(message, ids),
+        Value::List(items) => items.iter_mut().for_each(|item| replace_in(item, ids)),
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                let uid = matches!(key, MapKey::String(key) if key == UID_LABEL);
+                match (uid, value.as_str().map(|uid| ids.resolve(cri::IdentityKind::PodUid, uid))) {
+                    (true, Some(Resolution::Live(live))) => *value = Value::String(live),
+                    _ => replace_in(value, ids),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Puts the replay's label on the sandboxes it makes.
+fn mark(message: &mut DynamicMessage, method: &Method, run: &str) {
+    let config = match method.name.as_str() {
+        "RunPodSandbox" | "RestorePod" => "config",
+        "CreateContainer" => "sandbox_config",
+        _ => return,
+    };
+    if !message.has_field_by_name(config) {
+        return;
+    }
+    let Some(Value::Message(config)) = message.get_field_by_name_mut(config) else { return };
+    if let Some(Value::Map(labels)) = config.get_field_by_name_mut("labels") {
+        labels.insert(MapKey::String(OWNED_LABEL.to_owned()), Value::String(run.to_owned()));
+    }
+}

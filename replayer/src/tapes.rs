@@ -1,0 +1,193 @@
+//! Two recordings of the same workload, compared without a runtime.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use bytes::Bytes;
+use cri::{Class, IdentityKind, Method};
+use critape_calls::{
+    Call, Ending, IdentityMap, Live, ObjectIndex, ObjectName, Recorded, decode, merged,
+};
+use critape_differ::{Compared, Comparer, EventSequences, Findings, Memory, Report, Rules, SideInfo};
+
+use crate::binding;
+use crate::recording::{Recording, is_event_stream};
+use crate::rewrite::canonical;
+use crate::trajectory::{Seen, Trajectory};
+
+/// What two calls must share to be the same call: the method and the request, ids apart.
+type Key = (String, Option<Bytes>);
+
+/// Compares two recordings. Calls find each other by method and request, in order; reads that one recording has more often than
+/// the other are left out, because how often a client asks is its own affair.
+pub fn compare_tapes(
+    recorded: Recorded<&Recording>,
+    live: Live<&Recording>,
+    rules: &Rules,
+    max_inconclusive: f64,
+) -> Report {
+    let (before, now) = (recorded.0, live.0);
+    let mut ids = IdentityMap::default();
+    before.declare(&mut ids);
+    bind_objects(before, now, &mut ids);
+    let mut pairing = Pairing {
+        before,
+        now,
+        rules,
+        trajectory: Trajectory::of(before),
+        memory: Memory::default(),
+        changing: RefCell::default(),
+        findings: Findings::default(),
+    };
+    pairing.findings.calls().recorded = before.calls.len() as u64;
+    pairing.findings.calls().sent = now.calls.len() as u64;
+    pairing.compare(&mut ids);
+    let side = |recording: &Recording| SideInfo { ..recording.side.clone() };
+    pairing.findings.into_report(side(before), side(now), max_inconclusive)
+}
+
+/// Binds sandboxes and containers that have one name, in the order in which they were made.
+fn bind_objects(before: &Recording, now: &Recording, ids: &mut IdentityMap) {
+    let (before, now) = (named(before), named(now));
+    for (name, ours) in before {
+        let Some(theirs) = now.get(&name) else { continue };
+        for ((id, object), (other, counterpart)) in ours.iter().zip(theirs) {
+            let kind = match object {
+                ObjectName::Sandbox(_) => IdentityKind::Sandbox,
+                ObjectName::Container(_) => IdentityKind::Container,
+            };
+            ids.bind(kind, id, other);
+            ids.bind(IdentityKind::PodUid, &object.sandbox().uid, &counterpart.sandbox().uid);
+        }
+    }
+}
+
+/// Objects by what they are called in every run.
+fn named(recording: &Recording) -> BTreeMap<String, Vec<(String, ObjectName)>> {
+    let mut index = ObjectIndex::default();
+    recording.openings.iter().for_each(|opening| index.observe_opening(opening));
+    recording.calls.iter().for_each(|call| index.observe(call));
+    let mut made: HashMap<String, usize> = HashMap::new();
+    for call in &recording.calls {
+        for (_, id, _) in crate::recording::response_ids(call).into_iter().filter(|(_, _, produced)| *produced) {
+            let next = made.len();
+            made.entry(id).or_insert(next);
+        }
+    }
+    let mut named: BTreeMap<String, Vec<(String, ObjectName)>> = BTreeMap::new();
+    for (id, name) in index.iter() {
+        named.entry(name.to_string()).or_default().push((id.to_owned(), name.clone()));
+    }
+    for objects in named.values_mut() {
+        objects.sort_by_key(|(id, _)| made.get(id).copied());
+    }
+    named
+}
+
+struct Pairing<'a> {
+    before: &'a Recording,
+    now: &'a Recording,
+    rules: &'a Rules,
+    trajectory: Trajectory,
+    memory: Memory,
+    changing: RefCell<HashMap<String, usize>>,
+    findings: Findings,
+}
+
+impl Pairing<'_> {
+    fn compare(&mut self, ids: &mut IdentityMap) {
+        let same = IdentityMap::default();
+        let mut waiting: HashMap<Key, VecDeque<&Call>> = HashMap::new();
+        for call in &self.now.calls {
+            waiting.entry(key(call, &same)).or_default().push_back(call);
+        }
+        let all: HashMap<Key, Vec<&Call>> =
+            waiting.iter().map(|(key, calls)| (key.clone(), calls.iter().copied().collect())).collect();
+        for call in &self.before.calls {
+            let key = key(call, ids);
+            let candidates = all.get(&key).map_or(&[][..], Vec::as_slice);
+            match waiting.get_mut(&key).and_then(VecDeque::pop_front) {
+                Some(other) => self.pair(call, other, candidates, ids),
+                None if !candidates.is_empty() && is_read(call) => {
+                    self.findings.skipped(call.id, "the second tape has this read less often".to_owned());
+                }
+                None => {
+                    self.findings.inconclusive(call.id, "the second tape has no such call".to_owned());
+                }
+            }
+        }
+    }
+
+    fn pair(&mut self, call: &Call, other: &Call, candidates: &[&Call], ids: &mut IdentityMap) {
+        if [call, other].iter().any(|call| call.outcome.ending == Ending::Truncated || !call.is_whole()) {
+            self.findings.inconclusive(call.id, "one of the two was not recorded to its end".to_owned());
+            return;
+        }
+        let mut partner = other;
+        let mut compared = self.two(call, other, ids);
+        if compared.may_settle() && is_read(call) {
+            // The same read at another moment of the second run may have seen what this one saw.
+            let agrees = candidates.iter().find_map(|candidate| {
+                let compared = self.two(call, candidate, ids);
+                (!compared.may_settle()).then_some((*candidate, compared))
+            });
+            if let Some((candidate, agreed)) = agrees {
+                (partner, compared) = (candidate, agreed);
+                self.findings.calls().settled += 1;
+            }
+        }
+        self.findings.add(&call.path, Some(call.id), Some(partner.id), compared);
+    }
+
+    fn two(&self, call: &Call, other: &Call, ids: &mut IdentityMap) -> Compared {
+        let Some(method) = call.method() else {
+            let name = call.path.rsplit('/').next().unwrap_or_default();
+            return self.comparer(ids).outcomes(name, Recorded(&call.outcome), Live(&other.outcome));
+        };
+        let seen = Seen { trajectory: &self.trajectory, from: call.started, to: call.ended, changing: &self.changing };
+        if is_event_stream(call) {
+            let (before, now) = (sequences(call, method), sequences(other, method));
+            return self.comparer(ids).events(method, Recorded(&before), Live(&now), &seen);
+        }
+        let messages = if call.outcome.is_ok() && other.outcome.is_ok() {
+            let read = |call: &Call| merged(call).and_then(|bytes| decode(method.output(), &bytes));
+            read(call).zip(read(other))
+        } else {
+            None
+        };
+        if let Some((before, now)) = &messages {
+            binding::bind(method, Recorded(before), Live(now), ids);
+        }
+        let comparer = self.comparer(ids);
+        let mut compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(&other.outcome));
+        if let Some((before, now)) = &messages {
+            compared.merge(comparer.messages(method, Recorded(before), Live(now), &seen));
+        }
+        compared
+    }
+
+    fn comparer<'a>(&'a self, ids: &'a IdentityMap) -> Comparer<'a> {
+        Comparer::new(self.rules, ids, &self.memory)
+    }
+}
+
+fn key(call: &Call, ids: &IdentityMap) -> Key {
+    // The same RPC of another generation is the same call.
+    let name = call.method().map_or_else(|| call.path.clone(), |method| method.name.clone());
+    let request = call.method().and_then(|method| canonical(call, method, ids));
+    (name, request.or_else(|| call.request().cloned()))
+}
+
+fn is_read(call: &Call) -> bool {
+    call.method().is_some_and(|method| method.class == Class::ReadOnly)
+}
+
+fn sequences(call: &Call, method: &Method) -> EventSequences {
+    let mut sequences = EventSequences::default();
+    for message in &call.responses {
+        if let Some(event) = message.body.kept().and_then(|bytes| decode(method.output(), bytes)) {
+            sequences.push(event);
+        }
+    }
+    sequences
+}
