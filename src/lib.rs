@@ -15,6 +15,8 @@ mod methods;
 
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "listen")]
+pub mod listen;
 
 pub use descriptors::{descriptor_set, generations, pool};
 pub use endpoint::Endpoint;

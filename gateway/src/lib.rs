@@ -24,7 +24,6 @@ mod parameters;
 mod problem;
 mod router;
 mod server;
-mod socket;
 mod status;
 mod upstream;
 
@@ -32,5 +31,4 @@ pub use auth::{Auth, Token, TokenError};
 pub use config::Config;
 pub use listen::{Listen, ListenError};
 pub use router::router;
-pub use server::{Listener, ServeError, serve};
-pub use socket::BindError;
+pub use server::{BindError, Listener, ServeError, serve};

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::socket::{SocketFile, bind_port, bind_socket};
-use crate::{Auth, BindError, Config, Listen, router};
+use cri::listen::{Door, ListenError, SocketFile, bind};
+
+use crate::{Auth, Config, Listen, router};
 
 /// How long a client has to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,6 +41,22 @@ enum Socket {
     Unix(UnixListener),
 }
 
+/// Why nothing can listen there.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// The port can't be had.
+    #[error("listening on {address}: {source}; choose another port, or 0 for any")]
+    Port {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket can't be made.
+    #[error(transparent)]
+    Socket(#[from] ListenError),
+}
+
 /// Why a gateway does not run.
 #[derive(Debug, Error)]
 pub enum ServeError {
@@ -53,11 +71,13 @@ impl Listener {
     pub async fn bind(listen: &Listen) -> Result<Self, BindError> {
         Ok(match listen {
             Listen::Tcp(address) => {
-                let (socket, bound) = bind_port(*address).await?;
+                let failed = |source| BindError::Port { address: *address, source };
+                let socket = TcpListener::bind(address).await.map_err(failed)?;
+                let bound = socket.local_addr().map_err(failed)?;
                 Self { at: Listen::Tcp(bound), socket: Socket::Tcp(socket), _file: None }
             }
             Listen::Unix(endpoint) => {
-                let (socket, file) = bind_socket(endpoint).await?;
+                let (socket, file) = bind(endpoint, Door::Owner).await?;
                 Self { at: listen.clone(), socket: Socket::Unix(socket), _file: Some(file) }
             }
         })

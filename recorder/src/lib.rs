@@ -16,7 +16,6 @@
 
 mod clock;
 mod host;
-mod listen;
 mod opening;
 mod queue;
 mod recorder;
@@ -24,5 +23,4 @@ mod relay;
 mod tap;
 mod writer;
 
-pub use listen::ListenError;
 pub use recorder::{Config, RecordError, Recorder};

@@ -9,15 +9,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cri::Endpoint;
+use cri::listen::{self, Door, ListenError, SocketFile};
 use critape_calls::{Event, EventKind};
 use critape_tape::{TapeError, Writer};
 use thiserror::Error;
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::clock::Clock;
 use crate::host;
-use crate::listen::{self, ListenError, Socket};
 use crate::opening;
 use crate::queue::Queue;
 use crate::relay::relay;
@@ -50,6 +50,9 @@ pub enum RecordError {
     /// The socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// It is the runtime's own socket.
+    #[error("{0} is the runtime's own socket: give --listen another path")]
+    Upstream(Endpoint),
     /// The tape.
     #[error(transparent)]
     Tape(#[from] TapeError),
@@ -65,7 +68,8 @@ pub enum RecordError {
 #[derive(Debug)]
 pub struct Recorder {
     config: Config,
-    socket: Socket,
+    listener: UnixListener,
+    socket: SocketFile,
     shared: Rc<Shared>,
     writer: JoinHandle<critape_tape::Result<()>>,
 }
@@ -75,7 +79,10 @@ impl Recorder {
     ///
     /// The runtime need not be there.
     pub async fn bind(config: Config) -> Result<Self, RecordError> {
-        let socket = listen::bind(&config.listen, &config.upstream).await?;
+        if config.listen == config.upstream {
+            return Err(RecordError::Upstream(config.listen));
+        }
+        let (listener, socket) = listen::bind(&config.listen, Door::AsWideAs(config.upstream.path())).await?;
         let clock = Clock::start();
         let tape = Writer::open(&config.tape, clock.started(), concat!("critape ", env!("CARGO_PKG_VERSION")))?;
         let queue = Arc::new(Queue::new(config.memory));
@@ -89,7 +96,7 @@ impl Recorder {
         };
         queue.push(Event { at: clock.now(), kind: EventKind::Surroundings(host::surroundings()) });
         let writer = writer::spawn(tape, queue, clock).map_err(RecordError::Thread)?;
-        Ok(Self { config, socket, shared: Rc::new(shared), writer })
+        Ok(Self { config, listener, socket, shared: Rc::new(shared), writer })
     }
 
     /// Relays and records until `shutdown` completes, then closes the tape.
@@ -99,7 +106,7 @@ impl Recorder {
     /// # Errors
     /// What kept the tape from being written. Calls were forwarded all the same.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RecordError> {
-        let Self { config, socket, shared, writer } = self;
+        let Self { config, listener, socket, shared, writer } = self;
         LocalSet::new()
             .run_until(async {
                 let mut connections = JoinSet::new();
@@ -111,7 +118,7 @@ impl Recorder {
                     });
                 }
                 tokio::select! {
-                    () = accept(&socket, &config.upstream, &shared, &mut connections) => {}
+                    () = accept(&listener, &config.upstream, &shared, &mut connections) => {}
                     () = shutdown => {}
                 }
                 // Ends every connection; what each had not ended is truncated.
@@ -132,12 +139,12 @@ impl Recorder {
     }
 }
 
-async fn accept(socket: &Socket, upstream: &Endpoint, shared: &Rc<Shared>, connections: &mut JoinSet<()>) {
+async fn accept(listener: &UnixListener, upstream: &Endpoint, shared: &Rc<Shared>, connections: &mut JoinSet<()>) {
     let mut absent = false;
     let mut ticks = tokio::time::interval(TRAFFIC_EVERY);
     loop {
         let client = tokio::select! {
-            accepted = socket.listener.accept() => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((client, _)) => client,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted: raise the limit of open files");

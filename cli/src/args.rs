@@ -1,0 +1,292 @@
+//! The command line: what can be asked for, apart from what is done.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use cri::Endpoint;
+use cri::endpoint::Asked;
+use critape_calls::{CallId, Stamp};
+
+use crate::output::Format;
+use crate::values;
+
+/// Records the calls between kubelet and a container runtime, replays them against another runtime, and says what differs.
+#[derive(Debug, Parser)]
+#[command(name = "critape", version, about, arg_required_else_help = true, max_term_width = 110)]
+#[command(after_help = "Example:\n  critape demo\n  critape record node.tape -r unix:///run/containerd/containerd.sock --listen unix:///run/critape.sock\n  critape replay node.tape -r unix:///run/other/containerd.sock")]
+pub(crate) struct Cli {
+    /// Say more; twice or three times for still more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Log in JSON
+    #[arg(long, global = true)]
+    pub(crate) log_json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole way on the embedded simulator: no root, no runtime, no network
+    #[command(after_help = "Example:\n  critape demo")]
+    Demo(DemoArgs),
+    /// Relay between clients and a runtime, and record what they say, until SIGINT or SIGTERM
+    #[command(after_help = "Example:\n  critape record node.tape -r unix:///run/containerd/containerd.sock --listen unix:///run/critape.sock\n  crictl -r unix:///run/critape.sock pods")]
+    Record(RecordArgs),
+    /// Look at recordings
+    #[command(subcommand, after_help = "Example:\n  critape tape show node.tape --method 'Run*' --status NOT_FOUND")]
+    Tape(TapeCommand),
+    /// Re-issue a tape against a runtime and report what differs
+    #[command(after_help = "Example:\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --report report.json")]
+    Replay(ReplayArgs),
+    /// Compare two recordings of the same workload
+    #[command(after_help = "Example:\n  critape diff before.tape after.tape")]
+    Diff(DiffArgs),
+    /// Offer a runtime as JSON over HTTP, until SIGINT or SIGTERM
+    #[command(after_help = "Example:\n  critape gateway -r unix:///run/containerd/containerd.sock --listen 127.0.0.1:8080\n  curl -H \"Authorization: Bearer TOKEN\" http://127.0.0.1:8080/cri/v1/pods")]
+    Gateway(GatewayArgs),
+    /// Run an in-memory runtime, until SIGINT or SIGTERM
+    #[command(after_help = "Example:\n  critape simulator --listen unix:///tmp/sim.sock --regression containerd-10527\n  crictl -r unix:///tmp/sim.sock version")]
+    Simulator(SimulatorArgs),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  critape completions bash > /etc/bash_completion.d/critape")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  critape man | man -l -")]
+    Man,
+}
+
+/// Where the runtime is, as crictl is told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EndpointArgs {
+    /// Socket of the runtime
+    #[arg(short, long, env = "CONTAINER_RUNTIME_ENDPOINT", value_name = "ENDPOINT")]
+    runtime_endpoint: Option<String>,
+    /// Socket of the image service, where it is another
+    #[arg(short, long, env = "IMAGE_SERVICE_ENDPOINT", value_name = "ENDPOINT")]
+    image_endpoint: Option<String>,
+    /// crictl's configuration file [default: /etc/crictl.yaml]
+    #[arg(long, env = "CRI_CONFIG_FILE", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl EndpointArgs {
+    pub(crate) fn asked(&self) -> Asked {
+        Asked {
+            runtime: self.runtime_endpoint.clone(),
+            image: self.image_endpoint.clone(),
+            config: self.config.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Form of the report
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+    /// Keep the demo's tape in this folder
+    #[arg(long, value_name = "TAPE")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// Folder of the tape: made where it is not there, appended to where it is
+    pub(crate) tape: PathBuf,
+    #[command(flatten)]
+    pub(crate) endpoints: EndpointArgs,
+    /// Socket on which clients connect
+    #[arg(long, value_parser = values::endpoint, value_name = "ENDPOINT")]
+    pub(crate) listen: Endpoint,
+    /// Memory for messages that wait to be written; beyond it they are left out of the tape
+    #[arg(long, value_parser = values::size, default_value = "48MiB", value_name = "SIZE")]
+    pub(crate) memory: u64,
+    /// Ask the runtime nothing, only relay
+    #[arg(long)]
+    pub(crate) passive: bool,
+    /// Form of the summary at the end
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TapeCommand {
+    /// List the tapes in a folder
+    #[command(after_help = "Example:\n  critape tape list /var/lib/critape")]
+    List {
+        /// The folder
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Form of the list
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Tell what a tape is and holds
+    #[command(after_help = "Example:\n  critape tape info node.tape -o json")]
+    Info {
+        /// Folder of the tape
+        tape: PathBuf,
+        /// Form of the result
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// List the calls of a tape, or print one in full
+    #[command(after_help = "Example:\n  critape tape show node.tape --pod web --status NOT_FOUND\n  critape tape show node.tape 17")]
+    Show(ShowArgs),
+    /// Read everything and say whether it is whole
+    #[command(after_help = "Example:\n  critape tape verify node.tape")]
+    Verify {
+        /// Folder of the tape
+        tape: PathBuf,
+        /// Form of the result
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Folder of the tape
+    pub(crate) tape: PathBuf,
+    /// Number of one call, to print it in full
+    pub(crate) call: Option<CallId>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Form of the list; JSON is one call a line
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// Which calls are meant.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct FilterArgs {
+    /// Only calls of these methods, as 'List*'
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) method: Option<String>,
+    /// Only calls about this pod
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pod: Option<String>,
+    /// Only calls about containers of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) container: Option<String>,
+    /// Only calls that ended with this status, as NOT_FOUND
+    #[arg(long, value_name = "CODE")]
+    pub(crate) status: Option<String>,
+    /// Only calls that began at this time or later; 10m is ten minutes ago
+    #[arg(long, value_parser = values::moment, value_name = "TIME")]
+    pub(crate) since: Option<Stamp>,
+    /// Only calls that began before this time
+    #[arg(long, value_parser = values::moment, value_name = "TIME")]
+    pub(crate) until: Option<Stamp>,
+    /// Only calls on this connection
+    #[arg(long, value_name = "N")]
+    pub(crate) connection: Option<u64>,
+}
+
+/// How fast calls follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PaceArg {
+    /// As recorded
+    #[default]
+    Recorded,
+    /// As soon as what they waited for has ended
+    Max,
+    /// One after the other
+    Serial,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Folder of the tape
+    pub(crate) tape: PathBuf,
+    #[command(flatten)]
+    pub(crate) endpoints: EndpointArgs,
+    /// How fast calls follow each other
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) pace: PaceArg,
+    /// How many times as fast as recorded
+    #[arg(long, value_parser = values::speed, default_value = "1", value_name = "N")]
+    pub(crate) speed: f64,
+    /// The longest time without a call that is waited out
+    #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D")]
+    pub(crate) max_idle: Duration,
+    /// How long a read may take to show the recorded state, beyond what the recording took
+    #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D")]
+    pub(crate) settle: Duration,
+    /// Replay beside sandboxes of others
+    #[arg(long)]
+    pub(crate) share: bool,
+    /// Send calls that change the node beyond the replay's own pods
+    #[arg(long)]
+    pub(crate) allow_node_changes: bool,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// Folder of the first tape
+    pub(crate) recorded: PathBuf,
+    /// Folder of the second tape
+    pub(crate) live: PathBuf,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+/// How a report is made and given.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Rules that come before the standard ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
+    /// The share of calls that may stay inconclusive
+    #[arg(long, value_parser = values::share, default_value = "1%", value_name = "N%")]
+    pub(crate) max_inconclusive: f64,
+    /// Form of the report
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+    /// Also write the report to a file; .json or .txt tells the form. May be given again
+    #[arg(long = "report", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    #[command(flatten)]
+    pub(crate) endpoints: EndpointArgs,
+    /// Where HTTP clients connect: 127.0.0.1:PORT (0 for any) or unix:///path
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: String,
+    /// File with the token that clients must send; without it one is made and printed
+    #[arg(long, value_name = "FILE", conflicts_with = "no_auth")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Ask for no token; every user of this host can then drive the runtime
+    #[arg(long)]
+    pub(crate) no_auth: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimulatorArgs {
+    /// Socket on which clients connect
+    #[arg(long, value_parser = values::endpoint, value_name = "ENDPOINT", required_unless_present = "list_regressions")]
+    pub(crate) listen: Option<Endpoint>,
+    /// Behave as a runtime did that had this regression. May be given again
+    #[arg(long = "regression", value_name = "NAME")]
+    pub(crate) regressions: Vec<String>,
+    /// List the regressions there are
+    #[arg(long)]
+    pub(crate) list_regressions: bool,
+    /// Where ids and orders come from; a number makes a run repeatable
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Form of the list
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+

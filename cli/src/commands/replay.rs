@@ -1,0 +1,40 @@
+//! `critape replay`.
+
+use anyhow::Result;
+use critape_replayer::{Config, Pace, Replay};
+use critape_tape::Tape;
+
+use super::{one_thread, report};
+use crate::args::{PaceArg, ReplayArgs};
+use crate::exit::Exit;
+use crate::output::progress;
+use crate::signals;
+
+pub(crate) fn run(args: ReplayArgs) -> Result<Exit> {
+    report::check_files(&args.report)?;
+    let endpoint = args.endpoints.asked().resolve()?.runtime;
+    let config = Config {
+        pace: match args.pace {
+            PaceArg::Recorded => Pace::Recorded(args.speed),
+            PaceArg::Max => Pace::Max,
+            PaceArg::Serial => Pace::Serial,
+        },
+        max_idle: args.max_idle,
+        settle: args.settle,
+        rules: report::rules(&args.report)?,
+        share: args.share,
+        allow_node_changes: args.allow_node_changes,
+        max_inconclusive: args.report.max_inconclusive,
+        ..Config::new(endpoint)
+    };
+    let replay = Replay::of(&Tape::open(&args.tape)?, config)?;
+    let found = one_thread()?.block_on(async {
+        let shutdown = signals::shutdown()?;
+        let bar = progress("replaying", replay.calls() as u64);
+        let shown = bar.clone();
+        let found = replay.run(shutdown, move |progress| shown.set_position(progress.done as u64)).await;
+        bar.finish_and_clear();
+        anyhow::Ok(found?)
+    })?;
+    report::give(&found, &args.report)
+}

@@ -1,0 +1,57 @@
+//! Reports, to stdout and to files.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use critape_differ::{Report, Rules, render_table};
+
+use crate::args::ReportArgs;
+use crate::exit::Exit;
+use crate::output::{Format, color, print_json};
+
+/// The rules in force: the standard ones, and the user's before them.
+pub(crate) fn rules(args: &ReportArgs) -> Result<Rules> {
+    let Some(path) = &args.rules else { return Ok(Rules::standard()) };
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(Rules::standard().overridden_by(Rules::parse(&path.display().to_string(), &text)?))
+}
+
+/// Refuses files whose form their names don't tell, before anything is run.
+pub(crate) fn check_files(args: &ReportArgs) -> Result<()> {
+    args.files.iter().try_for_each(|path| form(path).map(drop))
+}
+
+/// Prints a report and writes it to the files that were asked for.
+pub(crate) fn give(report: &Report, args: &ReportArgs) -> Result<Exit> {
+    for path in &args.files {
+        let text = match form(path)? {
+            Format::Json => serde_json::to_string_pretty(report)? + "\n",
+            Format::Table => render_table(report, false),
+        };
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    print(report, args.output)?;
+    Ok(report.verdict.into())
+}
+
+/// Prints a report.
+pub(crate) fn print(report: &Report, format: Format) -> Result<()> {
+    match format {
+        Format::Json => print_json(&serde_json::to_value(report)?),
+        Format::Table => {
+            let stdout = io::stdout();
+            let text = render_table(report, color(&stdout));
+            Ok(stdout.lock().write_all(text.as_bytes())?)
+        }
+    }
+}
+
+fn form(path: &Path) -> Result<Format> {
+    match path.extension().and_then(|suffix| suffix.to_str()) {
+        Some("json") => Ok(Format::Json),
+        Some("txt") => Ok(Format::Table),
+        _ => bail!("{}: the name of a report must end with .json or .txt", path.display()),
+    }
+}

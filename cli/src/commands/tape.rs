@@ -1,0 +1,246 @@
+//! `critape tape`: looks at recordings.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use critape_calls::{Call, CallId, ObjectIndex, call_to_json, time_text};
+use critape_tape::{Info, Tape, TapeError, Verified, is_tape};
+use serde_json::{Value, json};
+
+use crate::args::{ShowArgs, TapeCommand};
+use crate::exit::Exit;
+use crate::filter::{Filter, subjects};
+use crate::output::{Format, bytes, print_json, short};
+
+pub(crate) fn run(command: TapeCommand) -> Result<Exit> {
+    match command {
+        TapeCommand::List { folder, output } => list(&folder, output),
+        TapeCommand::Info { tape, output } => {
+            print_info(&Tape::open(&tape)?, output)?;
+            Ok(Exit::Done)
+        }
+        TapeCommand::Show(args) => show(args),
+        TapeCommand::Verify { tape, output } => verify(&tape, output),
+    }
+}
+
+fn list(folder: &Path, output: Format) -> Result<Exit> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))?;
+    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| is_tape(path)).collect();
+    if is_tape(folder) {
+        found.push(folder.to_owned());
+    }
+    found.sort();
+    let mut out = io::stdout().lock();
+    let mut documents = Vec::new();
+    for path in found {
+        match (Tape::open(&path).and_then(|tape| tape.info()), output) {
+            (Ok(info), Format::Json) => documents.push(info_json(&path, &info)),
+            (Ok(info), Format::Table) => writeln!(out, "{}", one_line(&path, &info))?,
+            (Err(TapeError::BeingWritten { holder, .. }), Format::Json) => {
+                documents.push(json!({"tape": path.display().to_string(), "open": true, "writer": holder}));
+            }
+            (Err(TapeError::BeingWritten { holder, .. }), Format::Table) => {
+                writeln!(out, "{}  being written by process {holder}", path.display())?;
+            }
+            (Err(error), Format::Json) => {
+                documents.push(json!({"tape": path.display().to_string(), "error": error.to_string()}));
+            }
+            (Err(error), Format::Table) => writeln!(out, "{}  {error}", path.display())?,
+        }
+    }
+    drop(out);
+    if output == Format::Json {
+        print_json(&Value::from(documents))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn one_line(path: &Path, info: &Info) -> String {
+    let started = info.summary.span.map(|(started, _)| time_text(started)).unwrap_or_default();
+    let runtime = info.summary.runtime.as_ref().map(|(name, version)| format!("{name} {version}")).unwrap_or_default();
+    let state = if info.is_clean() { "clean" } else { "unclean" };
+    format!(
+        "{}  {started}  {} calls  {}  {runtime}  {state}",
+        path.display(),
+        info.summary.calls,
+        bytes(info.stored_bytes)
+    )
+}
+
+/// Prints what a tape is and holds.
+pub(crate) fn print_info(tape: &Tape, output: Format) -> Result<()> {
+    let info = tape.info()?;
+    match output {
+        Format::Json => print_json(&info_json(tape.path(), &info)),
+        Format::Table => print_info_table(tape.path(), &info),
+    }
+}
+
+fn info_json(path: &Path, info: &Info) -> Value {
+    let summary = &info.summary;
+    let (name, version) = summary.runtime.clone().unzip();
+    json!({
+        "tape": path.display().to_string(),
+        "format": info.format,
+        "generations": summary.generations,
+        "runtime": {"name": name, "version": version},
+        "clean": info.is_clean(),
+        "open": false,
+        "segments": info.segments.len(),
+        "started": summary.span.map(|(started, _)| time_text(started)),
+        "ended": summary.span.map(|(_, ended)| time_text(ended)),
+        "connections": summary.connections,
+        "calls": summary.calls,
+        "events": summary.events,
+        "bytes": {"wire": summary.traffic, "stored": info.stored_bytes},
+        "gaps": summary.gaps.iter().map(|(at, gap)| json!({
+            "at": time_text(*at), "calls": gap.calls, "bytes": gap.bytes, "reason": gap.reason.to_string(),
+        })).collect::<Vec<_>>(),
+        "peers": summary.peers_by_calls().iter().map(|peer| json!({
+            "exe": peer.exe, "uid": peer.uid, "calls": peer.calls,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn print_info_table(path: &Path, info: &Info) -> Result<()> {
+    let summary = &info.summary;
+    let mut out = io::stdout().lock();
+    let mut line = |name: &str, value: String| writeln!(out, "{name:<12} {value}");
+    line("tape", path.display().to_string())?;
+    line("format", info.format.to_string())?;
+    if let Some((name, version)) = &summary.runtime {
+        line("runtime", format!("{name} {version}"))?;
+    }
+    line("generations", summary.generations.iter().cloned().collect::<Vec<_>>().join(", "))?;
+    if let Some((started, ended)) = summary.span {
+        line("started", time_text(started))?;
+        line("ended", format!("{} ({})", time_text(ended), short(ended.since(started))))?;
+    }
+    let clean = if info.is_clean() { "closed in order" } else { "the recorder was killed: what it had committed is there" };
+    line("segments", format!("{}, {clean}", info.segments.len()))?;
+    line("calls", format!("{} on {} connections, {} events", summary.calls, summary.connections, summary.events))?;
+    line("bytes", format!("{} on the wire, {} stored", bytes(summary.traffic), bytes(info.stored_bytes)))?;
+    for peer in summary.peers_by_calls() {
+        let exe = if peer.exe.is_empty() { "(unknown)" } else { &peer.exe };
+        let uid = peer.uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string());
+        line("client", format!("{exe}, uid {uid}: {} calls", peer.calls))?;
+    }
+    for (at, gap) in &summary.gaps {
+        line("gap", format!("{}: {} calls, {} ({})", time_text(*at), gap.calls, bytes(gap.bytes), gap.reason))?;
+    }
+    Ok(())
+}
+
+fn show(args: ShowArgs) -> Result<Exit> {
+    let tape = Tape::open(&args.tape)?;
+    if let Some(call) = args.call {
+        return show_one(&tape, call);
+    }
+    let filter = Filter::new(args.filter)?;
+    let objects = index(&tape)?;
+    let mut calls: Vec<Call> = tape.calls().filter(|call| match call {
+        Ok(call) => filter.matches(call, &objects),
+        Err(_) => true,
+    }).collect::<Result<_, _>>()?;
+    calls.sort_by_key(|call| (call.started, call.id));
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if args.output == Format::Table && !calls.is_empty() {
+        writeln!(out, "{:>6}  {:<15}  {:<12}  {:<24}  {:<32}  {:<20}  {:>8}", "CALL", "TIME", "CLIENT", "METHOD", "OBJECT", "OUTCOME", "TOOK")?;
+    }
+    for call in &calls {
+        match args.output {
+            Format::Json => writeln!(out, "{}", call_to_json(call))?,
+            Format::Table => writeln!(out, "{}", row(call, &objects))?,
+        }
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// What the ids of a tape name: learnt from all of it, so that calls before an object's first listing are told too.
+fn index(tape: &Tape) -> Result<ObjectIndex> {
+    let mut objects = ObjectIndex::default();
+    for event in tape.events() {
+        if let critape_calls::EventKind::Opening(opening) = event?.kind {
+            objects.observe_opening(&opening);
+        }
+    }
+    for call in tape.calls() {
+        objects.observe(&call?);
+    }
+    Ok(objects)
+}
+
+fn row(call: &Call, objects: &ObjectIndex) -> String {
+    let time = time_text(call.started);
+    // The time of day, to the microsecond.
+    let time = time.get(11..26).unwrap_or(&time);
+    let client = call.peer.as_ref().map(|peer| peer.exe.rsplit('/').next().unwrap_or_default()).unwrap_or("?");
+    let method = call.path.rsplit('/').next().unwrap_or(&call.path);
+    let object = subjects(call, objects).first().map(ToString::to_string).unwrap_or_default();
+    let outcome = match call.outcome.ending {
+        critape_calls::Ending::Status => call.outcome.code.to_string(),
+        other => other.name().to_owned(),
+    };
+    let took = short(call.duration());
+    format!("{:>6}  {time:<15}  {client:<12}  {method:<24}  {object:<32}  {outcome:<20}  {took:>8}", call.id)
+}
+
+fn show_one(tape: &Tape, id: CallId) -> Result<Exit> {
+    for call in tape.calls() {
+        let call = call?;
+        if call.id == id {
+            print_json(&call_to_json(&call))?;
+            return Ok(Exit::Done);
+        }
+    }
+    bail!("{} has no call {id}: `critape tape show {}` lists them", tape.path().display(), tape.path().display())
+}
+
+fn verify(path: &Path, output: Format) -> Result<Exit> {
+    let tape = Tape::open(path)?;
+    let since = std::time::Instant::now();
+    let verified = tape.verify();
+    match output {
+        Format::Json => print_json(&verified_json(path, &verified))?,
+        Format::Table => print_verified(path, &verified, since.elapsed())?,
+    }
+    Ok(if verified.damage.is_empty() { Exit::Done } else { Exit::Different })
+}
+
+fn verified_json(path: &Path, verified: &Verified) -> Value {
+    json!({
+        "tape": path.display().to_string(),
+        "whole": verified.damage.is_empty(),
+        "clean": verified.unclean.is_empty(),
+        "segments": verified.segments,
+        "calls": verified.calls,
+        "events": verified.events,
+        "unclean": verified.unclean,
+        "damage": verified.damage.iter().map(|damage| json!({"segment": damage.segment, "what": damage.what})).collect::<Vec<_>>(),
+    })
+}
+
+fn print_verified(path: &Path, verified: &Verified, took: Duration) -> Result<()> {
+    let mut out = io::stdout().lock();
+    for segment in &verified.unclean {
+        writeln!(out, "segment {segment}: the recorder was killed; what it had committed is there")?;
+    }
+    for damage in &verified.damage {
+        writeln!(out, "segment {}: {}", damage.segment, damage.what)?;
+    }
+    let verdict = if verified.damage.is_empty() { "whole" } else { "damaged" };
+    writeln!(
+        out,
+        "{} is {verdict}: {} calls and {} events in {} segments read in {}",
+        path.display(),
+        verified.calls,
+        verified.events,
+        verified.segments,
+        short(took)
+    )?;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Values of flags: durations, sizes, times, endpoints, shares.
+
+use std::time::Duration;
+
+use cri::Endpoint;
+use critape_calls::Stamp;
+
+/// A duration as `250ms`, `5s`, `2m`, `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: jiff::SignedDuration =
+        text.parse().map_err(|_| format!("{text:?} is not a duration: write it as 250ms, 5s or 2m"))?;
+    Duration::try_from(parsed).map_err(|_| format!("{text:?} is negative"))
+}
+
+/// A number of bytes as `64MiB`, `1G`, `4096`. Powers of 1024, with or without the `iB`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a size: write it as 64MiB, 1GiB or a number of bytes");
+    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+/// A moment: RFC 3339, or a duration before now.
+pub(crate) fn moment(text: &str) -> Result<Stamp, String> {
+    let wrong = || format!("{text:?} is not a time: write it as 2026-01-31T12:00:00Z, or as 10m for ten minutes ago");
+    let time = match text.parse::<jiff::Timestamp>() {
+        Ok(time) => time,
+        Err(_) => {
+            let ago: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+            jiff::Timestamp::now().checked_sub(ago).map_err(|_| wrong())?
+        }
+    };
+    u64::try_from(time.as_nanosecond()).map(Stamp).map_err(|_| format!("{text:?} lies before 1970"))
+}
+
+/// A factor above zero.
+pub(crate) fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if speed.is_finite() && speed > 0.0 => Ok(speed),
+        _ => Err(format!("{text:?} is not a speed: write a number above 0, as 2 for twice as fast")),
+    }
+}
+
+/// A share of a hundred, as `1%`.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').parse::<f64>() {
+        Ok(share) if (0.0..=100.0).contains(&share) => Ok(share / 100.0),
+        _ => Err(format!("{text:?} is not a share: write it as 1%")),
+    }
+}
+
+/// An endpoint.
+pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
+    text.parse().map_err(|error: cri::endpoint::EndpointError| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_sizes_and_shares_are_read() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert!(duration("soon").is_err() && duration("-5s").is_err());
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("4096"), Ok(4096));
+        assert!(size("").is_err() && size("4x").is_err() && size("99999999999T").is_err());
+        assert_eq!(share("1%"), Ok(0.01));
+        assert!(share("101%").is_err() && speed("0").is_err() && speed("nan").is_err());
+    }
+
+    #[test]
+    fn moments_are_absolute_or_ago() {
+        assert_eq!(moment("1970-01-01T00:00:01Z"), Ok(Stamp(1_000_000_000)));
+        assert!(moment("10m").unwrap() < moment("1s").unwrap());
+        assert!(moment("yesterday").is_err());
+    }
+}

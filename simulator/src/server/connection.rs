@@ -1,0 +1,104 @@
+//! One connection, with the client's bytes made fit for an HTTP/2 library that is strict about `:authority`.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use critape_wire::{AuthorityFilter, Limits};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+use tonic::transport::server::Connected;
+
+/// How much is read from the socket at a time.
+const CHUNK: usize = 16 * 1024;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: UnixStream,
+    filter: AuthorityFilter,
+    chunk: Box<[u8]>,
+    /// Filtered and not yet taken; no more than one chunk and what the filter held back.
+    ready: Vec<u8>,
+    taken: usize,
+    ended: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            filter: AuthorityFilter::new(Limits::default()),
+            chunk: vec![0; CHUNK].into_boxed_slice(),
+            ready: Vec::new(),
+            taken: 0,
+            ended: false,
+        }
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut chunk = ReadBuf::new(&mut self.chunk);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut chunk))?;
+        self.ready.clear();
+        self.taken = 0;
+        if chunk.filled().is_empty() {
+            self.ended = true;
+            self.filter.finish(&mut self.ready);
+        } else {
+            self.filter.feed(chunk.filled(), &mut self.ready);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.taken == self.ready.len() && !self.ended {
+            ready!(self.poll_fill(context))?;
+        }
+        let end = self.ready.len().min(self.taken + buffer.remaining());
+        buffer.put_slice(&self.ready[self.taken..end]);
+        self.taken = end;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
