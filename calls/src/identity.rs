@@ -27,3 +27,50 @@ pub fn identities(message: &DynamicMessage, paths: &[IdentityPath]) -> Vec<Ident
         })
         .collect()
 }
+
+/// How a name for a thing is spelt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Spelling {
+    /// Nothing.
+    Empty,
+    /// 64 hexadecimal digits.
+    Hexadecimal,
+    /// `sha256:` and 64 hexadecimal digits.
+    Digest,
+    /// A repository and a digest.
+    ReferenceByDigest,
+    /// A repository, with a tag or without.
+    ReferenceByName,
+    /// Anything else.
+    Other,
+}
+
+impl Spelling {
+    /// The spelling of this name. Clients tell names of different spellings apart even where they mean one thing.
+    pub fn of(name: &str) -> Self {
+        let hex = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match name {
+            "" => Self::Empty,
+            _ if hex(name) => Self::Hexadecimal,
+            _ if name.strip_prefix("sha256:").is_some_and(hex) => Self::Digest,
+            _ if name.contains("@sha256:") => Self::ReferenceByDigest,
+            _ if name.contains('/') || name.contains(':') => Self::ReferenceByName,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart_by_their_spelling() {
+        let hex = "a".repeat(64);
+        assert_eq!(Spelling::of(&hex), Spelling::Hexadecimal);
+        assert_eq!(Spelling::of(&format!("sha256:{hex}")), Spelling::Digest);
+        assert_eq!(Spelling::of(&format!("docker.io/x@sha256:{hex}")), Spelling::ReferenceByDigest);
+        assert_eq!(Spelling::of("docker.io/library/busybox:1.0"), Spelling::ReferenceByName);
+        assert_eq!(Spelling::of("abc"), Spelling::Other);
+    }
+}

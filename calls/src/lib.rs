@@ -23,7 +23,7 @@ pub use call::{
 pub use event::{
     Event, EventKind, Gap, GapReason, HostPath, HostPathKind, Opening, OpeningAnswer, Side, Surroundings,
 };
-pub use identity::{Identity, identities};
+pub use identity::{Identity, Spelling, identities};
 pub use listing::{call_to_json, outcome_to_json, time_text};
 pub use messages::{decode, merged};
 pub use objects::{ContainerKey, ObjectIndex, ObjectName, SandboxKey};

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cri::{IdentityKind, Method};
-use critape_calls::{IdentityMap, Live, Recorded};
+use critape_calls::{IdentityMap, Live, Recorded, Resolution, Spelling};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, ReflectMessage, Value};
 
 use crate::align::{align, key_of};
@@ -80,10 +80,21 @@ pub struct Comparer<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Orders(HashMap<(String, Path), Seen>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Seen {
-    recorded: BTreeSet<Vec<Vec<String>>>,
-    live: BTreeSet<Vec<Vec<String>>>,
+    recorded: BTreeSet<Order>,
+    live: BTreeSet<Order>,
+}
+
+/// The keys of a list's elements, in the order in which they came.
+type Order = Vec<String>;
+
+fn order_of(rule: &ListRule, elements: &[Value]) -> Order {
+    elements
+        .iter()
+        .filter_map(|element| key_of(&rule.keys[0], element, &str::to_owned))
+        .map(|key| key.join(" "))
+        .collect()
 }
 
 /// What a comparer remembers from call to call.
@@ -247,12 +258,14 @@ impl Walk<'_> {
             }
             ListOrder::Kept => {
                 if !alignment.in_order() {
-                    self.out_of_order(path, rule, recorded, live, "kept");
+                    let (recorded, live) = (order_of(rule, recorded).into(), order_of(rule, live).into());
+                    self.out_of_order(path, rule, Kind::Order, recorded, live);
                 }
             }
             ListOrder::Stable => {
-                if !self.is_stable(path, rule, recorded, live) {
-                    self.out_of_order(path, rule, recorded, live, "stable");
+                if let Some(seen) = self.unstable(path, rule, recorded, live) {
+                    let shown = |orders: BTreeSet<Order>| orders.into_iter().collect::<Vec<_>>().into();
+                    self.out_of_order(path, rule, Kind::Oracle, shown(seen.recorded), shown(seen.live));
                 } else if !alignment.in_order() {
                     self.compared.pass(&rule.name);
                 }
@@ -260,40 +273,28 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether the live order stays from call to call, or the recorded one did not either.
-    fn is_stable(&self, path: &Path, rule: &ListRule, recorded: &[Value], live: &[Value]) -> bool {
-        let key = &rule.keys[0];
-        let order = |elements: &[Value]| -> Vec<Vec<String>> {
-            elements.iter().filter_map(|element| key_of(key, element, &str::to_owned)).collect()
-        };
+    /// The orders seen so far, where the live one changes from call to call and the recorded one did not.
+    fn unstable(&self, path: &Path, rule: &ListRule, recorded: &[Value], live: &[Value]) -> Option<Seen> {
         let mut orders = self.comparer.orders.borrow_mut();
         let seen = orders.0.entry((self.method.path.clone(), path.clone())).or_default();
-        seen.recorded.insert(order(recorded));
-        seen.live.insert(order(live));
-        let changes = |orders: &BTreeSet<Vec<Vec<String>>>| {
+        seen.recorded.insert(order_of(rule, recorded));
+        seen.live.insert(order_of(rule, live));
+        let changes = |orders: &BTreeSet<Order>| {
             // Only orders of the same elements can be told from each other.
-            let mut sets: Vec<BTreeSet<&Vec<String>>> = orders.iter().map(|order| order.iter().collect()).collect();
+            let mut sets: Vec<BTreeSet<&String>> = orders.iter().map(|order| order.iter().collect()).collect();
             sets.sort();
             sets.windows(2).any(|two| two[0] == two[1])
         };
-        !changes(&seen.live) || changes(&seen.recorded)
+        (changes(&seen.live) && !changes(&seen.recorded)).then(|| seen.clone())
     }
 
-    fn out_of_order(&mut self, path: &Path, rule: &ListRule, recorded: &[Value], live: &[Value], what: &str) {
-        let shown = |elements: &[Value]| -> serde_json::Value {
-            elements
-                .iter()
-                .filter_map(|element| key_of(&rule.keys[0], element, &str::to_owned))
-                .map(|key| key.join(" "))
-                .collect::<Vec<_>>()
-                .into()
-        };
+    fn out_of_order(&mut self, path: &Path, rule: &ListRule, kind: Kind, recorded: serde_json::Value, live: serde_json::Value) {
         self.diverge(Divergence {
             path: path.clone(),
-            kind: if what == "stable" { Kind::Oracle } else { Kind::Order },
+            kind,
             transition: None,
-            recorded: shown(recorded),
-            live: shown(live),
+            recorded,
+            live,
             rule: rule.name.clone(),
             severity: Severity::Behaviour,
             settles: false,
@@ -304,7 +305,7 @@ impl Walk<'_> {
     fn missing(&mut self, path: &Path, field: &FieldDescriptor, element: &Value) {
         if let Some((kind, id)) = self.identity_of(path, element) {
             // Older than the tape, or never made here: not this replay's business.
-            if !matches!(self.comparer.ids.resolve(kind, &id), critape_calls::Resolution::Live(_)) {
+            if !matches!(self.comparer.ids.resolve(kind, &id), Resolution::Live(_)) {
                 self.compared.left_out += 1;
                 return;
             }
@@ -423,7 +424,7 @@ impl Walk<'_> {
     /// Whether two ids name the same thing in the same way.
     fn same_identity(&self, kind: IdentityKind, produced: bool, pair: &Pair<'_>) -> bool {
         let (Some(recorded), Some(live)) = (pair.recorded.as_str(), pair.live.as_str()) else { return false };
-        if relation::id_class(recorded) != relation::id_class(live) {
+        if Spelling::of(recorded) != Spelling::of(live) {
             return false;
         }
         let ids = self.comparer.ids;
@@ -432,7 +433,7 @@ impl Walk<'_> {
         }
         // Neither side has met it: older than the tape here, foreign there.
         kind != IdentityKind::Image
-            && !matches!(ids.resolve(kind, recorded), critape_calls::Resolution::Live(_))
+            && !matches!(ids.resolve(kind, recorded), Resolution::Live(_))
             && !ids.is_bound_live(live)
     }
 
@@ -517,8 +518,9 @@ impl Walk<'_> {
     }
 
     fn severity(&self, path: &Path, kind: Kind, transition: Option<&str>) -> Severity {
-        // What a newer runtime adds, an older kubelet does not see.
-        if transition == Some("absent→present") && kind == Kind::Presence {
+        // A field that a newer runtime adds, an older kubelet does not see. One more element of a list it does see.
+        let element = path.to_string().ends_with("[]");
+        if transition == Some("absent→present") && kind == Kind::Presence && !element {
             return Severity::Cosmetic;
         }
         self.comparer.rules.severity(&self.method.name, path).unwrap_or(Severity::Behaviour)

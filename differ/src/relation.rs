@@ -108,20 +108,6 @@ fn plain(text: &str) -> String {
     out
 }
 
-/// What kind of name for an image or an object a text is. Two names of different classes are told apart by clients even where
-/// they mean the same thing.
-pub(crate) fn id_class(id: &str) -> &'static str {
-    let hex = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match id {
-        "" => "absent",
-        _ if hex(id) => "hexadecimal id",
-        _ if id.strip_prefix("sha256:").is_some_and(hex) => "digest",
-        _ if id.contains("@sha256:") => "reference by digest",
-        _ if id.contains('/') || id.contains(':') => "reference by name",
-        _ => "name",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,14 +150,5 @@ mod tests {
         assert!(text("id deadbeef01", "id 0123456789ab"));
         assert!(!text("exit code 1", "exit code 2"), "short numbers mean something");
         assert!(!text("not found", "not running"));
-    }
-
-    #[test]
-    fn ids_have_classes() {
-        let hex = "a".repeat(64);
-        assert_eq!(id_class(&hex), "hexadecimal id");
-        assert_eq!(id_class(&format!("sha256:{hex}")), "digest");
-        assert_eq!(id_class(&format!("docker.io/x@sha256:{hex}")), "reference by digest");
-        assert_eq!(id_class("docker.io/library/busybox:1.0"), "reference by name");
     }
 }

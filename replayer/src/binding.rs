@@ -1,7 +1,7 @@
 //! Which live id stands for which recorded one, learnt from two answers to one request.
 
 use cri::{IdentityKind, Method};
-use critape_calls::{IdentityMap, Live, Recorded, identities};
+use critape_calls::{IdentityMap, Live, Recorded, Spelling, identities};
 use prost_reflect::{DynamicMessage, Value};
 
 /// Binds what the answers made or described.
@@ -19,7 +19,9 @@ pub(crate) fn bind(
     if before.len() == now.len() {
         for (before, now) in before.iter().zip(&now) {
             let one_image = before.kind == IdentityKind::Image && method.name == "ImageStatus";
-            if before.kind == now.kind && (before.produced || one_image) {
+            // Two spellings are a difference to report, not two names to take for one another.
+            let alike = before.kind == now.kind && Spelling::of(&before.value) == Spelling::of(&now.value);
+            if alike && (before.produced || one_image) {
                 ids.bind(before.kind, &before.value, &now.value);
             }
         }

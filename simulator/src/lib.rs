@@ -5,7 +5,7 @@
 //! `runtime.v1alpha2`. It needs no root, no network and no disk, and starts nothing outside this process; the one thing
 //! it writes is a container's log file, where the client asked for one and its directory is there.
 //!
-//! Start from [`Simulator`] (the state of one runtime) and [`serve`] (its answers on a socket); [`regressions`] lists
+//! Start from [`Simulator`] (the state of one runtime) and [`serve`] (its answers on a socket); [`regressions()`] lists
 //! what can be switched on in [`Config::regressions`].
 
 mod clock;

@@ -4,6 +4,7 @@ mod workload;
 
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use cri::Endpoint;
@@ -35,6 +36,9 @@ const EXPECTED: [Expected; 6] = [
     Expected { regression: "cri-o-8240", rpc: "ListContainerStats", path: "stats[]" },
     Expected { regression: "cri-dockerd-299", rpc: "ImageStatus", path: "image.size" },
 ];
+
+/// The simulator is quick to reach a state.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What to type next.
 const NEXT: &str = "\
@@ -117,8 +121,11 @@ fn replay_both(folder: &Path, tape: &Path) -> Result<(Report, Report)> {
         .map(|it| Regression::by_name(it.regression).with_context(|| it.regression.to_owned()))
         .collect::<Result<Vec<_>>>()?;
     let tape = Tape::open(tape)?;
-    let same = Replay::of(&tape, ReplayConfig::new(Endpoint::at(folder.join("same.sock"))?))?;
-    let changed = Replay::of(&tape, ReplayConfig::new(Endpoint::at(folder.join("changed.sock"))?))?;
+    let of = |socket: &str| -> Result<Replay> {
+        let config = ReplayConfig::new(Endpoint::at(folder.join(socket))?);
+        Ok(Replay::of(&tape, ReplayConfig { settle: SETTLE, ..config })?)
+    };
+    let (same, changed) = (of("same.sock")?, of("changed.sock")?);
     let first = Running::start(&Endpoint::at(folder.join("same.sock"))?, Vec::new())?;
     let second = Running::start(&Endpoint::at(folder.join("changed.sock"))?, regressions)?;
     let other = thread::spawn(move || replay(changed));

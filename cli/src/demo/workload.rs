@@ -38,6 +38,7 @@ pub(super) async fn drive(endpoint: &Endpoint) -> Result<()> {
         probe(&runtime, &web.container, until),
         restart(&runtime, &crash, until),
         look(&runtime, &images, &web, until),
+        exited(&runtime, &job.container),
     )?;
     for pod in [&web, &job, &crash] {
         remove(&runtime, pod).await?;

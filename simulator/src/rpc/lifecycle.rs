@@ -9,7 +9,7 @@ use tonic::Status;
 use crate::container::{Container, Exit, Phase};
 use crate::failure::{no_container, plain, sandbox_not_running};
 use crate::index::LookupError;
-use crate::process::{KILL, LogOutput, MissingBinary, Process, Program};
+use crate::process::{KILL, LogOutput, Process, Program};
 use crate::sandbox::Sandbox;
 use crate::simulator::Simulator;
 use crate::state::State;
@@ -101,14 +101,9 @@ fn startable(state: &State, container: &Container) -> Result<Program, Status> {
         return Err(sandbox_not_running(&container.sandbox_id));
     }
     container.program().map_err(|error| {
-        // runc looks for a path itself, and leaves a name to the process that becomes the container's.
-        let when = match error {
-            MissingBinary::InPath(_) => "error during container init: ",
-            MissingBinary::AtPath(_) => "",
-        };
         plain(format!(
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
-             runc create failed: unable to start container process: {when}{error}"
+             runc create failed: unable to start container process: {error}"
         ))
     })
 }

@@ -67,7 +67,7 @@ async fn a_missing_binary_fails_the_start() {
     let pod_id = runtime.run_pod("web").await;
     let id = runtime.create(&pod_id, "web", container("app", &["nginx"])).await.unwrap();
     let text = "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
-                runc create failed: unable to start container process: error during container init: \
+                runc create failed: unable to start container process: \
                 exec: \"nginx\": executable file not found in $PATH";
     assert_fails(runtime.start_container(&id).await, Code::Unknown, text);
     let status = runtime.container_status(&id).await.unwrap();

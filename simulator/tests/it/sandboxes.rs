@@ -104,7 +104,6 @@ async fn a_pod_needs_metadata_and_a_known_handler() {
 
 #[tokio::test]
 async fn ids_are_taken_by_prefix() {
-    // Of seed 0, the second and the fourth id begin with the same digit.
     let runtime = Runtime::start().await;
     let mut ids = Vec::new();
     // Sixteen digits: of seventeen ids two begin alike.
