@@ -190,15 +190,14 @@ impl Walk<'_> {
             self.compared.merge(kept);
             return;
         }
+        // Where no state agrees, the nearest one tells best what is wrong.
+        let unsettled = |compared: &Compared| compared.divergences.iter().filter(|it| it.settles).count();
         let later = self.trajectories.later(&id, recorded.descriptor().name());
-        let reached = later.iter().find_map(|state| {
-            let compared = self.apart(path, state, live);
-            (!compared.may_settle()).then_some(compared)
-        });
-        match reached {
-            Some(mut reached) => {
-                reached.pass("later-state");
-                self.compared.merge(reached);
+        let nearest = later.iter().map(|state| self.apart(path, state, live)).min_by_key(unsettled);
+        match nearest.filter(|nearest| unsettled(nearest) < unsettled(&compared)) {
+            Some(mut nearest) => {
+                nearest.pass("later-state");
+                self.compared.merge(nearest);
             }
             None => self.compared.merge(compared),
         }
