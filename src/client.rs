@@ -16,6 +16,9 @@ use tonic::{Request, Status, Streaming};
 
 use crate::{Endpoint, Generation, MAX_MESSAGE_BYTES, generations, methods};
 
+/// What the status of a call says that ended because its deadline had come on this side.
+pub const OWN_DEADLINE: &str = "the runtime did not answer before the deadline";
+
 /// Why there is no connection.
 #[derive(Debug, Error)]
 #[error("no runtime answers at {endpoint}: {reason}")]
@@ -70,7 +73,7 @@ impl Client {
     ) -> Result<Reply, Status> {
         let path = request_path(path)?;
         let mut grpc = self.ready().await?;
-        let response = grpc.unary(request(message, deadline), path, RawCodec).await?;
+        let response = grpc.unary(request(message, deadline), path, RawCodec).await.map_err(named)?;
         let (metadata, message, _) = response.into_parts();
         Ok(Reply { message, metadata })
     }
@@ -104,7 +107,8 @@ impl Client {
     ) -> Result<Streaming<Bytes>, Status> {
         let path = request_path(path)?;
         let mut grpc = self.ready().await?;
-        Ok(grpc.server_streaming(request(message, deadline), path, RawCodec).await?.into_inner())
+        let response = grpc.server_streaming(request(message, deadline), path, RawCodec).await;
+        Ok(response.map_err(named)?.into_inner())
     }
 
     async fn ready(&self) -> Result<tonic::client::Grpc<Channel>, Status> {
@@ -114,6 +118,14 @@ impl Client {
         grpc.ready().await.map_err(|error| Status::unavailable(innermost(&error)))?;
         Ok(grpc)
     }
+}
+
+/// tonic calls its own end of a call at its deadline a cancellation; every other gRPC client calls it what it is.
+fn named(status: Status) -> Status {
+    if status.code() == tonic::Code::Cancelled && status.message() == "Timeout expired" {
+        return Status::deadline_exceeded(OWN_DEADLINE);
+    }
+    status
 }
 
 fn request(message: Bytes, deadline: Option<Duration>) -> Request<Bytes> {

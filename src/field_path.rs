@@ -168,7 +168,7 @@ fn walk_value(value: &Value, steps: &[Step], visit: &mut dyn FnMut(&Value)) {
         }
         (Value::Map(entries), Some(Step::EachValue)) => {
             let mut entries: Vec<(&MapKey, &Value)> = entries.iter().collect();
-            entries.sort_by(|a, b| map_key_text(a.0).cmp(&map_key_text(b.0)));
+            entries.sort_by_key(|a| map_key_text(a.0));
             entries.into_iter().for_each(|(_, value)| walk_value(value, &steps[1..], visit));
         }
         (Value::Message(message), Some(Step::Field(_))) => walk(message, steps, visit),

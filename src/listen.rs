@@ -106,7 +106,9 @@ async fn make_room(path: &Path) -> Result<(), ListenError> {
         Ok(_) => {}
     }
     match UnixStream::connect(path).await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(failed(error)),
         // A full backlog is somebody too.
         _ => Err(ListenError::InUse(path.to_owned())),

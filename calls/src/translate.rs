@@ -235,7 +235,9 @@ impl Texts {
         let mut before = None;
         while let Some(first) = rest.chars().next() {
             let starts_word = !before.is_some_and(char::is_alphanumeric) && first.is_alphanumeric();
-            let starts_path = folders == Folders::Moved && first == '/' && !before.is_some_and(|c: char| c.is_alphanumeric() || c == '/');
+            let starts_path = folders == Folders::Moved
+                && first == '/'
+                && !before.is_some_and(|c: char| c.is_alphanumeric() || c == '/');
             let found = if let Some(uid) = self.uuid(rest) {
                 Some(uid)
             } else if starts_word {

@@ -15,7 +15,9 @@ use crate::values;
 /// Records the calls between kubelet and a container runtime, replays them against another runtime, and says what differs.
 #[derive(Debug, Parser)]
 #[command(name = "critape", version, about, arg_required_else_help = true, max_term_width = 110)]
-#[command(after_help = "Example:\n  critape demo\n  critape record node.tape -r unix:///run/containerd/containerd.sock --listen unix:///run/critape.sock\n  critape replay node.tape -r unix:///run/other/containerd.sock")]
+#[command(
+    after_help = "Example:\n  critape demo\n  critape record node.tape -r unix:///run/containerd/containerd.sock --listen unix:///run/critape.sock\n  critape replay node.tape -r unix:///run/other/containerd.sock"
+)]
 pub(crate) struct Cli {
     /// Say more; twice or three times for still more
     #[arg(short, long, global = true, action = ArgAction::Count)]
@@ -33,22 +35,33 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  critape demo")]
     Demo(DemoArgs),
     /// Relay between clients and a runtime, and record what they say, until SIGINT or SIGTERM
-    #[command(after_help = "Example:\n  critape record node.tape -r unix:///run/containerd/containerd.sock --listen unix:///run/critape.sock\n  crictl -r unix:///run/critape.sock pods")]
+    #[command(
+        after_help = "Example:\n  critape record node.tape -r unix:///run/containerd/containerd.sock --listen unix:///run/critape.sock\n  crictl -r unix:///run/critape.sock pods"
+    )]
     Record(RecordArgs),
     /// Look at recordings
-    #[command(subcommand, after_help = "Example:\n  critape tape show node.tape --method 'Run*' --status NOT_FOUND")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  critape tape show node.tape --method 'Run*' --status NOT_FOUND"
+    )]
     Tape(TapeCommand),
     /// Re-issue a tape against a runtime and report what differs
-    #[command(after_help = "Example:\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --report report.json")]
+    #[command(
+        after_help = "Example:\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --report report.json"
+    )]
     Replay(ReplayArgs),
     /// Compare two recordings of the same workload
     #[command(after_help = "Example:\n  critape diff before.tape after.tape")]
     Diff(DiffArgs),
     /// Offer a runtime as JSON over HTTP, until SIGINT or SIGTERM
-    #[command(after_help = "Example:\n  critape gateway -r unix:///run/containerd/containerd.sock --listen 127.0.0.1:8080\n  curl -H \"Authorization: Bearer TOKEN\" http://127.0.0.1:8080/cri/v1/pods")]
+    #[command(
+        after_help = "Example:\n  critape gateway -r unix:///run/containerd/containerd.sock --listen 127.0.0.1:8080\n  curl -H \"Authorization: Bearer TOKEN\" http://127.0.0.1:8080/cri/v1/pods"
+    )]
     Gateway(GatewayArgs),
     /// Run an in-memory runtime, until SIGINT or SIGTERM
-    #[command(after_help = "Example:\n  critape simulator --listen unix:///tmp/sim.sock --regression containerd-10527\n  crictl -r unix:///tmp/sim.sock version")]
+    #[command(
+        after_help = "Example:\n  critape simulator --listen unix:///tmp/sim.sock --regression containerd-10527\n  crictl -r unix:///tmp/sim.sock version"
+    )]
     Simulator(SimulatorArgs),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  critape completions bash > /etc/bash_completion.d/critape")]
@@ -137,7 +150,9 @@ pub(crate) enum TapeCommand {
         output: Format,
     },
     /// List the calls of a tape, or print one in full
-    #[command(after_help = "Example:\n  critape tape show node.tape --pod web --status NOT_FOUND\n  critape tape show node.tape 17")]
+    #[command(
+        after_help = "Example:\n  critape tape show node.tape --pod web --status NOT_FOUND\n  critape tape show node.tape 17"
+    )]
     Show(ShowArgs),
     /// Read everything and say whether it is whole
     #[command(after_help = "Example:\n  critape tape verify node.tape")]
@@ -175,7 +190,7 @@ pub(crate) struct FilterArgs {
     /// Only calls about containers of this name
     #[arg(long, value_name = "NAME")]
     pub(crate) container: Option<String>,
-    /// Only calls that ended with this status, as NOT_FOUND
+    /// Only calls that ended with this status, as `NOT_FOUND`
     #[arg(long, value_name = "CODE")]
     pub(crate) status: Option<String>,
     /// Only calls that began at this time or later; 10m is ten minutes ago
@@ -260,7 +275,7 @@ pub(crate) struct ReportArgs {
 pub(crate) struct GatewayArgs {
     #[command(flatten)]
     pub(crate) endpoints: EndpointArgs,
-    /// Where HTTP clients connect: 127.0.0.1:PORT (0 for any) or unix:///path
+    /// Where HTTP clients connect: 127.0.0.1:PORT (0 for any) or <unix:///path>
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: String,
     /// File with the token that clients must send; without it one is made and printed
@@ -289,4 +304,3 @@ pub(crate) struct SimulatorArgs {
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
-

@@ -62,7 +62,8 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
     } else {
         eprintln!("{first}{detail}");
     }
-    if let Some(suggestion) = error.get(ContextKind::SuggestedArg).or_else(|| error.get(ContextKind::SuggestedSubcommand))
+    if let Some(suggestion) =
+        error.get(ContextKind::SuggestedArg).or_else(|| error.get(ContextKind::SuggestedSubcommand))
     {
         eprintln!("did you mean {suggestion}?");
     }

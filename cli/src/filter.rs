@@ -1,8 +1,8 @@
 //! Which calls of a tape are meant.
 
 use anyhow::{Result, bail};
-use critape_calls::{Call, Code, ObjectIndex, ObjectName, identities};
 use cri::methods;
+use critape_calls::{Call, Code, ObjectIndex, ObjectName, identities};
 use wildmatch::WildMatch;
 
 use crate::args::FilterArgs;
@@ -22,7 +22,9 @@ impl Filter {
         if let (Some(glob), Some(matcher)) = (&args.method, &method)
             && !methods().iter().any(|method| matcher.matches(&method.name) || matcher.matches(&method.path))
         {
-            bail!("no method of CRI matches {glob:?}: methods are named as RunPodSandbox or /runtime.v1.ImageService/PullImage");
+            bail!(
+                "no method of CRI matches {glob:?}: methods are named as RunPodSandbox or /runtime.v1.ImageService/PullImage"
+            );
         }
         let status = match &args.status {
             Some(name) => match Code::by_name(name) {
@@ -63,8 +65,10 @@ pub(crate) fn subjects(call: &Call, objects: &ObjectIndex) -> Vec<ObjectName> {
     let request = call.request().and_then(|bytes| critape_calls::decode(method.input(), bytes));
     let answer = critape_calls::merged(call).and_then(|bytes| critape_calls::decode(method.output(), &bytes));
     let named = request.iter().flat_map(|message| identities(message, &method.request_ids));
-    let made = answer.iter().flat_map(|message| identities(message, &method.response_ids)).filter(|id| id.produced);
-    let mut names: Vec<ObjectName> = made.chain(named).filter_map(|id| objects.name(&id.value).cloned()).collect();
+    let made =
+        answer.iter().flat_map(|message| identities(message, &method.response_ids)).filter(|id| id.produced);
+    let mut names: Vec<ObjectName> =
+        made.chain(named).filter_map(|id| objects.name(&id.value).cloned()).collect();
     if names.is_empty()
         && let Some(message) = &request
         && let Some(name) = asked_for(message)

@@ -35,7 +35,8 @@ pub(crate) fn start_log(verbose: u8, json: bool) {
             .join(",");
         EnvFilter::new(format!("error,{ours},{crates}"))
     });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     if json {
         builder.json().init();
     } else {
@@ -58,7 +59,10 @@ pub(crate) fn print_json(value: &Value) -> Result<()> {
 
 /// Whether the reader of our output went away, as `head` does.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// A bar on a terminal; nothing elsewhere.

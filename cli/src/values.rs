@@ -31,7 +31,8 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 
 /// A moment: RFC 3339, or a duration before now.
 pub(crate) fn moment(text: &str) -> Result<Stamp, String> {
-    let wrong = || format!("{text:?} is not a time: write it as 2026-01-31T12:00:00Z, or as 10m for ten minutes ago");
+    let wrong =
+        || format!("{text:?} is not a time: write it as 2026-01-31T12:00:00Z, or as 10m for ten minutes ago");
     let time = match text.parse::<jiff::Timestamp>() {
         Ok(time) => time,
         Err(_) => {

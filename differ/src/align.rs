@@ -76,17 +76,19 @@ fn keyed(
     indices: &[usize],
     normal: &dyn Fn(&str) -> String,
 ) -> Vec<(usize, Vec<String>)> {
-    indices
-        .iter()
-        .filter_map(|index| Some((*index, key_of(key, elements.get(*index)?, normal)?)))
-        .collect()
+    indices.iter().filter_map(|index| Some((*index, key_of(key, elements.get(*index)?, normal)?))).collect()
 }
 
 /// The key of an element; `None` where all its parts are empty, which tells nothing apart.
-pub(crate) fn key_of(key: &[String], element: &Value, normal: &dyn Fn(&str) -> String) -> Option<Vec<String>> {
+pub(crate) fn key_of(
+    key: &[String],
+    element: &Value,
+    normal: &dyn Fn(&str) -> String,
+) -> Option<Vec<String>> {
     let parts: Vec<String> = key.iter().map(|field| normal(&part_of(field, element))).collect();
     // The element itself may be empty and still be itself.
-    let told = key.iter().any(|field| field == "." || field == "name") || parts.iter().any(|part| !part.is_empty());
+    let told =
+        key.iter().any(|field| field == "." || field == "name") || parts.iter().any(|part| !part.is_empty());
     told.then_some(parts)
 }
 

@@ -143,7 +143,13 @@ impl Walk<'_> {
         self.unknown_fields(path, recorded, live);
     }
 
-    fn field(&mut self, parent: &Path, field: &FieldDescriptor, recorded: &DynamicMessage, live: &DynamicMessage) {
+    fn field(
+        &mut self,
+        parent: &Path,
+        field: &FieldDescriptor,
+        recorded: &DynamicMessage,
+        live: &DynamicMessage,
+    ) {
         let (before, now) = (recorded.get_field(field), live.get_field(field));
         let pair = Pair { recorded: &before, live: &now };
         if field.is_list() {
@@ -158,7 +164,14 @@ impl Walk<'_> {
         }
     }
 
-    fn optional_message(&mut self, path: &Path, field: &FieldDescriptor, before: bool, now: bool, pair: &Pair<'_>) {
+    fn optional_message(
+        &mut self,
+        path: &Path,
+        field: &FieldDescriptor,
+        before: bool,
+        now: bool,
+        pair: &Pair<'_>,
+    ) {
         match (before, now, pair.recorded, pair.live) {
             (true, true, Value::Message(recorded), Value::Message(live)) => {
                 self.object(path, recorded, live);
@@ -280,14 +293,22 @@ impl Walk<'_> {
         seen.live.insert(order_of(rule, live));
         let changes = |orders: &BTreeSet<Order>| {
             // Only orders of the same elements can be told from each other.
-            let mut sets: Vec<BTreeSet<&String>> = orders.iter().map(|order| order.iter().collect()).collect();
+            let mut sets: Vec<BTreeSet<&String>> =
+                orders.iter().map(|order| order.iter().collect()).collect();
             sets.sort();
             sets.windows(2).any(|two| two[0] == two[1])
         };
         (changes(&seen.live) && !changes(&seen.recorded)).then(|| seen.clone())
     }
 
-    fn out_of_order(&mut self, path: &Path, rule: &ListRule, kind: Kind, recorded: serde_json::Value, live: serde_json::Value) {
+    fn out_of_order(
+        &mut self,
+        path: &Path,
+        rule: &ListRule,
+        kind: Kind,
+        recorded: serde_json::Value,
+        live: serde_json::Value,
+    ) {
         self.diverge(Divergence {
             path: path.clone(),
             kind,
@@ -355,7 +376,8 @@ impl Walk<'_> {
                 (Some(recorded), Some(live)) => self.leaf(&entry, None, &Pair { recorded, live }),
                 (None, Some(_)) if key == OWNED_LABEL => self.compared.pass("owned-label"),
                 (recorded, live) => {
-                    let shown = |value: Option<&Value>| value.map_or(serde_json::Value::Null, |it| to_json(it, None));
+                    let shown =
+                        |value: Option<&Value>| value.map_or(serde_json::Value::Null, |it| to_json(it, None));
                     self.presence(&entry, recorded.is_some(), shown(recorded), shown(live));
                 }
             }
@@ -413,11 +435,7 @@ impl Walk<'_> {
 
     fn identity_at(&self, path: &Path) -> Option<(IdentityKind, bool)> {
         let text = path.to_string();
-        self.method
-            .response_ids
-            .iter()
-            .find(|id| id.path.as_str() == text)
-            .map(|id| (id.kind, id.produces))
+        self.method.response_ids.iter().find(|id| id.path.as_str() == text).map(|id| (id.kind, id.produces))
     }
 
     /// Whether two ids name the same thing in the same way.
@@ -439,7 +457,9 @@ impl Walk<'_> {
     /// Whether texts are the same once ids are taken for what they stand for.
     fn same_text(&self, pair: &Pair<'_>) -> bool {
         match (pair.recorded, pair.live) {
-            (Value::String(recorded), Value::String(live)) => self.comparer.ids.to_recorded(live) == *recorded,
+            (Value::String(recorded), Value::String(live)) => {
+                self.comparer.ids.to_recorded(live) == *recorded
+            }
             (Value::Bytes(recorded), Value::Bytes(live)) => {
                 match (std::str::from_utf8(recorded), std::str::from_utf8(live)) {
                     (Ok(recorded), Ok(live)) => self.comparer.ids.to_recorded(live) == recorded,

@@ -114,6 +114,6 @@ impl Signature {
         let transition = self.transition.as_deref().unwrap_or_default();
         let text = format!("{}\n{}\n{}\n{transition}", self.method, self.path, self.kind);
         let digest = Sha256::digest(text.as_bytes());
-        digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+        digest.iter().take(5).fold(String::new(), |id, byte| id + &format!("{byte:02x}"))
     }
 }

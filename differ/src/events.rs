@@ -53,7 +53,9 @@ impl Comparer<'_> {
             };
             let now = live.0.by_id.get(&live_id).unwrap_or(&empty);
             self.sequence(before, now, &mut compared);
-            for (before, now) in before.iter().zip(now).filter(|(before, now)| kind_of(before) == kind_of(now)) {
+            for (before, now) in
+                before.iter().zip(now).filter(|(before, now)| kind_of(before) == kind_of(now))
+            {
                 let mut one = self.messages(method, Recorded(before), Live(now), trajectories);
                 // An event carries the state at the moment it was made up, which races with the state itself.
                 if one.may_settle() {
@@ -103,7 +105,9 @@ impl Comparer<'_> {
 /// The kind of an event, as `CREATED`.
 fn kind_of(event: &DynamicMessage) -> String {
     use prost_reflect::ReflectMessage as _;
-    let Some(field) = event.descriptor().get_field_by_name("container_event_type") else { return String::new() };
+    let Some(field) = event.descriptor().get_field_by_name("container_event_type") else {
+        return String::new();
+    };
     let number = event.get_field(&field).as_enum_number().unwrap_or(-1);
     let kind = field.kind();
     match kind.as_enum().and_then(|names| names.get_value(number)) {

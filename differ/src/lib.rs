@@ -22,6 +22,9 @@ pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Traj
 pub use divergence::{Divergence, Kind, Severity, Signature};
 pub use events::EventSequences;
 pub use path::Path;
-pub use report::{CallCounts, Example, Finding, Findings, Known, ReasonCount, Report, RuleCount, SideInfo, Suppressed, Verdict};
+pub use report::{
+    CallCounts, Example, Finding, Findings, Known, ReasonCount, Report, RuleCount, SideInfo, Suppressed,
+    Verdict,
+};
 pub use rules::{ListOrder, ListRule, Relation, Rule, Rules, RulesError};
 pub use table::render as render_table;

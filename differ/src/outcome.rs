@@ -28,7 +28,7 @@ impl Comparer<'_> {
             return compared;
         }
         self.messages_of(method, recorded, live, &mut compared);
-        self.details_of(recorded, live, &mut compared);
+        details(recorded, live, &mut compared);
         compared
     }
 
@@ -55,35 +55,35 @@ impl Comparer<'_> {
             settles: false,
         });
     }
+}
 
-    /// Which kinds of details a status has; their content is the runtime's own.
-    fn details_of(&self, recorded: &Outcome, live: &Outcome, compared: &mut Compared) {
-        let kinds = |outcome: &Outcome| -> Vec<String> {
-            outcome.details.iter().map(|detail| detail.type_url.clone()).collect()
-        };
-        let (before, now) = (kinds(recorded), kinds(live));
-        if before == now {
-            if recorded.details != live.details {
-                compared.pass("status-details");
-            }
-            return;
+/// Which kinds of details a status has; their content is the runtime's own.
+fn details(recorded: &Outcome, live: &Outcome, compared: &mut Compared) {
+    let kinds = |outcome: &Outcome| -> Vec<String> {
+        outcome.details.iter().map(|detail| detail.type_url.clone()).collect()
+    };
+    let (before, now) = (kinds(recorded), kinds(live));
+    if before == now {
+        if recorded.details != live.details {
+            compared.pass("status-details");
         }
-        let transition = match (before.is_empty(), now.is_empty()) {
-            (true, false) => "absent→present",
-            (false, true) => "present→absent",
-            _ => "other→other",
-        };
-        compared.divergences.push(Divergence {
-            path: Path::of(&["outcome", "details[]"]),
-            kind: Kind::Presence,
-            transition: Some(transition.to_owned()),
-            recorded: Value::from(before),
-            live: Value::from(now),
-            rule: "exact".to_owned(),
-            severity: Severity::Cosmetic,
-            settles: false,
-        });
+        return;
     }
+    let transition = match (before.is_empty(), now.is_empty()) {
+        (true, false) => "absent→present",
+        (false, true) => "present→absent",
+        _ => "other→other",
+    };
+    compared.divergences.push(Divergence {
+        path: Path::of(&["outcome", "details[]"]),
+        kind: Kind::Presence,
+        transition: Some(transition.to_owned()),
+        recorded: Value::from(before),
+        live: Value::from(now),
+        rule: "exact".to_owned(),
+        severity: Severity::Cosmetic,
+        settles: false,
+    });
 }
 
 /// Kind, code and message of an outcome: enough to see what happened.

@@ -27,7 +27,10 @@ pub(crate) fn numbers(relation: Relation, recorded: i128, live: i128) -> bool {
         Relation::Ignore => true,
         Relation::Presence => (recorded == 0) == (live == 0),
         Relation::Timestamp => TimeClass::of(recorded) == TimeClass::of(live),
-        Relation::Counter => (0..=i128::from(PLAUSIBLE_COUNTER)).contains(&live) || !(0..=i128::from(PLAUSIBLE_COUNTER)).contains(&recorded),
+        Relation::Counter => {
+            (0..=i128::from(PLAUSIBLE_COUNTER)).contains(&live)
+                || !(0..=i128::from(PLAUSIBLE_COUNTER)).contains(&recorded)
+        }
         Relation::Url | Relation::Text | Relation::Folder => false,
     }
 }
@@ -102,7 +105,13 @@ fn plain(text: &str) -> String {
         let hex = token.len() >= 8
             && token.bytes().all(|byte| byte.is_ascii_hexdigit())
             && token.bytes().any(|byte| byte.is_ascii_digit());
-        out.push_str(if number { "#" } else if hex { "%" } else { token });
+        out.push_str(if number {
+            "#"
+        } else if hex {
+            "%"
+        } else {
+            token
+        });
         rest = after;
     }
     out

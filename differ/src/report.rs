@@ -267,10 +267,7 @@ impl Findings {
 }
 
 fn count_reason(reasons: &mut BTreeMap<String, ReasonCount>, call: CallId, reason: String) {
-    reasons
-        .entry(reason.clone())
-        .or_insert(ReasonCount { reason, count: 0, first_call: call.0 })
-        .count += 1;
+    reasons.entry(reason.clone()).or_insert(ReasonCount { reason, count: 0, first_call: call.0 }).count += 1;
 }
 
 /// Different examples push out repeated ones.
@@ -280,9 +277,13 @@ fn keep_example(examples: &mut Vec<Example>, example: Example) {
         let at = if examples.iter().any(same) {
             examples.len()
         } else {
-            examples.iter().enumerate().position(|(at, it)| examples[..at].iter().any(|other| {
-                other.recorded == it.recorded && other.live == it.live
-            })).unwrap_or(examples.len())
+            examples
+                .iter()
+                .enumerate()
+                .position(|(at, it)| {
+                    examples[..at].iter().any(|other| other.recorded == it.recorded && other.live == it.live)
+                })
+                .unwrap_or(examples.len())
         };
         examples.insert(at, example);
     } else if !examples.iter().any(same) {
@@ -316,7 +317,9 @@ fn summary(method: &str, divergence: &Divergence) -> String {
             let (before, now) = transition.split_once('→').unwrap_or((transition, ""));
             format!("{rpc} gives {now} in {path} where the recording has {before}")
         }
-        (_, None) if path == "events" => "the events of a container are not those of the recording".to_owned(),
+        (_, None) if path == "events" => {
+            "the events of a container are not those of the recording".to_owned()
+        }
         (_, None) => format!("{rpc} gives another {path}"),
     }
 }

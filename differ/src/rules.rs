@@ -105,7 +105,9 @@ pub enum RulesError {
         message: String,
     },
     /// A path that can't be read.
-    #[error("{name}: {pattern:?} is not a path: write field names joined by dots, [] after a list, * or ** for any")]
+    #[error(
+        "{name}: {pattern:?} is not a path: write field names joined by dots, [] after a list, * or ** for any"
+    )]
     Pattern {
         /// The file.
         name: String,
@@ -142,7 +144,12 @@ impl Rules {
         }
         let file: File = toml::from_str(text).map_err(|error| RulesError::Syntax {
             name: name.to_owned(),
-            message: error.to_string().lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" "),
+            message: error
+                .to_string()
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .collect::<Vec<_>>()
+                .join(" "),
         })?;
         let matcher = |methods: Vec<String>, paths: Vec<String>| matcher(name, methods, &paths);
         let mut rules = Self::default();
@@ -193,7 +200,10 @@ impl Rules {
 
     /// What is said of differences there.
     pub fn severity(&self, method: &str, path: &Path) -> Option<Severity> {
-        self.severities.iter().find(|(_, matcher)| matcher.matches(method, path)).map(|(severity, _)| *severity)
+        self.severities
+            .iter()
+            .find(|(_, matcher)| matcher.matches(method, path))
+            .map(|(severity, _)| *severity)
     }
 
     /// All rules for fields, strongest first.
@@ -293,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_users_rules_come_first() {
-        let mine = "[[rule]]\nname = \"mine\"\npath = [\"**.created_at\"]\nrelation = \"ignore\"\nreason = \"x\"\n";
+        let mine =
+            "[[rule]]\nname = \"mine\"\npath = [\"**.created_at\"]\nrelation = \"ignore\"\nreason = \"x\"\n";
         let rules = Rules::standard().overridden_by(Rules::parse("mine", mine).unwrap());
         let path = Path::default().elements("containers").field("created_at");
         assert_eq!(rules.rule("ListContainers", &path).unwrap().name, "mine");

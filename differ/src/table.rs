@@ -55,7 +55,8 @@ impl Paint {
 
 fn side(side: &SideInfo) -> String {
     let name = if side.runtime.is_empty() { "unknown runtime" } else { &side.runtime };
-    let generation = if side.generation.is_empty() { String::new() } else { format!(" ({})", side.generation) };
+    let generation =
+        if side.generation.is_empty() { String::new() } else { format!(" ({})", side.generation) };
     format!("{name} {}{generation}", side.version)
 }
 
@@ -82,22 +83,32 @@ fn head(out: &mut String, report: &Report, paint: &Paint) -> std::fmt::Result {
             .collect();
         let more = report.suppressed.rules.len().saturating_sub(SHOWN_RULES);
         let more = if more > 0 { format!(", {more} more") } else { String::new() };
-        let text = format!("explained {} differences by rule: {}{more}", report.suppressed.count, named.join(", "));
+        let text =
+            format!("explained {} differences by rule: {}{more}", report.suppressed.count, named.join(", "));
         writeln!(out, "{}", paint.dim(&text))?;
     }
     writeln!(out)
 }
 
 fn one(out: &mut String, number: usize, finding: &Finding, paint: &Paint) -> std::fmt::Result {
-    let known = finding.known.as_ref().map(|known| format!("  {}", paint.dim(&known.reference))).unwrap_or_default();
-    writeln!(out, "{number:>3}  {}  {}{known}", paint.severity(finding.severity), paint.bold(&finding.summary))?;
+    let known =
+        finding.known.as_ref().map(|known| format!("  {}", paint.dim(&known.reference))).unwrap_or_default();
+    writeln!(
+        out,
+        "{number:>3}  {}  {}{known}",
+        paint.severity(finding.severity),
+        paint.bold(&finding.summary)
+    )?;
     let times = if finding.count == 1 { "once".to_owned() } else { format!("{} times", finding.count) };
     let transition = finding.transition.as_ref().map(|it| format!("  {it}")).unwrap_or_default();
-    let line = format!("{}  {}  {}{transition}  {times}  [{}]", finding.method, finding.path, finding.kind, finding.id);
+    let line = format!(
+        "{}  {}  {}{transition}  {times}  [{}]",
+        finding.method, finding.path, finding.kind, finding.id
+    );
     writeln!(out, "     {}", paint.dim(&line))?;
     for example in finding.examples.iter().take(SHOWN_EXAMPLES) {
         let call = match (example.recorded_call, example.live_call) {
-            (Some(recorded), Some(live)) => format!("call {recorded} / call {live}"),
+            (Some(recorded), Some(other)) => format!("call {recorded} / call {other}"),
             (Some(call), None) | (None, Some(call)) => format!("call {call}"),
             (None, None) => String::new(),
         };
@@ -111,7 +122,11 @@ fn one(out: &mut String, number: usize, finding: &Finding, paint: &Paint) -> std
 fn foot(out: &mut String, report: &Report, paint: &Paint) -> std::fmt::Result {
     for (title, reasons) in [("inconclusive", &report.inconclusive), ("skipped", &report.skipped)] {
         for reason in reasons {
-            writeln!(out, "{title}: {} × {} (first: call {})", reason.count, reason.reason, reason.first_call)?;
+            writeln!(
+                out,
+                "{title}: {} × {} (first: call {})",
+                reason.count, reason.reason, reason.first_call
+            )?;
         }
     }
     let line = match report.verdict {
@@ -122,7 +137,9 @@ fn foot(out: &mut String, report: &Report, paint: &Paint) -> std::fmt::Result {
             let word = if findings == 1 { "finding" } else { "findings" };
             paint.with("1;31", &format!("different: {findings} {word}, {times} divergences"))
         }
-        Verdict::Inconclusive => paint.with("1;33", "inconclusive: 0 divergences, but too many calls could not be compared"),
+        Verdict::Inconclusive => {
+            paint.with("1;33", "inconclusive: 0 divergences, but too many calls could not be compared")
+        }
     };
     writeln!(out, "{line}")
 }

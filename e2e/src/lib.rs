@@ -1,1 +1,4 @@
-//! Tests against real runtimes.
+//! What the tests against real runtimes share.
+
+pub mod driver;
+pub mod session;

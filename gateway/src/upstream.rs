@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::client::{Client, ConnectError};
+use cri::client::{Client, ConnectError, OWN_DEADLINE};
 use cri::endpoint::Endpoints;
 use cri::{Endpoint, Method, Service};
 use tokio::sync::OnceCell;
-use tonic::{Code, Status};
+use tonic::Status;
 
 /// The longest time that a request itself can add to a call.
 const LONGEST_EXTRA: Duration = Duration::from_secs(24 * 60 * 60);
@@ -61,18 +61,8 @@ impl Upstream {
         };
         match tokio::time::timeout(deadline, call).await {
             Ok(Ok(reply)) => Ok(reply.message),
-            Ok(Err(status)) if is_local_timeout(&status) => Err(late(deadline)),
             Ok(Err(status)) => Err(status),
-            Err(_) => Err(late(deadline)),
+            Err(_) => Err(Status::deadline_exceeded(OWN_DEADLINE)),
         }
     }
-}
-
-/// The transport's own end of a call at its deadline, which it calls a cancellation.
-fn is_local_timeout(status: &Status) -> bool {
-    status.code() == Code::Cancelled && status.message() == "Timeout expired"
-}
-
-fn late(deadline: Duration) -> Status {
-    Status::deadline_exceeded(format!("the runtime did not answer within {} s", deadline.as_secs_f64()))
 }

@@ -14,11 +14,13 @@ use tokio::net::UnixStream;
 /// The kernel, once a segment.
 pub(crate) fn surroundings() -> Surroundings {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let cgroup_version = match (Path::new("/sys/fs/cgroup/cgroup.controllers").exists(), Path::new("/sys/fs/cgroup").exists()) {
-        (true, _) => 2,
-        (false, true) => 1,
-        (false, false) => 0,
-    };
+    let cgroup_version =
+        match (Path::new("/sys/fs/cgroup/cgroup.controllers").exists(), Path::new("/sys/fs/cgroup").exists())
+        {
+            (true, _) => 2,
+            (false, true) => 1,
+            (false, false) => 0,
+        };
     Surroundings {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         boot_id: boot_id.trim().to_owned(),
@@ -66,6 +68,7 @@ fn kind(path: &Path) -> HostPathKind {
 
 #[cfg(test)]
 mod tests {
+    use super::HostPathKind::{Absent, Device, Directory, File, Socket};
     use super::*;
 
     #[test]
@@ -75,7 +78,8 @@ mod tests {
         fs::write(&file, "").unwrap();
         let socket = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        let paths = [file.clone(), folder.path().to_owned(), socket, "/dev/null".into(), folder.path().join("x")];
+        let paths =
+            [file.clone(), folder.path().to_owned(), socket, "/dev/null".into(), folder.path().join("x")];
         let mount = |path: &std::path::PathBuf| v1::Mount {
             host_path: path.to_string_lossy().into_owned(),
             ..Default::default()
@@ -87,7 +91,6 @@ mod tests {
         let request = v1::CreateContainerRequest { config: Some(config), ..Default::default() };
         let kinds: Vec<_> =
             host_paths(&request.encode_to_vec().into()).into_iter().map(|path| path.kind).collect();
-        use HostPathKind::{Absent, Device, Directory, File, Socket};
         assert_eq!(kinds, [File, Directory, Socket, Device, Absent]);
     }
 }

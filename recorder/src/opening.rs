@@ -8,7 +8,8 @@ use cri::{Endpoint, Generation, methods};
 use critape_calls::{Opening, OpeningAnswer};
 
 /// Reads only, and no events: a second subscriber would take them from kubelet on some runtimes.
-const RPCS: [&str; 6] = ["Version", "Status", "RuntimeConfig", "ListPodSandbox", "ListContainers", "ListImages"];
+const RPCS: [&str; 6] =
+    ["Version", "Status", "RuntimeConfig", "ListPodSandbox", "ListContainers", "ListImages"];
 /// How long one of them may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How often to look for a runtime that is not there yet.

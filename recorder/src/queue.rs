@@ -212,7 +212,8 @@ mod tests {
         assert!(queue.admit(8_000));
         queue.release(8_000);
         let events = queue.drain(Duration::ZERO, || Stamp(9)).unwrap();
-        let gap = Gap { calls: 1, bytes: 8_000, reason: GapReason::Overload, lasted: Duration::from_nanos(7) };
+        let gap =
+            Gap { calls: 1, bytes: 8_000, reason: GapReason::Overload, lasted: Duration::from_nanos(7) };
         assert_eq!(events, [Event { at: Stamp(9), kind: EventKind::Gap(gap) }]);
     }
 

@@ -84,7 +84,8 @@ impl Recorder {
         }
         let (listener, socket) = listen::bind(&config.listen, Door::AsWideAs(config.upstream.path())).await?;
         let clock = Clock::start();
-        let tape = Writer::open(&config.tape, clock.started(), concat!("critape ", env!("CARGO_PKG_VERSION")))?;
+        let tape =
+            Writer::open(&config.tape, clock.started(), concat!("critape ", env!("CARGO_PKG_VERSION")))?;
         let queue = Arc::new(Queue::new(config.memory));
         let shared = Shared {
             clock,
@@ -114,7 +115,9 @@ impl Recorder {
                     let (shared, upstream) = (shared.clone(), config.upstream.clone());
                     connections.spawn_local(async move {
                         let opening = opening::ask(&upstream).await;
-                        shared.queue.push(Event { at: shared.clock.now(), kind: EventKind::Opening(opening) });
+                        shared
+                            .queue
+                            .push(Event { at: shared.clock.now(), kind: EventKind::Opening(opening) });
                     });
                 }
                 tokio::select! {
@@ -139,7 +142,12 @@ impl Recorder {
     }
 }
 
-async fn accept(listener: &UnixListener, upstream: &Endpoint, shared: &Rc<Shared>, connections: &mut JoinSet<()>) {
+async fn accept(
+    listener: &UnixListener,
+    upstream: &Endpoint,
+    shared: &Rc<Shared>,
+    connections: &mut JoinSet<()>,
+) {
     let mut absent = false;
     let mut ticks = tokio::time::interval(TRAFFIC_EVERY);
     loop {

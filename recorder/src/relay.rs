@@ -43,7 +43,7 @@ async fn one_way(
 ) {
     loop {
         match step(from, &source, &target, shared, tap) {
-            Ok(Step::Ended) => break,
+            Ok(Step::Ended) | Err(_) => break,
             Ok(Step::Forwarded) => {}
             Ok(Step::Empty) => {
                 if source.readable().await.is_err() {
@@ -55,7 +55,6 @@ async fn one_way(
                     break;
                 }
             }
-            Err(_) => break,
         }
         // One busy connection must not keep the others waiting.
         tokio::task::consume_budget().await;

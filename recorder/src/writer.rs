@@ -16,7 +16,11 @@ const TICK: Duration = Duration::from_millis(250);
 const ANCHOR_EVERY: Duration = Duration::from_secs(60);
 
 /// Starts the thread. It ends when the queue is closed and empty.
-pub(crate) fn spawn(writer: Writer, queue: Arc<Queue>, clock: Clock) -> std::io::Result<JoinHandle<Result<()>>> {
+pub(crate) fn spawn(
+    writer: Writer,
+    queue: Arc<Queue>,
+    clock: Clock,
+) -> std::io::Result<JoinHandle<Result<()>>> {
     thread::Builder::new().name("tape-writer".to_owned()).spawn(move || {
         let written = write(writer, &queue, clock);
         if let Err(error) = &written {

@@ -3,13 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use cri::client::Client;
+use cri::client::{Client, OWN_DEADLINE};
 use critape_calls::{Code, Ending, Header, Metadata, Outcome};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Status, Streaming};
-
-/// What tonic says when the deadline that it was given has passed.
-const OWN_TIMEOUT: &str = "Timeout expired";
 
 /// How the live runtime answered.
 #[derive(Clone, Debug)]
@@ -86,9 +83,8 @@ pub(crate) fn from_status(status: &Status) -> Outcome {
     }
     let mut outcome = Outcome::from_trailers(headers);
     status.message().clone_into(&mut outcome.message);
-    if status.code() == tonic::Code::Cancelled && status.message() == OWN_TIMEOUT {
+    if status.code() == tonic::Code::DeadlineExceeded && status.message() == OWN_DEADLINE {
         outcome.ending = Ending::Deadline;
-        outcome.code = Code::DEADLINE_EXCEEDED;
         outcome.message.clear();
     }
     outcome

@@ -51,7 +51,9 @@ fn images(list: &DynamicMessage) -> Vec<(String, Vec<String>)> {
         .map(|image| {
             let texts = |field: &str| -> Vec<String> {
                 match image.get_field_by_name(field).as_deref() {
-                    Some(Value::List(items)) => items.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect(),
+                    Some(Value::List(items)) => {
+                        items.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect()
+                    }
                     Some(Value::String(text)) => vec![text.clone()],
                     _ => Vec::new(),
                 }

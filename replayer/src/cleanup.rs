@@ -22,7 +22,12 @@ pub(crate) struct Cleaned {
 }
 
 /// Stops and removes the sandboxes of this run, then the images that it pulled.
-pub(crate) async fn clean(client: &Client, generation: Generation, run: &str, images: &BTreeSet<String>) -> Cleaned {
+pub(crate) async fn clean(
+    client: &Client,
+    generation: Generation,
+    run: &str,
+    images: &BTreeSet<String>,
+) -> Cleaned {
     let mut cleaned = Cleaned::default();
     let filter = v1::PodSandboxFilter {
         label_selector: [(OWNED_LABEL.to_owned(), run.to_owned())].into(),

@@ -8,9 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::client::Client;
 use cri::{Class, Method};
-use critape_calls::{
-    Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, Stamp, decode, merged,
-};
+use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, Stamp, decode, merged};
 use critape_differ::{Compared, Comparer, Findings, Memory, Report, Signature};
 use prost_reflect::DynamicMessage;
 use tokio::sync::watch;

@@ -36,12 +36,20 @@ pub(crate) enum Company {
 }
 
 /// Asks the runtime who it is and what it holds.
-pub(crate) async fn look(client: &Client, recording: &Recording, company: Company) -> Result<Target, ReplayError> {
+pub(crate) async fn look(
+    client: &Client,
+    recording: &Recording,
+    company: Company,
+) -> Result<Target, ReplayError> {
     let generation = client.generation(DEADLINE).await.map_err(|status| refused("Version", &status))?;
     let version: v1::VersionResponse = read(client, generation, "Version", Bytes::new()).await?;
     let mut translated = BTreeMap::new();
-    let spoken: BTreeSet<Generation> =
-        recording.calls.iter().filter_map(critape_calls::Call::method).map(|method| method.generation).collect();
+    let spoken: BTreeSet<Generation> = recording
+        .calls
+        .iter()
+        .filter_map(critape_calls::Call::method)
+        .map(|method| method.generation)
+        .collect();
     for recorded in spoken {
         // The messages of these two are the same; those of v1alpha1 are not.
         let alike = recorded != Generation::V1Alpha1 && generation != Generation::V1Alpha1;
@@ -83,10 +91,10 @@ async fn refuse_foreign_sandboxes(client: &Client, generation: Generation) -> Re
         .filter(|sandbox| !sandbox.labels.contains_key(OWNED_LABEL))
         .collect();
     let Some(first) = foreign.first() else { return Ok(()) };
-    let name = first.metadata.as_ref().map_or_else(
-        || first.id.clone(),
-        |metadata| format!("{}/{}", metadata.namespace, metadata.name),
-    );
+    let name = first
+        .metadata
+        .as_ref()
+        .map_or_else(|| first.id.clone(), |metadata| format!("{}/{}", metadata.namespace, metadata.name));
     Err(ReplayError::InUse { count: foreign.len(), example: name })
 }
 
@@ -98,10 +106,12 @@ pub(crate) async fn read<M: Message + Default>(
     request: Bytes,
 ) -> Result<M, ReplayError> {
     let path = methods().by_name(generation, rpc).map(|method| method.path.clone()).unwrap_or_default();
-    let reply =
-        client.unary(&path, request, Some(DEADLINE)).await.map_err(|status| refused(rpc, &status))?;
-    M::decode(reply.message.as_ref())
-        .map_err(|error| ReplayError::Runtime { rpc, code: "INTERNAL".to_owned(), message: error.to_string() })
+    let reply = client.unary(&path, request, Some(DEADLINE)).await.map_err(|status| refused(rpc, &status))?;
+    M::decode(reply.message.as_ref()).map_err(|error| ReplayError::Runtime {
+        rpc,
+        code: "INTERNAL".to_owned(),
+        message: error.to_string(),
+    })
 }
 
 fn refused(rpc: &'static str, status: &Status) -> ReplayError {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cri::{Class, Generation, IdentityKind};
-use critape_calls::{Assembler, Call, CallId, EventKind, IdentityMap, Opening, Unbound, decode, identities, merged};
+use critape_calls::{
+    Assembler, Call, CallId, EventKind, IdentityMap, Opening, Unbound, decode, identities, merged,
+};
 use critape_differ::SideInfo;
 use critape_tape::{Tape, TapeError};
 use thiserror::Error;
@@ -76,7 +78,9 @@ impl Recording {
         let older = self.openings.iter().flat_map(opening_ids).chain(shown);
         for (kind, id) in older {
             match kind {
-                IdentityKind::Sandbox | IdentityKind::Container => ids.declare(kind, &id, Unbound::OlderThanTape),
+                IdentityKind::Sandbox | IdentityKind::Container => {
+                    ids.declare(kind, &id, Unbound::OlderThanTape);
+                }
                 // An event names either; uids and images are bound in ways of their own.
                 _ => {}
             }
@@ -122,7 +126,10 @@ pub(crate) fn response_ids(call: &Call) -> Vec<(IdentityKind, String, bool)> {
     let answer = call.method().filter(|_| call.outcome.is_ok()).zip(merged(call));
     let Some((method, bytes)) = answer else { return Vec::new() };
     let Some(message) = decode(method.output(), &bytes) else { return Vec::new() };
-    identities(&message, &method.response_ids).into_iter().map(|id| (id.kind, id.value, id.produced)).collect()
+    identities(&message, &method.response_ids)
+        .into_iter()
+        .map(|id| (id.kind, id.value, id.produced))
+        .collect()
 }
 
 fn opening_ids(opening: &Opening) -> Vec<(IdentityKind, String)> {
@@ -143,7 +150,8 @@ fn opening_ids(opening: &Opening) -> Vec<(IdentityKind, String)> {
 fn side(calls: &[Call], openings: &[Opening]) -> SideInfo {
     let named = openings.iter().rev().find_map(Opening::runtime).or_else(|| {
         calls.iter().rev().find_map(|call| {
-            let version = call.method().is_some_and(|method| method.name == "Version") && call.outcome.is_ok();
+            let version =
+                call.method().is_some_and(|method| method.name == "Version") && call.outcome.is_ok();
             let bytes = version.then(|| merged(call)).flatten()?;
             let message = <cri::v1::VersionResponse as prost::Message>::decode(bytes.as_ref()).ok()?;
             Some((message.runtime_name, message.runtime_version))

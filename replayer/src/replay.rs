@@ -168,4 +168,3 @@ impl Replay {
         Ok(engine.into_report())
     }
 }
-

@@ -25,7 +25,13 @@ pub(crate) enum Rewritten {
 }
 
 /// Replaces what names things of the recording, and marks what the replay makes.
-pub(crate) fn rewrite(call: &Call, method: &Method, ids: &mut IdentityMap, scratch: &mut Scratch, run: &str) -> Rewritten {
+pub(crate) fn rewrite(
+    call: &Call,
+    method: &Method,
+    ids: &mut IdentityMap,
+    scratch: &mut Scratch,
+    run: &str,
+) -> Rewritten {
     let Some(bytes) = call.request() else {
         return Rewritten::Inconclusive("its request was not recorded".to_owned());
     };

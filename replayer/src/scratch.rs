@@ -38,11 +38,13 @@ impl Scratch {
             return Ok(Some(moved.clone()));
         }
         // A folder inside one that was moved moves along, so that one container sees what the other does.
-        let within = self.moved.iter().rev().find_map(|(from, to)| {
-            Path::new(&host.path).strip_prefix(from).ok().map(|rest| to.join(rest))
-        });
+        let within =
+            self.moved.iter().rev().find_map(|(from, to)| {
+                Path::new(&host.path).strip_prefix(from).ok().map(|rest| to.join(rest))
+            });
         let name = Path::new(&host.path).file_name().unwrap_or_default();
-        let moved = within.unwrap_or_else(|| self.folder.path().join(self.moved.len().to_string()).join(name));
+        let moved =
+            within.unwrap_or_else(|| self.folder.path().join(self.moved.len().to_string()).join(name));
         make(&moved, host.kind)?;
         self.moved.insert(host.path.clone(), moved.clone());
         Ok(Some(moved))

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use cri::{Class, IdentityKind, Method};
-use critape_calls::{
-    Call, Ending, IdentityMap, Live, ObjectIndex, ObjectName, Recorded, decode, merged,
-};
+use critape_calls::{Call, Ending, IdentityMap, Live, ObjectIndex, ObjectName, Recorded, decode, merged};
 use critape_differ::{Compared, Comparer, EventSequences, Findings, Memory, Report, Rules, SideInfo};
 
 use crate::binding;
@@ -69,7 +67,9 @@ fn named(recording: &Recording) -> BTreeMap<String, Vec<(String, ObjectName)>> {
     recording.calls.iter().for_each(|call| index.observe(call));
     let mut made: HashMap<String, usize> = HashMap::new();
     for call in &recording.calls {
-        for (_, id, _) in crate::recording::response_ids(call).into_iter().filter(|(_, _, produced)| *produced) {
+        for (_, id, _) in
+            crate::recording::response_ids(call).into_iter().filter(|(_, _, produced)| *produced)
+        {
             let next = made.len();
             made.entry(id).or_insert(next);
         }
@@ -144,7 +144,12 @@ impl Pairing<'_> {
             let name = call.path.rsplit('/').next().unwrap_or_default();
             return self.comparer(ids).outcomes(name, Recorded(&call.outcome), Live(&other.outcome));
         };
-        let seen = Seen { trajectory: &self.trajectory, from: call.started, to: call.ended, changing: &self.changing };
+        let seen = Seen {
+            trajectory: &self.trajectory,
+            from: call.started,
+            to: call.ended,
+            changing: &self.changing,
+        };
         if is_event_stream(call) {
             let (before, now) = (sequences(call, method), sequences(other, method));
             return self.comparer(ids).events(method, Recorded(&before), Live(&now), &seen);

@@ -46,12 +46,18 @@ impl Trajectory {
             return;
         }
         let named = request_ids(call).into_iter().filter(|(kind, _)| is_object(*kind)).map(|(_, id)| id);
-        let made: Vec<String> =
-            response_ids(call).into_iter().filter(|(kind, _, made)| *made && is_object(*kind)).map(|(_, id, _)| id).collect();
+        let made: Vec<String> = response_ids(call)
+            .into_iter()
+            .filter(|(kind, _, made)| *made && is_object(*kind))
+            .map(|(_, id, _)| id)
+            .collect();
         // Making a container does not change its sandbox, and running a command changes nothing that reads show.
         let creates = call.method().is_some_and(|method| method.name == "CreateContainer");
         let executes = call.method().is_some_and(|method| {
-            matches!(method.name.as_str(), "ExecSync" | "Exec" | "Attach" | "PortForward" | "ReopenContainerLog")
+            matches!(
+                method.name.as_str(),
+                "ExecSync" | "Exec" | "Attach" | "PortForward" | "ReopenContainerLog"
+            )
         });
         if executes {
             return;
@@ -70,7 +76,10 @@ impl Trajectory {
 
     fn add_states(&mut self, call: &Call) {
         let Some(method) = call.method().filter(|_| call.outcome.is_ok()) else { return };
-        if !matches!(method.name.as_str(), "ListPodSandbox" | "ListContainers" | "PodSandboxStatus" | "ContainerStatus") {
+        if !matches!(
+            method.name.as_str(),
+            "ListPodSandbox" | "ListContainers" | "PodSandboxStatus" | "ContainerStatus"
+        ) {
             return;
         }
         let Some(answer) = merged(call).and_then(|bytes| decode(method.output(), &bytes)) else { return };
@@ -78,7 +87,10 @@ impl Trajectory {
             match value {
                 Value::Message(message) => self.add_state(call.started, message),
                 Value::List(items) => {
-                    items.iter().filter_map(Value::as_message).for_each(|item| self.add_state(call.started, item));
+                    items
+                        .iter()
+                        .filter_map(Value::as_message)
+                        .for_each(|item| self.add_state(call.started, item));
                 }
                 _ => {}
             }
@@ -90,7 +102,9 @@ impl Trajectory {
         if !STATES.contains(&name.as_str()) {
             return;
         }
-        let Some(id) = message.get_field_by_name("id").and_then(|id| id.as_str().map(str::to_owned)) else { return };
+        let Some(id) = message.get_field_by_name("id").and_then(|id| id.as_str().map(str::to_owned)) else {
+            return;
+        };
         let states = self.states.entry(id).or_default().entry(name).or_default();
         if states.last().is_none_or(|last| last.message != *message) {
             states.push(State { at, message: message.clone() });
@@ -100,7 +114,13 @@ impl Trajectory {
     /// When the next call that changes the object began, after `from`.
     fn next_change(&self, id: &str, from: Stamp) -> Stamp {
         let next = |id: &str| {
-            self.changes.get(id).into_iter().flatten().map(|(started, _)| *started).filter(|at| *at > from).min()
+            self.changes
+                .get(id)
+                .into_iter()
+                .flatten()
+                .map(|(started, _)| *started)
+                .filter(|at| *at > from)
+                .min()
         };
         let own = next(id);
         let sandbox = self.sandboxes.get(id).and_then(|sandbox| next(sandbox));

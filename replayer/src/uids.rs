@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use critape_calls::{Call, IdentityMap};
 use cri::IdentityKind;
+use critape_calls::{Call, IdentityMap};
 
 use crate::recording::request_ids;
 
@@ -57,7 +56,7 @@ fn like(uid: &str) -> Result<String, getrandom::Error> {
 pub(crate) fn run_name() -> Result<String, getrandom::Error> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)?;
-    Ok(Bytes::copy_from_slice(&random).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:016x}", u64::from_ne_bytes(random)))
 }
 
 #[cfg(test)]

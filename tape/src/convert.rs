@@ -30,13 +30,19 @@ fn kind_to_schema(kind: &EventKind) -> Kind {
             boot_id: it.boot_id.clone(),
             cgroup_version: it.cgroup_version,
         }),
-        EventKind::Opening(opening) => Kind::Opening(schema::Opening {
-            answers: opening.answers.iter().map(answer_to_schema).collect(),
-        }),
-        EventKind::ConnectionOpened { connection, peer } => Kind::ConnectionOpened(schema::ConnectionOpened {
-            connection: connection.0,
-            peer: peer.as_ref().map(|peer| schema::Peer { pid: peer.pid, uid: peer.uid, exe: peer.exe.clone() }),
-        }),
+        EventKind::Opening(opening) => {
+            Kind::Opening(schema::Opening { answers: opening.answers.iter().map(answer_to_schema).collect() })
+        }
+        EventKind::ConnectionOpened { connection, peer } => {
+            Kind::ConnectionOpened(schema::ConnectionOpened {
+                connection: connection.0,
+                peer: peer.as_ref().map(|peer| schema::Peer {
+                    pid: peer.pid,
+                    uid: peer.uid,
+                    exe: peer.exe.clone(),
+                }),
+            })
+        }
         EventKind::ConnectionLost { connection, reason } => {
             Kind::ConnectionLost(schema::ConnectionLost { connection: connection.0, reason: reason.clone() })
         }
@@ -248,7 +254,11 @@ pub(crate) mod tests {
         let connection = ConnectionId(3);
         let metadata = Metadata(vec![Header { name: "a".into(), value: Bytes::from_static(b"\xff") }]);
         let kinds = vec![
-            EventKind::Surroundings(Surroundings { kernel: "6.1".into(), boot_id: "b".into(), cgroup_version: 2 }),
+            EventKind::Surroundings(Surroundings {
+                kernel: "6.1".into(),
+                boot_id: "b".into(),
+                cgroup_version: 2,
+            }),
             EventKind::ClockAnchor { wall: Stamp(9) },
             EventKind::Opening(Opening {
                 answers: vec![OpeningAnswer {
@@ -290,7 +300,12 @@ pub(crate) mod tests {
             EventKind::Trailers { call, metadata },
             EventKind::Reset { call, by: Side::Runtime, code: 8 },
             EventKind::Truncated { call },
-            EventKind::Gap(Gap { calls: 1, bytes: 2, reason: GapReason::DiskFull, lasted: Duration::from_nanos(3) }),
+            EventKind::Gap(Gap {
+                calls: 1,
+                bytes: 2,
+                reason: GapReason::DiskFull,
+                lasted: Duration::from_nanos(3),
+            }),
             EventKind::Traffic { bytes: 1000 },
             EventKind::ConnectionLost { connection, reason: "not HTTP/2".into() },
             EventKind::ConnectionClosed { connection },

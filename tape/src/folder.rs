@@ -31,7 +31,9 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     let marker = path.join(MARKER);
     let text = match fs::read_to_string(&marker) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory => {
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory =>
+        {
             return Err(if path.exists() {
                 TapeError::NotATape(path.to_owned())
             } else {
@@ -42,7 +44,9 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     };
     let format = text.trim().strip_prefix(MARKER_PREFIX).and_then(|number| number.parse().ok());
     match format {
-        Some(found) if found > FORMAT => Err(TapeError::Newer { path: path.to_owned(), found, known: FORMAT }),
+        Some(found) if found > FORMAT => {
+            Err(TapeError::Newer { path: path.to_owned(), found, known: FORMAT })
+        }
         Some(_) => Ok(()),
         None => Err(TapeError::NotATape(path.to_owned())),
     }
@@ -151,7 +155,9 @@ mod tests {
         create(folder.path()).unwrap();
         let lock = WriteLock::take(folder.path()).unwrap();
         let me = std::process::id().to_string();
-        assert!(matches!(WriteLock::take(folder.path()), Err(TapeError::BeingWritten { holder, .. }) if holder == me));
+        assert!(
+            matches!(WriteLock::take(folder.path()), Err(TapeError::BeingWritten { holder, .. }) if holder == me)
+        );
         assert_eq!(WriteLock::holder(folder.path()), Some(me));
         drop(lock);
         assert_eq!(WriteLock::holder(folder.path()), None);

@@ -26,7 +26,8 @@ impl Segment {
         let store = Store::open(&path, Mode::Existing)?;
         let damaged = |reason: String| TapeError::Damaged { path: path.clone(), reason };
         let header = store.header()?.ok_or_else(|| damaged("it has no header".to_owned()))?;
-        let header = schema::SegmentHeader::decode(header.as_slice()).map_err(|error| damaged(error.to_string()))?;
+        let header =
+            schema::SegmentHeader::decode(header.as_slice()).map_err(|error| damaged(error.to_string()))?;
         if header.format > FORMAT {
             return Err(TapeError::Newer { path, found: header.format, known: FORMAT });
         }
@@ -69,7 +70,10 @@ impl Segment {
                 Ok((_, events)) => (events, None),
                 Err(error) => (Vec::new(), Some(Err(error))),
             };
-            events.into_iter().filter_map(move |event| convert::from_schema(event, started).map(Ok)).chain(error)
+            events
+                .into_iter()
+                .filter_map(move |event| convert::from_schema(event, started).map(Ok))
+                .chain(error)
         })
     }
 
@@ -87,7 +91,11 @@ impl Segment {
 }
 
 /// The footer that says this.
-pub(crate) fn footer_of(header: &schema::SegmentHeader, summary: &Summary, ended: Stamp) -> schema::SegmentFooter {
+pub(crate) fn footer_of(
+    header: &schema::SegmentHeader,
+    summary: &Summary,
+    ended: Stamp,
+) -> schema::SegmentFooter {
     let at = |stamp: Stamp| stamp.0.saturating_sub(header.started);
     let (runtime_name, runtime_version) = summary.runtime.clone().unwrap_or_default();
     schema::SegmentFooter {
@@ -102,7 +110,11 @@ pub(crate) fn footer_of(header: &schema::SegmentHeader, summary: &Summary, ended
         clients: summary
             .peers
             .iter()
-            .map(|((exe, uid), calls)| schema::segment_footer::Client { exe: exe.clone(), uid: *uid, calls: *calls })
+            .map(|((exe, uid), calls)| schema::segment_footer::Client {
+                exe: exe.clone(),
+                uid: *uid,
+                calls: *calls,
+            })
             .collect(),
         gaps: summary
             .gaps
@@ -126,8 +138,8 @@ fn summary_of(header: &schema::SegmentHeader, footer: &schema::SegmentFooter) ->
     summary.events = footer.events;
     summary.traffic = footer.traffic;
     summary.last_call = (footer.last_call >= header.first_call).then_some(CallId(footer.last_call));
-    summary.last_connection = (footer.last_connection >= header.first_connection)
-        .then_some(ConnectionId(footer.last_connection));
+    summary.last_connection =
+        (footer.last_connection >= header.first_connection).then_some(ConnectionId(footer.last_connection));
     summary.generations.extend(footer.generations.iter().cloned());
     summary.gaps = footer
         .gaps

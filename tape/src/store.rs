@@ -107,9 +107,9 @@ impl Store {
                 Ok((key, value)) => (position(&key), value.to_vec()),
                 Err(error) => return Some(Err(reading(&path, &error))),
             };
-            while let Some(Ok((key, value))) = entries.next_if(|next| {
-                next.as_ref().is_ok_and(|(key, _)| position(key) == first && part(key) > 0)
-            }) {
+            while let Some(Ok((key, value))) = entries
+                .next_if(|next| next.as_ref().is_ok_and(|(key, _)| position(key) == first && part(key) > 0))
+            {
                 debug_assert_eq!(position(&key), first);
                 chunk.extend_from_slice(&value);
             }

@@ -57,7 +57,9 @@ impl Tape {
                     wrong(format!("events {next} to {} are missing", first.saturating_sub(1)));
                 }
                 next = first + events.len() as u64;
-                for event in events.into_iter().filter_map(|event| convert::from_schema(event, segment.started())) {
+                for event in
+                    events.into_iter().filter_map(|event| convert::from_schema(event, segment.started()))
+                {
                     summary.add(&event);
                 }
             }

@@ -15,7 +15,8 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<Exit> {
     let made = if args.token_file.is_none() { Some(Token::random()?) } else { None };
     let auth = match (&listen, &args.token_file) {
         (_, Some(path)) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
             Auth::Token(text.parse().with_context(|| format!("{}", path.display()))?)
         }
         (Listen::Unix(_), None) => Auth::UnixSocket,

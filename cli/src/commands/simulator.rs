@@ -40,7 +40,9 @@ fn named(names: &[String]) -> Result<Vec<Regression>> {
         .iter()
         .map(|name| match Regression::by_name(name) {
             Some(regression) => Ok(regression),
-            None => bail!("no regression is called {name:?}: `critape simulator --list-regressions` lists them"),
+            None => {
+                bail!("no regression is called {name:?}: `critape simulator --list-regressions` lists them")
+            }
         })
         .collect()
 }

@@ -28,7 +28,8 @@ pub(crate) fn run(command: TapeCommand) -> Result<Exit> {
 
 fn list(folder: &Path, output: Format) -> Result<Exit> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))?;
-    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| is_tape(path)).collect();
+    let mut found: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| is_tape(path)).collect();
     if is_tape(folder) {
         found.push(folder.to_owned());
     }
@@ -60,7 +61,8 @@ fn list(folder: &Path, output: Format) -> Result<Exit> {
 
 fn one_line(path: &Path, info: &Info) -> String {
     let started = info.summary.span.map(|(started, _)| time_text(started)).unwrap_or_default();
-    let runtime = info.summary.runtime.as_ref().map(|(name, version)| format!("{name} {version}")).unwrap_or_default();
+    let runtime =
+        info.summary.runtime.as_ref().map(|(name, version)| format!("{name} {version}")).unwrap_or_default();
     let state = if info.is_clean() { "clean" } else { "unclean" };
     format!(
         "{}  {started}  {} calls  {}  {runtime}  {state}",
@@ -119,9 +121,16 @@ fn print_info_table(path: &Path, info: &Info) -> Result<()> {
         line("started", time_text(started))?;
         line("ended", format!("{} ({})", time_text(ended), short(ended.since(started))))?;
     }
-    let clean = if info.is_clean() { "closed in order" } else { "the recorder was killed: what it had committed is there" };
+    let clean = if info.is_clean() {
+        "closed in order"
+    } else {
+        "the recorder was killed: what it had committed is there"
+    };
     line("segments", format!("{}, {clean}", info.segments.len()))?;
-    line("calls", format!("{} on {} connections, {} events", summary.calls, summary.connections, summary.events))?;
+    line(
+        "calls",
+        format!("{} on {} connections, {} events", summary.calls, summary.connections, summary.events),
+    )?;
     line("bytes", format!("{} on the wire, {} stored", bytes(summary.traffic), bytes(info.stored_bytes)))?;
     for peer in summary.peers_by_calls() {
         let exe = if peer.exe.is_empty() { "(unknown)" } else { &peer.exe };
@@ -129,7 +138,10 @@ fn print_info_table(path: &Path, info: &Info) -> Result<()> {
         line("client", format!("{exe}, uid {uid}: {} calls", peer.calls))?;
     }
     for (at, gap) in &summary.gaps {
-        line("gap", format!("{}: {} calls, {} ({})", time_text(*at), gap.calls, bytes(gap.bytes), gap.reason))?;
+        line(
+            "gap",
+            format!("{}: {} calls, {} ({})", time_text(*at), gap.calls, bytes(gap.bytes), gap.reason),
+        )?;
     }
     Ok(())
 }
@@ -141,14 +153,21 @@ fn show(args: ShowArgs) -> Result<Exit> {
     }
     let filter = Filter::new(args.filter)?;
     let objects = index(&tape)?;
-    let mut calls: Vec<Call> = tape.calls().filter(|call| match call {
-        Ok(call) => filter.matches(call, &objects),
-        Err(_) => true,
-    }).collect::<Result<_, _>>()?;
+    let mut calls: Vec<Call> = tape
+        .calls()
+        .filter(|call| match call {
+            Ok(call) => filter.matches(call, &objects),
+            Err(_) => true,
+        })
+        .collect::<Result<_, _>>()?;
     calls.sort_by_key(|call| (call.started, call.id));
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.output == Format::Table && !calls.is_empty() {
-        writeln!(out, "{:>6}  {:<15}  {:<12}  {:<24}  {:<32}  {:<20}  {:>8}", "CALL", "TIME", "CLIENT", "METHOD", "OBJECT", "OUTCOME", "TOOK")?;
+        writeln!(
+            out,
+            "{:>6}  {:<15}  {:<12}  {:<24}  {:<32}  {:<20}  {:>8}",
+            "CALL", "TIME", "CLIENT", "METHOD", "OBJECT", "OUTCOME", "TOOK"
+        )?;
     }
     for call in &calls {
         match args.output {
@@ -178,7 +197,7 @@ fn row(call: &Call, objects: &ObjectIndex) -> String {
     let time = time_text(call.started);
     // The time of day, to the microsecond.
     let time = time.get(11..26).unwrap_or(&time);
-    let client = call.peer.as_ref().map(|peer| peer.exe.rsplit('/').next().unwrap_or_default()).unwrap_or("?");
+    let client = call.peer.as_ref().map_or("?", |peer| peer.exe.rsplit('/').next().unwrap_or_default());
     let method = call.path.rsplit('/').next().unwrap_or(&call.path);
     let object = subjects(call, objects).first().map(ToString::to_string).unwrap_or_default();
     let outcome = match call.outcome.ending {
@@ -197,7 +216,11 @@ fn show_one(tape: &Tape, id: CallId) -> Result<Exit> {
             return Ok(Exit::Done);
         }
     }
-    bail!("{} has no call {id}: `critape tape show {}` lists them", tape.path().display(), tape.path().display())
+    bail!(
+        "{} has no call {id}: `critape tape show {}` lists them",
+        tape.path().display(),
+        tape.path().display()
+    )
 }
 
 fn verify(path: &Path, output: Format) -> Result<Exit> {

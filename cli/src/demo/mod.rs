@@ -64,7 +64,10 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit> {
         print_report(&changed, Format::Json)?;
     } else {
         tell(&tape, &same, &changed)?;
-        println!("Took {}. Each is a bug that a released runtime had; `critape simulator --list-regressions` names all.\n", short(begun.elapsed()));
+        println!(
+            "Took {}. Each is a bug that a released runtime had; `critape simulator --list-regressions` names all.\n",
+            short(begun.elapsed())
+        );
         if let Some(kept) = &args.keep {
             println!("The tape is kept in {}.", kept.display());
         }
@@ -196,7 +199,8 @@ fn tell(tape: &PathBuf, same: &Report, changed: &Report) -> Result<()> {
     print_report(changed, Format::Table)?;
     println!();
     for expected in &EXPECTED {
-        let found = shows(changed, expected).map_or("MISSED".to_owned(), |index| format!("finding {}", index + 1));
+        let found =
+            shows(changed, expected).map_or("MISSED".to_owned(), |index| format!("finding {}", index + 1));
         println!("  {:<18} {found:<11} {}", expected.regression, summary_of(expected.regression));
     }
     println!();
@@ -209,10 +213,9 @@ fn summary_of(name: &str) -> &'static str {
 
 /// The finding that shows a regression.
 fn shows(report: &Report, expected: &Expected) -> Option<usize> {
-    report
-        .findings
-        .iter()
-        .position(|finding| finding.method.ends_with(&format!("/{}", expected.rpc)) && finding.path == expected.path)
+    report.findings.iter().position(|finding| {
+        finding.method.ends_with(&format!("/{}", expected.rpc)) && finding.path == expected.path
+    })
 }
 
 fn missed(report: &Report) -> Vec<&'static str> {

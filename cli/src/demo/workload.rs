@@ -130,7 +130,10 @@ async fn start_container(runtime: &Kubelet, pod: &Pod, attempt: u32) -> Result<S
         image: Some(v1::ImageSpec { image: IMAGE.to_owned(), ..Default::default() }),
         command: ["sh", "-c", pod.command].map(str::to_owned).to_vec(),
         envs: vec![v1::KeyValue { key: "MODE".to_owned(), value: "demo".into() }],
-        labels: [("io.kubernetes.container.name".to_owned(), name.clone())].into_iter().chain(labels(&name)).collect(),
+        labels: [("io.kubernetes.container.name".to_owned(), name.clone())]
+            .into_iter()
+            .chain(labels(&name))
+            .collect(),
         annotations: [("io.kubernetes.container.restartCount".to_owned(), attempt.to_string())].into(),
         log_path: format!("{name}/{attempt}.log"),
         ..Default::default()
@@ -141,7 +144,9 @@ async fn start_container(runtime: &Kubelet, pod: &Pod, attempt: u32) -> Result<S
         sandbox_config: Some(pod.config.clone()),
     };
     let made: v1::CreateContainerResponse = runtime.ask("CreateContainer", &request).await?;
-    runtime.call("StartContainer", &v1::StartContainerRequest { container_id: made.container_id.clone() }).await?;
+    runtime
+        .call("StartContainer", &v1::StartContainerRequest { container_id: made.container_id.clone() })
+        .await?;
     Ok(made.container_id)
 }
 
@@ -205,7 +210,9 @@ async fn look(runtime: &Kubelet, images: &Kubelet, web: &Pod, until: Instant) ->
         images.call("ListImages", &v1::ListImagesRequest::default()).await?;
         images.call("ImageFsInfo", &v1::ImageFsInfoRequest {}).await?;
         let id = web.container.clone();
-        runtime.call("ContainerStatus", &v1::ContainerStatusRequest { container_id: id, verbose: false }).await?;
+        runtime
+            .call("ContainerStatus", &v1::ContainerStatusRequest { container_id: id, verbose: false })
+            .await?;
         sleep(Duration::from_millis(600)).await;
     }
     Ok(())
@@ -215,7 +222,9 @@ async fn remove(runtime: &Kubelet, pod: &Pod) -> Result<()> {
     runtime.call("StopContainer", &stop(&pod.container)).await?;
     let id = pod.sandbox.clone();
     runtime.call("StopPodSandbox", &v1::StopPodSandboxRequest { pod_sandbox_id: id.clone() }).await?;
-    runtime.call("RemoveContainer", &v1::RemoveContainerRequest { container_id: pod.container.clone() }).await?;
+    runtime
+        .call("RemoveContainer", &v1::RemoveContainerRequest { container_id: pod.container.clone() })
+        .await?;
     runtime.call("RemovePodSandbox", &v1::RemovePodSandboxRequest { pod_sandbox_id: id }).await?;
     Ok(())
 }

@@ -19,9 +19,8 @@ fn filled(descriptor: &MessageDescriptor, seed: &mut u64, depth: usize) -> Dynam
         let value = if field.is_map() {
             let kind = field.kind();
             let value_field = kind.as_message().unwrap().map_entry_value_field();
-            let entries = ["a", "b"].map(|key| {
-                (MapKey::String(key.to_owned()), single(&value_field, seed, depth))
-            });
+            let entries =
+                ["a", "b"].map(|key| (MapKey::String(key.to_owned()), single(&value_field, seed, depth)));
             Value::Map(entries.into_iter().collect())
         } else if field.is_list() {
             Value::List(vec![single(&field, seed, depth), single(&field, seed, depth)])
@@ -207,7 +206,8 @@ fn lists_are_aligned_by_id_and_never_by_place() {
     assert!(compared.divergences.is_empty(), "{compared:?}");
     let (_, live) = containers(vec![container(&y, "two")]);
     let compared = compare(method, &ids, &recorded, &live);
-    let found: Vec<_> = compared.divergences.iter().map(|it| (it.path.to_string(), it.transition.clone())).collect();
+    let found: Vec<_> =
+        compared.divergences.iter().map(|it| (it.path.to_string(), it.transition.clone())).collect();
     assert_eq!(found, [("containers[]".to_owned(), Some("present→absent".to_owned()))]);
 }
 
@@ -247,7 +247,10 @@ fn the_label_of_a_replay_is_no_difference() {
     let with = |labels: &[&str]| {
         let labels = labels.iter().map(|label| ((*label).to_owned(), "1".to_owned())).collect();
         let status = cri::v1::PodSandboxStatus { id: "p".into(), labels, ..Default::default() };
-        list("PodSandboxStatus", &cri::v1::PodSandboxStatusResponse { status: Some(status), ..Default::default() })
+        list(
+            "PodSandboxStatus",
+            &cri::v1::PodSandboxStatusResponse { status: Some(status), ..Default::default() },
+        )
     };
     let (method, recorded) = with(&["app"]);
     let (_, live) = with(&["app", OWNED_LABEL]);

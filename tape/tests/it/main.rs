@@ -1,5 +1,7 @@
 //! Tapes written and read back, as users of the crate do it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 
@@ -137,7 +139,8 @@ fn large_messages_come_back() {
     .take(20 << 20)
     .collect();
     let body = Body::Kept(body.into());
-    let message = event(1, EventKind::Message { call: CallId(1), from: Side::Runtime, compressed: false, body });
+    let message =
+        event(1, EventKind::Message { call: CallId(1), from: Side::Runtime, compressed: false, body });
     writer.append(&message).unwrap();
     writer.close(Stamp(2)).unwrap();
     let read: Vec<_> = Tape::open(&path).unwrap().events().map(Result::unwrap).collect();
@@ -163,13 +166,16 @@ fn damage_is_found_and_named() {
     write(&path, 0, 2000, 40);
     let db = path.join("segments/00000001/db");
     let mut bytes = fs::read(&db).unwrap();
-    let middle = bytes.len() / 3;
-    bytes[middle..middle + 64].fill(0xA5);
+    // Here and there, wherever something is stored.
+    let stored: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).step_by(501).collect();
+    assert!(stored.len() > 10);
+    for at in stored {
+        bytes[at] ^= 0x5A;
+    }
     fs::write(&db, bytes).unwrap();
     let tape = Tape::open(&path).unwrap();
-    let whole = tape.verify();
-    let unreadable = tape.events().any(|event| event.is_err());
-    assert!(!whole.damage.is_empty() || !unreadable, "{whole:?}");
+    assert!(!tape.verify().damage.is_empty());
+    assert!(tape.events().any(|event| event.is_err()));
 }
 
 #[test]
