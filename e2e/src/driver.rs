@@ -152,9 +152,9 @@ pub async fn open_stream<Q: Message>(
 }
 
 async fn client(socket: &Path) -> Client {
-    let endpoint: Endpoint = match socket.to_string_lossy().parse() {
+    let endpoint = match Endpoint::at(socket) {
         Ok(endpoint) => endpoint,
-        Err(error) => panic!("{}: {error}", socket.display()),
+        Err(error) => panic!("{error}"),
     };
     match Client::connect(&endpoint).await {
         Ok(client) => client,

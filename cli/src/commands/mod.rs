@@ -21,9 +21,9 @@ pub(crate) use report::print as print_report;
 pub(crate) fn run(command: Command) -> Result<Exit> {
     match command {
         Command::Demo(args) => demo::run(&args),
-        Command::Record(args) => record::run(args),
+        Command::Record(args) => record::run(&args),
         Command::Tape(command) => tape::run(command),
-        Command::Replay(args) => replay::run(args),
+        Command::Replay(args) => replay::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Gateway(args) => gateway::run(&args),
         Command::Simulator(args) => simulator::run(args),

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::output::Format;
 use crate::signals;
 
-pub(crate) fn run(args: RecordArgs) -> Result<Exit> {
+pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
     let upstream = args.endpoints.asked().resolve()?.runtime;
     let config = Config {
         upstream: upstream.clone(),

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::output::progress;
 use crate::signals;
 
-pub(crate) fn run(args: ReplayArgs) -> Result<Exit> {
+pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     report::check_files(&args.report)?;
     let endpoint = args.endpoints.asked().resolve()?.runtime;
     let config = Config {

@@ -2,7 +2,7 @@
 
 mod workload;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -186,7 +186,7 @@ impl Running {
     }
 }
 
-fn tell(tape: &PathBuf, same: &Report, changed: &Report) -> Result<()> {
+fn tell(tape: &Path, same: &Report, changed: &Report) -> Result<()> {
     let info = Tape::open(tape)?.info()?;
     let summary = &info.summary;
     println!(
