@@ -12,6 +12,9 @@ const WAKE_BYTES: u64 = 1024 * 1024;
 const WAKE_EVENTS: usize = 4096;
 /// What an event costs beside its body, roughly.
 const EVENT_BYTES: u64 = 256;
+/// Events younger than this stay for the next round, so that what a helper thread finds out a little later is still put where it
+/// belongs.
+const SETTLING: Duration = Duration::from_millis(10);
 /// Calls told apart in one gap; beyond it a call that loses two bodies may count twice.
 const MAX_GAP_CALLS: usize = 100_000;
 
@@ -121,13 +124,17 @@ impl Queue {
                 waiting.events.push(Event { at: ended, kind: EventKind::Gap(gap.close(ended)) });
             }
         }
-        waiting.bytes = 0;
         let mut events = std::mem::take(&mut waiting.events);
         if events.is_empty() && waiting.closed {
             return None;
         }
-        // What a helper thread found out late belongs where it was asked for.
         events.sort_by_key(|event| event.at);
+        if !waiting.closed {
+            let ended = now();
+            let settled = events.partition_point(|event| event.at.plus(SETTLING) <= ended);
+            waiting.events = events.split_off(settled);
+        }
+        waiting.bytes = waiting.events.iter().map(|event| EVENT_BYTES + body_bytes(event)).sum();
         Some(events)
     }
 
@@ -191,6 +198,9 @@ mod tests {
     use super::*;
     use critape_calls::Side;
 
+    /// When every event of the tests has settled.
+    const LATER: Stamp = Stamp(1_000_000_000);
+
     fn message(at: u64, length: usize) -> Event {
         let body = Body::Kept(vec![0; length].into());
         Event {
@@ -206,15 +216,16 @@ mod tests {
         queue.push(message(1, 8_000));
         assert!(!queue.admit(8_000));
         queue.note_gap(Stamp(2), CallId(7), 8_000, GapReason::Overload);
-        let events = queue.drain(Duration::ZERO, || Stamp(9)).unwrap();
+        let events = queue.drain(Duration::ZERO, || LATER).unwrap();
         assert_eq!(events.len(), 1, "no room yet, so the gap goes on");
         queue.written(&events);
         assert!(queue.admit(8_000));
         queue.release(8_000);
-        let events = queue.drain(Duration::ZERO, || Stamp(9)).unwrap();
-        let gap =
-            Gap { calls: 1, bytes: 8_000, reason: GapReason::Overload, lasted: Duration::from_nanos(7) };
-        assert_eq!(events, [Event { at: Stamp(9), kind: EventKind::Gap(gap) }]);
+        assert!(queue.drain(Duration::ZERO, || LATER).unwrap().is_empty(), "the gap has ended just now");
+        let gap = Gap { calls: 1, bytes: 8_000, reason: GapReason::Overload, lasted: LATER.since(Stamp(2)) };
+        queue.close();
+        let events = queue.drain(Duration::ZERO, || LATER).unwrap();
+        assert_eq!(events, [Event { at: LATER, kind: EventKind::Gap(gap) }]);
     }
 
     #[test]
@@ -222,10 +233,20 @@ mod tests {
         let queue = Queue::new(10_000);
         queue.push(message(5, 0));
         queue.push(message(3, 0));
-        let events = queue.drain(Duration::ZERO, || Stamp(9)).unwrap();
+        let events = queue.drain(Duration::ZERO, || LATER).unwrap();
         assert_eq!(events.iter().map(|event| event.at.0).collect::<Vec<_>>(), [3, 5]);
         queue.close();
-        assert!(queue.drain(Duration::ZERO, || Stamp(9)).is_none());
+        assert!(queue.drain(Duration::ZERO, || LATER).is_none());
+    }
+
+    #[test]
+    fn what_is_found_out_late_is_put_where_it_belongs() {
+        let queue = Queue::new(10_000);
+        queue.push(message(LATER.0, 0));
+        assert!(queue.drain(Duration::ZERO, || LATER).unwrap().is_empty());
+        queue.push(message(LATER.0 - 1, 0));
+        let events = queue.drain(Duration::ZERO, || Stamp(2 * LATER.0)).unwrap();
+        assert_eq!(events.iter().map(|event| event.at.0).collect::<Vec<_>>(), [LATER.0 - 1, LATER.0]);
     }
 
     #[test]
