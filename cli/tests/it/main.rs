@@ -1,0 +1,10 @@
+//! The program as users and scripts meet it: started in a folder of its own, over real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+mod bad_input;
+mod folder;
+mod kubelet;
+mod process;
+mod shape;
+mod whole;
+mod workload;
