@@ -14,7 +14,8 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
-use crate::{Endpoint, Generation, MAX_MESSAGE_BYTES, generations, methods};
+use crate::endpoint::Endpoints;
+use crate::{Endpoint, Generation, MAX_MESSAGE_BYTES, Service, generations, methods};
 
 /// What the status of a call says that ended because its deadline had come on this side.
 pub const OWN_DEADLINE: &str = "the runtime did not answer before the deadline";
@@ -33,6 +34,39 @@ pub struct ConnectError {
 #[derive(Clone, Debug)]
 pub struct Client {
     channel: Channel,
+}
+
+/// Connections to the two services, which are one where they share a socket.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    runtime: Client,
+    image: Client,
+}
+
+impl Clients {
+    /// Connects now.
+    pub async fn connect(endpoints: &Endpoints) -> Result<Self, ConnectError> {
+        let runtime = Client::connect(&endpoints.runtime).await?;
+        let image = if endpoints.image == endpoints.runtime {
+            runtime.clone()
+        } else {
+            Client::connect(&endpoints.image).await?
+        };
+        Ok(Self { runtime, image })
+    }
+
+    /// The connection to this service.
+    pub fn of(&self, service: Service) -> &Client {
+        match service {
+            Service::Runtime => &self.runtime,
+            Service::Image => &self.image,
+        }
+    }
+
+    /// The connection for this request path.
+    pub fn for_path(&self, path: &str) -> &Client {
+        if path.contains("ImageService/") { &self.image } else { &self.runtime }
+    }
 }
 
 /// How a unary call ended well.

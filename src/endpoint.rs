@@ -115,6 +115,13 @@ pub struct Endpoints {
     pub image: Endpoint,
 }
 
+impl Endpoints {
+    /// Both services at one socket.
+    pub fn both_at(endpoint: Endpoint) -> Self {
+        Self { image: endpoint.clone(), runtime: endpoint }
+    }
+}
+
 /// Why no endpoint could be told.
 #[derive(Debug, Error)]
 pub enum ResolveError {

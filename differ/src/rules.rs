@@ -7,6 +7,7 @@ use crate::path::Pattern;
 use crate::{Path, Severity};
 
 const DEFAULT: &str = include_str!("../rules/default.toml");
+const TRANSLATED: &str = include_str!("../rules/translated.toml");
 /// A rules file is written by people.
 const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -135,6 +136,12 @@ impl Rules {
     pub fn standard() -> Self {
         // A test reads them.
         Self::parse("default rules", DEFAULT).unwrap_or_default()
+    }
+
+    /// These rules, for a tape that is replayed in another generation than it was recorded in.
+    #[must_use]
+    pub fn for_translation(self) -> Self {
+        self.overridden_by(Self::parse("translation rules", TRANSLATED).unwrap_or_default())
     }
 
     /// Reads a rules file; `name` is what errors call it.
@@ -295,6 +302,7 @@ mod tests {
     fn the_standard_rules_are_read() {
         let rules = Rules::parse("default", DEFAULT).unwrap();
         assert!(rules.iter().count() > 10);
+        assert_eq!(Rules::default().for_translation().iter().count(), 1);
         let path = Path::default().elements("containers").field("created_at");
         assert_eq!(rules.rule("ListContainers", &path).unwrap().relation, Relation::Timestamp);
         assert!(rules.rule("ListContainers", &Path::root("nothing")).is_none());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::client::Client;
+use cri::client::Clients;
 use cri::{Generation, methods, v1};
 use critape_differ::OWNED_LABEL;
 use prost::Message;
@@ -23,7 +23,7 @@ pub(crate) struct Cleaned {
 
 /// Stops and removes the sandboxes of this run, then the images that it pulled.
 pub(crate) async fn clean(
-    client: &Client,
+    client: &Clients,
     generation: Generation,
     run: &str,
     images: &BTreeSet<String>,
@@ -64,7 +64,12 @@ pub(crate) async fn clean(
     cleaned
 }
 
-async fn call(client: &Client, generation: Generation, rpc: &str, request: Bytes) -> Result<(), String> {
+async fn call(client: &Clients, generation: Generation, rpc: &str, request: Bytes) -> Result<(), String> {
     let path = methods().by_name(generation, rpc).map(|method| method.path.clone()).unwrap_or_default();
-    client.unary(&path, request, Some(DEADLINE)).await.map(drop).map_err(|status| status.message().to_owned())
+    client
+        .for_path(&path)
+        .unary(&path, request, Some(DEADLINE))
+        .await
+        .map(drop)
+        .map_err(|status| status.message().to_owned())
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::client::Client;
+use cri::client::Clients;
 use cri::{Class, Method};
 use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, Stamp, decode, merged};
 use critape_differ::{Compared, Comparer, Findings, Memory, Report, Signature};
@@ -43,7 +43,7 @@ pub(crate) struct Engine {
 pub(crate) struct Shared {
     pub(crate) recording: Recording,
     pub(crate) config: Config,
-    pub(crate) client: Client,
+    pub(crate) client: Clients,
     pub(crate) ids: RefCell<IdentityMap>,
     pub(crate) findings: RefCell<Findings>,
     pub(crate) memory: Memory,
@@ -70,10 +70,14 @@ impl Engine {
     pub(crate) fn new(
         recording: Recording,
         config: Config,
-        client: Client,
+        client: Clients,
         target: Target,
         run: String,
     ) -> Result<Self, ReplayError> {
+        let mut config = config;
+        if !target.translated.is_empty() {
+            config.rules = config.rules.for_translation();
+        }
         let mut ids = IdentityMap::default();
         recording.declare(&mut ids);
         uids::bind_fresh(&recording.calls, &mut ids).map_err(ReplayError::Random)?;
@@ -264,7 +268,9 @@ impl Shared {
             return;
         };
         self.findings.borrow_mut().calls().sent += 1;
-        let answer = answer::ask(&self.client, &call.path, request.clone(), call.deadline, None).await;
+        let answer =
+            answer::ask(self.client.for_path(&call.path), &call.path, request.clone(), call.deadline, None)
+                .await;
         let ids = self.ids.borrow();
         let name = call.path.rsplit('/').next().unwrap_or_default();
         let compared = self.comparer(&ids).outcomes(name, Recorded(&call.outcome), Live(&answer.outcome));
@@ -275,7 +281,8 @@ impl Shared {
     async fn ask_until_settled(&self, call: &Call, method: &Method, request: Bytes) -> Answer {
         let path = self.live_path(call);
         let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
-        let ask = || answer::ask(&self.client, &path, request.clone(), call.deadline, cancel_after);
+        let ask =
+            || answer::ask(self.client.for_path(&path), &path, request.clone(), call.deadline, cancel_after);
         let mut answer = ask().await;
         if method.class != Class::ReadOnly || !is_comparable(call) {
             return answer;

@@ -27,7 +27,7 @@ pub(crate) async fn follow(shared: &Shared, index: usize, begun: Instant) {
     let path = shared.live_path(call);
     let ended_by_runtime = call.outcome.ending == Ending::Status;
     let mut live = EventSequences::default();
-    let opened = shared.client.stream(&path, request, None).await;
+    let opened = shared.client.for_path(&path).stream(&path, request, None).await;
     let outcome = match opened {
         Err(status) => Some(answer::from_status(&status)),
         Ok(mut stream) => {

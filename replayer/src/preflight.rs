@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::client::Client;
-use cri::{Generation, methods, v1};
+use cri::client::Clients;
+use cri::{Generation, Service, methods, v1};
 use critape_differ::{OWNED_LABEL, SideInfo};
 use prost::Message;
 use tonic::{Code, Status};
@@ -37,11 +37,15 @@ pub(crate) enum Company {
 
 /// Asks the runtime who it is and what it holds.
 pub(crate) async fn look(
-    client: &Client,
+    client: &Clients,
     recording: &Recording,
     company: Company,
 ) -> Result<Target, ReplayError> {
-    let generation = client.generation(DEADLINE).await.map_err(|status| refused("Version", &status))?;
+    let generation = client
+        .of(Service::Runtime)
+        .generation(DEADLINE)
+        .await
+        .map_err(|status| refused("Version", &status))?;
     let version: v1::VersionResponse = read(client, generation, "Version", Bytes::new()).await?;
     let mut translated = BTreeMap::new();
     let spoken: BTreeSet<Generation> = recording
@@ -76,13 +80,13 @@ pub(crate) async fn look(
     })
 }
 
-async fn speaks(client: &Client, generation: Generation) -> bool {
+async fn speaks(client: &Clients, generation: Generation) -> bool {
     let Some(version) = methods().by_name(generation, "Version") else { return false };
-    let answer = client.unary(&version.path, Bytes::new(), Some(DEADLINE)).await;
+    let answer = client.for_path(&version.path).unary(&version.path, Bytes::new(), Some(DEADLINE)).await;
     !answer.is_err_and(|status| status.code() == Code::Unimplemented)
 }
 
-async fn refuse_foreign_sandboxes(client: &Client, generation: Generation) -> Result<(), ReplayError> {
+async fn refuse_foreign_sandboxes(client: &Clients, generation: Generation) -> Result<(), ReplayError> {
     let list: v1::ListPodSandboxResponse = read(client, generation, "ListPodSandbox", Bytes::new()).await?;
     let foreign: Vec<_> = list
         .items
@@ -100,13 +104,17 @@ async fn refuse_foreign_sandboxes(client: &Client, generation: Generation) -> Re
 
 /// One question to the runtime, answered in the types of v1.
 pub(crate) async fn read<M: Message + Default>(
-    client: &Client,
+    client: &Clients,
     generation: Generation,
     rpc: &'static str,
     request: Bytes,
 ) -> Result<M, ReplayError> {
     let path = methods().by_name(generation, rpc).map(|method| method.path.clone()).unwrap_or_default();
-    let reply = client.unary(&path, request, Some(DEADLINE)).await.map_err(|status| refused(rpc, &status))?;
+    let reply = client
+        .for_path(&path)
+        .unary(&path, request, Some(DEADLINE))
+        .await
+        .map_err(|status| refused(rpc, &status))?;
     M::decode(reply.message.as_ref()).map_err(|error| ReplayError::Runtime {
         rpc,
         code: "INTERNAL".to_owned(),

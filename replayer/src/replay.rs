@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use cri::Endpoint;
-use cri::client::{Client, ConnectError};
+use cri::client::{Clients, ConnectError};
+use cri::endpoint::Endpoints;
 use critape_differ::{Report, Rules};
 use critape_tape::Tape;
 use thiserror::Error;
@@ -31,7 +31,7 @@ pub enum Pace {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The live runtime.
-    pub endpoint: Endpoint,
+    pub endpoints: Endpoints,
     /// How fast.
     pub pace: Pace,
     /// The longest time without a call that is waited out.
@@ -50,9 +50,9 @@ pub struct Config {
 
 impl Config {
     /// The usual way, against this runtime.
-    pub fn new(endpoint: Endpoint) -> Self {
+    pub fn new(endpoints: Endpoints) -> Self {
         Self {
-            endpoint,
+            endpoints,
             pace: Pace::Recorded(1.0),
             max_idle: Duration::from_secs(60),
             settle: Duration::from_secs(5),
@@ -144,7 +144,7 @@ impl Replay {
         on_progress: impl Fn(Progress) + 'static,
     ) -> Result<Report, ReplayError> {
         let Self { recording, config } = self;
-        let client = Client::connect(&config.endpoint).await?;
+        let client = Clients::connect(&config.endpoints).await?;
         let company = if config.share { Company::Shared } else { Company::Refused };
         let target = preflight::look(&client, &recording, company).await?;
         let run = uids::run_name().map_err(ReplayError::Random)?;

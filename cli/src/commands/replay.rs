@@ -12,7 +12,7 @@ use crate::signals;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     report::check_files(&args.report)?;
-    let endpoint = args.endpoints.asked().resolve()?.runtime;
+    let endpoints = args.endpoints.asked().resolve()?;
     let config = Config {
         pace: match args.pace {
             PaceArg::Recorded => Pace::Recorded(args.speed),
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
         share: args.share,
         allow_node_changes: args.allow_node_changes,
         max_inconclusive: args.report.max_inconclusive,
-        ..Config::new(endpoint)
+        ..Config::new(endpoints)
     };
     let replay = Replay::of(&Tape::open(&args.tape)?, config)?;
     let found = one_thread()?.block_on(async {

@@ -199,13 +199,22 @@ fn row(call: &Call, objects: &ObjectIndex) -> String {
     let time = time.get(11..26).unwrap_or(&time);
     let client = call.peer.as_ref().map_or("?", |peer| peer.exe.rsplit('/').next().unwrap_or_default());
     let method = call.path.rsplit('/').next().unwrap_or(&call.path);
-    let object = subjects(call, objects).first().map(ToString::to_string).unwrap_or_default();
+    let object = subjects(call, objects).first().map(ToString::to_string);
+    let object = object.or_else(|| image(call)).unwrap_or_default();
     let outcome = match call.outcome.ending {
         critape_calls::Ending::Status => call.outcome.code.to_string(),
         other => other.name().to_owned(),
     };
     let took = short(call.duration());
     format!("{:>6}  {time:<15}  {client:<12}  {method:<24}  {object:<32}  {outcome:<20}  {took:>8}", call.id)
+}
+
+/// The image that a call is about.
+fn image(call: &Call) -> Option<String> {
+    let (method, bytes) = call.method().zip(call.request())?;
+    let request = critape_calls::decode(method.input(), bytes)?;
+    let named = critape_calls::identities(&request, &method.request_ids);
+    named.into_iter().find(|id| id.kind == cri::IdentityKind::Image).map(|id| id.value)
 }
 
 fn show_one(tape: &Tape, id: CallId) -> Result<Exit> {

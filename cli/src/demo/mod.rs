@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use cri::Endpoint;
+use cri::endpoint::Endpoints;
 use cri::listen::{Door, bind};
 use critape_differ::{Report, Verdict};
 use critape_recorder::{Config as RecorderConfig, Recorder};
@@ -125,7 +126,7 @@ fn replay_both(folder: &Path, tape: &Path) -> Result<(Report, Report)> {
         .collect::<Result<Vec<_>>>()?;
     let tape = Tape::open(tape)?;
     let of = |socket: &str| -> Result<Replay> {
-        let config = ReplayConfig::new(Endpoint::at(folder.join(socket))?);
+        let config = ReplayConfig::new(Endpoints::both_at(Endpoint::at(folder.join(socket))?));
         Ok(Replay::of(&tape, ReplayConfig { settle: SETTLE, ..config })?)
     };
     let (same, changed) = (of("same.sock")?, of("changed.sock")?);
