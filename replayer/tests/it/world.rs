@@ -134,13 +134,16 @@ impl Client {
     }
 
     pub async fn pull(&self, image: &str) {
-        let request = v1::PullImageRequest { image: spec(image), ..Default::default() };
+        let request = v1::PullImageRequest { image: Some(spec(image)), ..Default::default() };
         self.call::<v1::PullImageResponse>("PullImage", request).await;
     }
 
     pub async fn remove_image(&self, image: &str) {
-        self.call::<v1::RemoveImageResponse>("RemoveImage", v1::RemoveImageRequest { image: spec(image) })
-            .await;
+        self.call::<v1::RemoveImageResponse>(
+            "RemoveImage",
+            v1::RemoveImageRequest { image: Some(spec(image)) },
+        )
+        .await;
     }
 
     pub async fn images(&self) -> Vec<String> {
@@ -250,8 +253,8 @@ impl Client {
     }
 }
 
-fn spec(image: &str) -> Option<v1::ImageSpec> {
-    Some(v1::ImageSpec { image: image.to_owned(), ..Default::default() })
+fn spec(image: &str) -> v1::ImageSpec {
+    v1::ImageSpec { image: image.to_owned(), ..Default::default() }
 }
 
 pub fn config(name: &str, uid: &str) -> v1::PodSandboxConfig {
@@ -275,7 +278,7 @@ pub fn pod(name: &str) -> v1::RunPodSandboxRequest {
 pub fn container_request(name: &str, script: &str) -> v1::CreateContainerRequest {
     let container = v1::ContainerConfig {
         metadata: Some(v1::ContainerMetadata { name: name.to_owned(), attempt: 0 }),
-        image: spec("registry.example/app:1"),
+        image: Some(spec("registry.example/app:1")),
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         ..Default::default()
     };
