@@ -11,12 +11,17 @@ mod align;
 mod comparer;
 mod divergence;
 mod events;
+mod leaves;
+mod lists;
+mod order;
 mod outcome;
 mod path;
 mod relation;
 mod report;
 mod rules;
+mod shown;
 mod table;
+mod walk;
 
 pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Trajectories};
 pub use divergence::{Divergence, Kind, Severity, Signature};

@@ -6,31 +6,23 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cri::Method;
 use cri::client::Clients;
-use cri::{Class, Method};
-use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, Stamp, decode, merged};
-use critape_differ::{Compared, Comparer, Findings, Memory, Report, Signature};
-use prost_reflect::DynamicMessage;
+use critape_calls::{Call, Code, IdentityMap, Live, Outcome, Recorded, Stamp};
+use critape_differ::{Comparer, Findings, Memory, Report, Signature};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::answer::{self, Answer};
-use crate::binding;
+use crate::answer;
 use crate::events;
 use crate::preflight::Target;
-use crate::recording::{Recording, is_event_stream, is_mutating, request_ids};
+use crate::recording::{Recording, is_event_stream};
 use crate::replay::{Config, Pace, Progress, ReplayError};
 use crate::rewrite::{Rewritten, rewrite};
 use crate::scratch::Scratch;
 use crate::trajectory::{Seen, Trajectory};
 use crate::uids;
-
-/// First and longest pause before a read is asked again.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest time that a read is waited for because the recording took so long.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// A replay that is under way. Everything is on one thread.
 #[derive(Debug)]
@@ -52,12 +44,12 @@ pub(crate) struct Shared {
     pub(crate) changing: RefCell<HashMap<String, usize>>,
     /// How many calls of the order of ends have ended, up to the first that has not.
     pub(crate) ended: watch::Sender<usize>,
-    target: Target,
+    pub(crate) target: Target,
     run: String,
     scratch: RefCell<Scratch>,
-    pulled: RefCell<BTreeSet<String>>,
+    pub(crate) pulled: RefCell<BTreeSet<String>>,
     /// Differences that did not go away by waiting: they are not waited for again.
-    unsettled: RefCell<HashSet<Signature>>,
+    pub(crate) unsettled: RefCell<HashSet<Signature>>,
     /// Where each call stands in the order of ends.
     place: Vec<Option<usize>>,
     has_ended: RefCell<Vec<bool>>,
@@ -242,207 +234,6 @@ impl Shared {
         }
     }
 
-    async fn call(&self, index: usize) {
-        let call = &self.recording.calls[index];
-        let Some(method) = call.method() else {
-            self.unknown_call(call).await;
-            return;
-        };
-        if let Some(reason) = self.reason_to_skip(call, method).await {
-            self.findings.borrow_mut().skipped(call.id, reason);
-            return;
-        }
-        let Some(request) = self.request(call, method) else { return };
-        let changed = self.mark_changing(call);
-        self.findings.borrow_mut().calls().sent += 1;
-        let answer = self.ask_until_settled(call, method, request).await;
-        self.unmark_changing(&changed);
-        self.note_pulled(method, &answer).await;
-        self.judge(call, method, &answer);
-    }
-
-    /// A method that the schema doesn't have: its bytes go out as they are, and its outcome is compared.
-    async fn unknown_call(&self, call: &Call) {
-        let Some(request) = call.request() else {
-            self.findings.borrow_mut().inconclusive(call.id, "its request was not recorded".to_owned());
-            return;
-        };
-        self.findings.borrow_mut().calls().sent += 1;
-        let answer =
-            answer::ask(self.client.for_path(&call.path), &call.path, request.clone(), call.deadline, None)
-                .await;
-        let ids = self.ids.borrow();
-        let name = call.path.rsplit('/').next().unwrap_or_default();
-        let compared = self.comparer(&ids).outcomes(name, Recorded(&call.outcome), Live(&answer.outcome));
-        self.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
-    }
-
-    /// Asks; where the answer to a read shows a state that waiting may change, asks again.
-    async fn ask_until_settled(&self, call: &Call, method: &Method, request: Bytes) -> Answer {
-        let path = self.live_path(call);
-        let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
-        let ask =
-            || answer::ask(self.client.for_path(&path), &path, request.clone(), call.deadline, cancel_after);
-        let mut answer = ask().await;
-        if method.class != Class::ReadOnly || !is_comparable(call) {
-            return answer;
-        }
-        let until = Instant::now() + self.patience(call);
-        let mut pause = FIRST_PAUSE;
-        let mut asked = 1;
-        while self.may_settle(call, method, &answer) && Instant::now() < until {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            answer = ask().await;
-            asked += 1;
-        }
-        if asked > 1 {
-            let left = self.waiting_for(call, method, &answer);
-            if left.is_empty() {
-                self.findings.borrow_mut().calls().settled += 1;
-            }
-            self.unsettled.borrow_mut().extend(left);
-        }
-        answer
-    }
-
-    /// How long a read may be asked again: as long as the recording took to get there, where this replay is faster, and a while
-    /// beyond.
-    fn patience(&self, call: &Call) -> Duration {
-        let recorded = match self.config.pace {
-            Pace::Recorded(speed) if speed <= 1.0 => Duration::ZERO,
-            _ => {
-                let before = self.recording.calls.iter().take_while(|other| other.started < call.started);
-                let changed = before.filter(|other| is_mutating(other)).map(|other| other.ended).max();
-                changed.map_or(Duration::ZERO, |changed| call.started.since(changed)).min(LONGEST_WAIT)
-            }
-        };
-        recorded + self.config.settle
-    }
-
-    fn may_settle(&self, call: &Call, method: &Method, answer: &Answer) -> bool {
-        let waiting = self.waiting_for(call, method, answer);
-        let unsettled = self.unsettled.borrow();
-        waiting.iter().any(|signature| !unsettled.contains(signature))
-    }
-
-    /// The differences that waiting may change.
-    fn waiting_for(&self, call: &Call, method: &Method, answer: &Answer) -> Vec<Signature> {
-        let compared = self.compare(call, method, answer);
-        compared
-            .divergences
-            .iter()
-            .filter(|divergence| divergence.settles)
-            .map(|divergence| Signature::of(&call.path, divergence))
-            .collect()
-    }
-
-    /// Binds what both answers say, compares them, and keeps what was found.
-    fn judge(&self, call: &Call, method: &Method, answer: &Answer) {
-        if call.outcome.ending == Ending::Truncated {
-            self.findings.borrow_mut().inconclusive(call.id, "its end is not on the tape".to_owned());
-            return;
-        }
-        if !call.is_whole() {
-            self.findings.borrow_mut().inconclusive(call.id, "its answer was not recorded".to_owned());
-            return;
-        }
-        if let Some((recorded, live)) = both_answers(call, method, answer) {
-            binding::bind(method, Recorded(&recorded), Live(&live), &mut self.ids.borrow_mut());
-        }
-        let compared = self.compare(call, method, answer);
-        tracing::debug!(call = call.id.0, method = %method.name, lasted = ?answer.lasted, divergences = compared.divergences.len(), "compared");
-        self.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
-    }
-
-    fn compare(&self, call: &Call, method: &Method, answer: &Answer) -> Compared {
-        let ids = self.ids.borrow();
-        let comparer = self.comparer(&ids);
-        // What the client broke off may have ended by itself here; there is nothing to hold it against.
-        if call.outcome.ending == Ending::Cancelled {
-            return Compared::default();
-        }
-        let mut compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(&answer.outcome));
-        if let Some((recorded, live)) = both_answers(call, method, answer) {
-            let messages = comparer.messages(method, Recorded(&recorded), Live(&live), &self.seen(call));
-            compared.merge(messages);
-        }
-        compared
-    }
-
-    /// What is left alone because it would change the node beyond the replay's own pods.
-    async fn reason_to_skip(&self, call: &Call, method: &Method) -> Option<String> {
-        if self.config.allow_node_changes {
-            return None;
-        }
-        match method.name.as_str() {
-            "UpdateRuntimeConfig" => Some("it changes the node; --allow-node-changes sends it".to_owned()),
-            "RemoveImage" => {
-                let (_, image) = request_ids(call).into_iter().next()?;
-                let image = self.ids.borrow().to_live(&image);
-                let id = self.live_image(&image).await?;
-                let ours = self.pulled.borrow().contains(&id) && !self.target.images.contains(&id);
-                (!ours).then(|| {
-                    "it removes an image that was here before; --allow-node-changes sends it".to_owned()
-                })
-            }
-            _ => None,
-        }
-    }
-
-    /// The id of an image on the live runtime.
-    async fn live_image(&self, image: &str) -> Option<String> {
-        use prost::Message as _;
-        let spec = cri::v1::ImageSpec { image: image.to_owned(), ..Default::default() };
-        let request = cri::v1::ImageStatusRequest { image: Some(spec), verbose: false };
-        let status: cri::v1::ImageStatusResponse = crate::preflight::read(
-            &self.client,
-            self.target.generation,
-            "ImageStatus",
-            request.encode_to_vec().into(),
-        )
-        .await
-        .ok()?;
-        status.image.map(|image| image.id)
-    }
-
-    /// Keeps the id of what was pulled; the answer may name it in another way.
-    async fn note_pulled(&self, method: &Method, answer: &Answer) {
-        use prost::Message as _;
-        if method.name != "PullImage" || !answer.outcome.is_ok() {
-            return;
-        }
-        if let Ok(pulled) = cri::v1::PullImageResponse::decode(answer.message.as_ref())
-            && let Some(id) = self.live_image(&pulled.image_ref).await
-        {
-            self.pulled.borrow_mut().insert(id);
-        }
-    }
-
-    fn mark_changing(&self, call: &Call) -> Vec<String> {
-        if !is_mutating(call) {
-            return Vec::new();
-        }
-        let ids: Vec<String> = request_ids(call).into_iter().map(|(_, id)| id).collect();
-        let mut changing = self.changing.borrow_mut();
-        for id in &ids {
-            *changing.entry(id.clone()).or_default() += 1;
-        }
-        ids
-    }
-
-    fn unmark_changing(&self, ids: &[String]) {
-        let mut changing = self.changing.borrow_mut();
-        for id in ids {
-            if let Some(count) = changing.get_mut(id) {
-                *count -= 1;
-                if *count == 0 {
-                    changing.remove(id);
-                }
-            }
-        }
-    }
-
     /// A generation that was spoken when recorded and is not served here is a finding, once.
     fn report_translations(&self) {
         for recorded in self.target.translated.keys() {
@@ -461,19 +252,4 @@ impl Shared {
             }
         }
     }
-}
-
-/// Whether the recording says enough about the call for its answer to be compared.
-fn is_comparable(call: &Call) -> bool {
-    call.is_whole() && !matches!(call.outcome.ending, Ending::Truncated | Ending::Cancelled)
-}
-
-/// Both answers, where both calls went well and can be read.
-fn both_answers(call: &Call, method: &Method, answer: &Answer) -> Option<(DynamicMessage, DynamicMessage)> {
-    if !call.outcome.is_ok() || !answer.outcome.is_ok() {
-        return None;
-    }
-    let recorded = decode(method.output(), &merged(call)?)?;
-    let live = decode(method.output(), &answer.message)?;
-    Some((recorded, live))
 }

@@ -19,6 +19,8 @@ mod binding;
 mod cleanup;
 mod engine;
 mod events;
+mod node;
+mod one_call;
 mod preflight;
 mod recording;
 mod replay;

@@ -1,0 +1,153 @@
+//! Lists: which element is which, what is missing, what the order says.
+
+use std::collections::BTreeSet;
+
+use cri::IdentityKind;
+use critape_calls::Resolution;
+use prost_reflect::{FieldDescriptor, ReflectMessage, Value};
+
+use crate::align::{Alignment, align};
+use crate::order::{Order, Seen, order_of};
+use crate::shown::to_json;
+use crate::walk::{Pair, Walk};
+use crate::{Divergence, Kind, ListOrder, ListRule, Path, Severity};
+
+impl Walk<'_> {
+    pub(crate) fn list(&mut self, path: &Path, field: &FieldDescriptor, pair: &Pair<'_>) {
+        let (Value::List(recorded), Value::List(live)) = (pair.recorded, pair.live) else { return };
+        if recorded.is_empty() && live.is_empty() {
+            return;
+        }
+        if self.ignored(path, recorded == live) {
+            return;
+        }
+        let rule = self.comparer.rules.list(&self.method.name, path);
+        let alignment = align(rule, recorded, live, &|text| self.comparer.ids.to_recorded(text));
+        for (before, now) in &alignment.pairs {
+            match (&recorded[*before], &live[*now]) {
+                (Value::Message(before), Value::Message(now)) => self.object(path, before, now),
+                (before, now) => self.leaf(path, Some(field), &Pair { recorded: before, live: now }),
+            }
+        }
+        for index in &alignment.recorded_only {
+            self.missing(path, field, &recorded[*index]);
+        }
+        for index in &alignment.live_only {
+            self.surplus(path, field, &live[*index]);
+        }
+        self.order(path, rule, &alignment, recorded, live);
+    }
+
+    fn order(
+        &mut self,
+        path: &Path,
+        rule: Option<&ListRule>,
+        alignment: &Alignment,
+        recorded: &[Value],
+        live: &[Value],
+    ) {
+        let Some(rule) = rule.filter(|rule| !rule.keys.is_empty()) else { return };
+        match rule.order {
+            ListOrder::Any => {
+                if !alignment.in_order() {
+                    self.compared.pass(&rule.name);
+                }
+            }
+            ListOrder::Kept => {
+                if !alignment.in_order() {
+                    let (recorded, live) = (order_of(rule, recorded).into(), order_of(rule, live).into());
+                    self.out_of_order(path, rule, Kind::Order, recorded, live);
+                }
+            }
+            ListOrder::Stable => {
+                if let Some(seen) = self.unstable(path, rule, recorded, live) {
+                    let shown = |orders: BTreeSet<Order>| orders.into_iter().collect::<Vec<_>>().into();
+                    self.out_of_order(path, rule, Kind::Oracle, shown(seen.recorded), shown(seen.live));
+                } else if !alignment.in_order() {
+                    self.compared.pass(&rule.name);
+                }
+            }
+        }
+    }
+
+    /// The orders seen so far, where the live one changes from call to call and the recorded one did not.
+    fn unstable(&self, path: &Path, rule: &ListRule, recorded: &[Value], live: &[Value]) -> Option<Seen> {
+        let mut orders = self.comparer.orders.borrow_mut();
+        let seen = orders.0.entry((self.method.path.clone(), path.clone())).or_default();
+        seen.recorded.insert(order_of(rule, recorded));
+        seen.live.insert(order_of(rule, live));
+        let changes = |orders: &BTreeSet<Order>| {
+            // Only orders of the same elements can be told from each other.
+            let mut sets: Vec<BTreeSet<&String>> =
+                orders.iter().map(|order| order.iter().collect()).collect();
+            sets.sort();
+            sets.windows(2).any(|two| two[0] == two[1])
+        };
+        (changes(&seen.live) && !changes(&seen.recorded)).then(|| seen.clone())
+    }
+
+    fn out_of_order(
+        &mut self,
+        path: &Path,
+        rule: &ListRule,
+        kind: Kind,
+        recorded: serde_json::Value,
+        live: serde_json::Value,
+    ) {
+        self.diverge(Divergence {
+            path: path.clone(),
+            kind,
+            transition: None,
+            recorded,
+            live,
+            rule: rule.name.clone(),
+            severity: Severity::Behaviour,
+            settles: false,
+        });
+    }
+
+    /// A recorded element that has no live counterpart.
+    fn missing(&mut self, path: &Path, field: &FieldDescriptor, element: &Value) {
+        if let Some((kind, id)) = self.identity_of(path, element) {
+            // Older than the tape, or never made here: not this replay's business.
+            if !matches!(self.comparer.ids.resolve(kind, &id), Resolution::Live(_)) {
+                self.compared.left_out += 1;
+                return;
+            }
+            if self.trajectories.is_changing(&id) {
+                self.compared.pass("state-was-changing");
+                return;
+            }
+        }
+        let shown = to_json(element, Some(field));
+        self.presence(path, true, shown, serde_json::Value::Null);
+    }
+
+    /// A live element that has no recorded counterpart.
+    fn surplus(&mut self, path: &Path, field: &FieldDescriptor, element: &Value) {
+        if let Some((_, id)) = self.identity_of(path, element) {
+            if !self.comparer.ids.is_bound_live(&id) {
+                self.compared.left_out += 1;
+                return;
+            }
+            if self.trajectories.is_changing(&self.comparer.ids.to_recorded(&id)) {
+                self.compared.pass("state-was-changing");
+                return;
+            }
+        }
+        let shown = to_json(element, Some(field));
+        self.presence(path, false, serde_json::Value::Null, shown);
+    }
+
+    /// The identity that this list's elements are known by, as the table of methods has it.
+    fn identity_of(&self, path: &Path, element: &Value) -> Option<(IdentityKind, String)> {
+        let Value::Message(message) = element else { return None };
+        let list = path.to_string();
+        self.method.response_ids.iter().find_map(|id| {
+            let field = id.path.as_str().strip_prefix(list.as_str())?.strip_prefix('.')?;
+            let own = matches!(field, "id" | "attributes.id" | "pod_sandbox_id" | "container_id");
+            let relative = cri::FieldPath::parse(field, &message.descriptor()).ok().filter(|_| own)?;
+            Some((id.kind, relative.texts(message).into_iter().next()?))
+        })
+    }
+}

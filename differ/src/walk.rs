@@ -1,0 +1,234 @@
+//! Walks through two messages at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cri::Method;
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, ReflectMessage, Value};
+
+use crate::comparer::{Compared, Comparer, OWNED_LABEL, Trajectories};
+use crate::shown::{base64_text, key_text, to_json};
+use crate::{Divergence, Kind, Path, Relation, Severity};
+
+/// A comparison under way.
+pub(crate) struct Walk<'a> {
+    pub(crate) comparer: &'a Comparer<'a>,
+    pub(crate) method: &'a Method,
+    pub(crate) trajectories: &'a dyn Trajectories,
+    pub(crate) compared: Compared,
+}
+
+/// Both sides of one value.
+pub(crate) struct Pair<'a> {
+    pub(crate) recorded: &'a Value,
+    pub(crate) live: &'a Value,
+}
+
+impl Walk<'_> {
+    pub(crate) fn message(&mut self, path: &Path, recorded: &DynamicMessage, live: &DynamicMessage) {
+        for field in recorded.descriptor().fields() {
+            // Containing oneofs and presence are the field's own affair; CRI has neither oneofs nor optional scalars.
+            self.field(path, &field, recorded, live);
+        }
+        self.unknown_fields(path, recorded, live);
+    }
+
+    fn field(
+        &mut self,
+        parent: &Path,
+        field: &FieldDescriptor,
+        recorded: &DynamicMessage,
+        live: &DynamicMessage,
+    ) {
+        let (before, now) = (recorded.get_field(field), live.get_field(field));
+        let pair = Pair { recorded: &before, live: &now };
+        if field.is_list() {
+            self.list(&parent.elements(field.name()), field, &pair);
+        } else if field.is_map() {
+            self.map(&parent.field(field.name()), &pair);
+        } else if let FieldKind::Message(_) = field.kind() {
+            let path = parent.field(field.name());
+            self.optional_message(&path, field, recorded.has_field(field), live.has_field(field), &pair);
+        } else {
+            self.leaf(&parent.field(field.name()), Some(field), &pair);
+        }
+    }
+
+    fn optional_message(
+        &mut self,
+        path: &Path,
+        field: &FieldDescriptor,
+        before: bool,
+        now: bool,
+        pair: &Pair<'_>,
+    ) {
+        match (before, now, pair.recorded, pair.live) {
+            (true, true, Value::Message(recorded), Value::Message(live)) => {
+                self.object(path, recorded, live);
+            }
+            (true, false, ..) | (false, true, ..) => {
+                let shown = |there: bool, value: &Value| {
+                    if there { to_json(value, Some(field)) } else { serde_json::Value::Null }
+                };
+                let (recorded, live) = (shown(before, pair.recorded), shown(now, pair.live));
+                self.presence(path, before, recorded, live);
+            }
+            _ => {}
+        }
+    }
+
+    /// A message that may be the state of an object: where the recorded state does not fit, a later one may.
+    pub(crate) fn object(&mut self, path: &Path, recorded: &DynamicMessage, live: &DynamicMessage) {
+        let id = own_id(recorded);
+        let compared = self.apart(path, recorded, live);
+        let Some(id) = id.filter(|_| compared.may_settle()) else {
+            self.compared.merge(compared);
+            return;
+        };
+        if self.trajectories.is_changing(&id) {
+            // A call on the object was under way: either state may be seen. What cannot change with time is still compared.
+            let mut kept = compared;
+            kept.divergences.retain(|divergence| !divergence.settles);
+            kept.pass("state-was-changing");
+            self.compared.merge(kept);
+            return;
+        }
+        // Where no state agrees, the nearest one tells best what is wrong.
+        let unsettled = |compared: &Compared| compared.divergences.iter().filter(|it| it.settles).count();
+        let later = self.trajectories.later(&id, recorded.descriptor().name());
+        let nearest = later.iter().map(|state| self.apart(path, state, live)).min_by_key(unsettled);
+        match nearest.filter(|nearest| unsettled(nearest) < unsettled(&compared)) {
+            Some(mut nearest) => {
+                nearest.pass("later-state");
+                self.compared.merge(nearest);
+            }
+            None => self.compared.merge(compared),
+        }
+    }
+
+    /// Compares without keeping the result.
+    fn apart(&self, path: &Path, recorded: &DynamicMessage, live: &DynamicMessage) -> Compared {
+        let mut walk = Walk {
+            comparer: self.comparer,
+            method: self.method,
+            trajectories: self.trajectories,
+            compared: Compared::default(),
+        };
+        walk.message(path, recorded, live);
+        walk.compared
+    }
+
+    fn map(&mut self, path: &Path, pair: &Pair<'_>) {
+        let (Value::Map(recorded), Value::Map(live)) = (pair.recorded, pair.live) else { return };
+        let keys: BTreeSet<String> = recorded.keys().chain(live.keys()).map(key_text).collect();
+        for key in keys {
+            let entry = path.field(&key);
+            let map_key = MapKey::String(key.clone());
+            match (recorded.get(&map_key), live.get(&map_key)) {
+                (Some(recorded), Some(live)) => self.leaf(&entry, None, &Pair { recorded, live }),
+                (None, Some(_)) if key == OWNED_LABEL => self.compared.pass("owned-label"),
+                (recorded, live) => {
+                    let shown =
+                        |value: Option<&Value>| value.map_or(serde_json::Value::Null, |it| to_json(it, None));
+                    self.presence(&entry, recorded.is_some(), shown(recorded), shown(live));
+                }
+            }
+        }
+    }
+
+    fn unknown_fields(&mut self, parent: &Path, recorded: &DynamicMessage, live: &DynamicMessage) {
+        let collect = |message: &DynamicMessage| -> BTreeMap<u32, Vec<Vec<u8>>> {
+            let mut fields: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
+            for field in message.unknown_fields() {
+                let mut bytes = Vec::new();
+                field.encode(&mut bytes);
+                fields.entry(field.number()).or_default().push(bytes);
+            }
+            fields
+        };
+        let (before, now) = (collect(recorded), collect(live));
+        for number in before.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
+            let (before, now) = (before.get(number), now.get(number));
+            if before == now {
+                continue;
+            }
+            let path = parent.field(&number.to_string());
+            let shown = |bytes: Option<&Vec<Vec<u8>>>| {
+                bytes.map_or(serde_json::Value::Null, |bytes| base64_text(&bytes.concat()).into())
+            };
+            if before.is_some() != now.is_some() {
+                self.presence(&path, before.is_some(), shown(before), shown(now));
+            } else if !self.ignored(&path, false) {
+                self.diverge(Divergence {
+                    severity: self.severity(&path, Kind::Value, None),
+                    path,
+                    kind: Kind::Value,
+                    transition: None,
+                    recorded: shown(before),
+                    live: shown(now),
+                    rule: "exact".to_owned(),
+                    settles: false,
+                });
+            }
+        }
+    }
+
+    /// Something is there on one side only.
+    pub(crate) fn presence(
+        &mut self,
+        path: &Path,
+        before: bool,
+        recorded: serde_json::Value,
+        live: serde_json::Value,
+    ) {
+        if self.ignored(path, false) {
+            return;
+        }
+        let transition = if before { "present→absent" } else { "absent→present" };
+        let severity = self.severity(path, Kind::Presence, Some(transition));
+        self.diverge(Divergence {
+            path: path.clone(),
+            kind: Kind::Presence,
+            transition: Some(transition.to_owned()),
+            recorded,
+            live,
+            rule: "exact".to_owned(),
+            severity,
+            settles: self.comparer.rules.settles(path),
+        });
+    }
+
+    /// Whether a rule says that nothing is compared here; a difference is counted under its name.
+    pub(crate) fn ignored(&mut self, path: &Path, same: bool) -> bool {
+        let rule = self.comparer.rules.rule(&self.method.name, path);
+        let Some(rule) = rule.filter(|rule| rule.relation == Relation::Ignore) else { return false };
+        if !same {
+            self.compared.pass(&rule.name);
+        }
+        true
+    }
+
+    pub(crate) fn severity(&self, path: &Path, kind: Kind, transition: Option<&str>) -> Severity {
+        // A field that a newer runtime adds, an older kubelet does not see. One more element of a list it does see.
+        let element = path.to_string().ends_with("[]");
+        if transition == Some("absent→present") && kind == Kind::Presence && !element {
+            return Severity::Cosmetic;
+        }
+        self.comparer.rules.severity(&self.method.name, path).unwrap_or(Severity::Behaviour)
+    }
+
+    pub(crate) fn diverge(&mut self, divergence: Divergence) {
+        self.compared.divergences.push(divergence);
+    }
+}
+
+/// The id of the object whose state this message is.
+fn own_id(message: &DynamicMessage) -> Option<String> {
+    let text = |message: &DynamicMessage| {
+        let value = message.get_field_by_name("id")?.into_owned();
+        value.as_str().filter(|id| !id.is_empty()).map(str::to_owned)
+    };
+    text(message).or_else(|| {
+        let attributes = message.get_field_by_name("attributes")?.into_owned();
+        attributes.as_message().and_then(text)
+    })
+}

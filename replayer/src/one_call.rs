@@ -1,0 +1,191 @@
+//! One call of a replay: sent, asked again where it must be, judged.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cri::{Class, Method};
+use critape_calls::{Call, Ending, Live, Recorded, decode, merged};
+use critape_differ::{Compared, Signature};
+use prost_reflect::DynamicMessage;
+use tokio::time::Instant;
+
+use crate::answer::{self, Answer};
+use crate::binding;
+use crate::engine::Shared;
+use crate::recording::{is_mutating, request_ids};
+use crate::replay::Pace;
+
+/// First and longest pause before a read is asked again.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest time that a read is waited for because the recording took so long.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+impl Shared {
+    pub(crate) async fn call(&self, index: usize) {
+        let call = &self.recording.calls[index];
+        let Some(method) = call.method() else {
+            self.unknown_call(call).await;
+            return;
+        };
+        if let Some(reason) = self.reason_to_skip(call, method).await {
+            self.findings.borrow_mut().skipped(call.id, reason);
+            return;
+        }
+        let Some(request) = self.request(call, method) else { return };
+        let changed = self.mark_changing(call);
+        self.findings.borrow_mut().calls().sent += 1;
+        let answer = self.ask_until_settled(call, method, request).await;
+        self.unmark_changing(&changed);
+        self.note_pulled(method, &answer).await;
+        self.judge(call, method, &answer);
+    }
+
+    /// A method that the schema doesn't have: its bytes go out as they are, and its outcome is compared.
+    async fn unknown_call(&self, call: &Call) {
+        let Some(request) = call.request() else {
+            self.findings.borrow_mut().inconclusive(call.id, "its request was not recorded".to_owned());
+            return;
+        };
+        self.findings.borrow_mut().calls().sent += 1;
+        let answer =
+            answer::ask(self.client.for_path(&call.path), &call.path, request.clone(), call.deadline, None)
+                .await;
+        let ids = self.ids.borrow();
+        let name = call.path.rsplit('/').next().unwrap_or_default();
+        let compared = self.comparer(&ids).outcomes(name, Recorded(&call.outcome), Live(&answer.outcome));
+        self.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
+    }
+
+    /// Asks; where the answer to a read shows a state that waiting may change, asks again.
+    async fn ask_until_settled(&self, call: &Call, method: &Method, request: Bytes) -> Answer {
+        let path = self.live_path(call);
+        let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
+        let ask =
+            || answer::ask(self.client.for_path(&path), &path, request.clone(), call.deadline, cancel_after);
+        let mut answer = ask().await;
+        if method.class != Class::ReadOnly || !is_comparable(call) {
+            return answer;
+        }
+        let until = Instant::now() + self.patience(call);
+        let mut pause = FIRST_PAUSE;
+        let mut asked = 1;
+        while self.may_settle(call, method, &answer) && Instant::now() < until {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            answer = ask().await;
+            asked += 1;
+        }
+        if asked > 1 {
+            let left = self.waiting_for(call, method, &answer);
+            if left.is_empty() {
+                self.findings.borrow_mut().calls().settled += 1;
+            }
+            self.unsettled.borrow_mut().extend(left);
+        }
+        answer
+    }
+
+    /// How long a read may be asked again: as long as the recording took to get there, where this replay is faster, and a while
+    /// beyond.
+    fn patience(&self, call: &Call) -> Duration {
+        let recorded = match self.config.pace {
+            Pace::Recorded(speed) if speed <= 1.0 => Duration::ZERO,
+            _ => {
+                let before = self.recording.calls.iter().take_while(|other| other.started < call.started);
+                let changed = before.filter(|other| is_mutating(other)).map(|other| other.ended).max();
+                changed.map_or(Duration::ZERO, |changed| call.started.since(changed)).min(LONGEST_WAIT)
+            }
+        };
+        recorded + self.config.settle
+    }
+
+    fn may_settle(&self, call: &Call, method: &Method, answer: &Answer) -> bool {
+        let waiting = self.waiting_for(call, method, answer);
+        let unsettled = self.unsettled.borrow();
+        waiting.iter().any(|signature| !unsettled.contains(signature))
+    }
+
+    /// The differences that waiting may change.
+    fn waiting_for(&self, call: &Call, method: &Method, answer: &Answer) -> Vec<Signature> {
+        let compared = self.compare(call, method, answer);
+        compared
+            .divergences
+            .iter()
+            .filter(|divergence| divergence.settles)
+            .map(|divergence| Signature::of(&call.path, divergence))
+            .collect()
+    }
+
+    /// Binds what both answers say, compares them, and keeps what was found.
+    fn judge(&self, call: &Call, method: &Method, answer: &Answer) {
+        if call.outcome.ending == Ending::Truncated {
+            self.findings.borrow_mut().inconclusive(call.id, "its end is not on the tape".to_owned());
+            return;
+        }
+        if !call.is_whole() {
+            self.findings.borrow_mut().inconclusive(call.id, "its answer was not recorded".to_owned());
+            return;
+        }
+        if let Some((recorded, live)) = both_answers(call, method, answer) {
+            binding::bind(method, Recorded(&recorded), Live(&live), &mut self.ids.borrow_mut());
+        }
+        let compared = self.compare(call, method, answer);
+        tracing::debug!(call = call.id.0, method = %method.name, lasted = ?answer.lasted, divergences = compared.divergences.len(), "compared");
+        self.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
+    }
+
+    fn compare(&self, call: &Call, method: &Method, answer: &Answer) -> Compared {
+        let ids = self.ids.borrow();
+        let comparer = self.comparer(&ids);
+        // What the client broke off may have ended by itself here; there is nothing to hold it against.
+        if call.outcome.ending == Ending::Cancelled {
+            return Compared::default();
+        }
+        let mut compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(&answer.outcome));
+        if let Some((recorded, live)) = both_answers(call, method, answer) {
+            let messages = comparer.messages(method, Recorded(&recorded), Live(&live), &self.seen(call));
+            compared.merge(messages);
+        }
+        compared
+    }
+
+    fn mark_changing(&self, call: &Call) -> Vec<String> {
+        if !is_mutating(call) {
+            return Vec::new();
+        }
+        let ids: Vec<String> = request_ids(call).into_iter().map(|(_, id)| id).collect();
+        let mut changing = self.changing.borrow_mut();
+        for id in &ids {
+            *changing.entry(id.clone()).or_default() += 1;
+        }
+        ids
+    }
+
+    fn unmark_changing(&self, ids: &[String]) {
+        let mut changing = self.changing.borrow_mut();
+        for id in ids {
+            if let Some(count) = changing.get_mut(id) {
+                *count -= 1;
+                if *count == 0 {
+                    changing.remove(id);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the recording says enough about the call for its answer to be compared.
+fn is_comparable(call: &Call) -> bool {
+    call.is_whole() && !matches!(call.outcome.ending, Ending::Truncated | Ending::Cancelled)
+}
+
+/// Both answers, where both calls went well and can be read.
+fn both_answers(call: &Call, method: &Method, answer: &Answer) -> Option<(DynamicMessage, DynamicMessage)> {
+    if !call.outcome.is_ok() || !answer.outcome.is_ok() {
+        return None;
+    }
+    let recorded = decode(method.output(), &merged(call)?)?;
+    let live = decode(method.output(), &answer.message)?;
+    Some((recorded, live))
+}
