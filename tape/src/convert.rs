@@ -125,8 +125,8 @@ fn kind_from_schema(kind: Kind) -> Option<EventKind> {
             body: match it.body {
                 Some(schema::message::Body::Kept(bytes)) => Body::Kept(bytes),
                 Some(schema::message::Body::Shed(length)) => Body::Shed(length),
-                // A form of a later program: its bytes are not readable here, and saying so is honest.
-                None => return None,
+                // Put together before it comes here, or a form of a later program.
+                Some(schema::message::Body::Parts(_)) | None => return None,
             },
         },
         Kind::HalfClosed(it) => EventKind::HalfClosed { call: CallId(it.call) },

@@ -14,6 +14,7 @@
 
 mod chunk;
 mod convert;
+mod elements;
 mod error;
 mod folder;
 mod reader;

@@ -8,9 +8,13 @@ use prost::Message;
 
 use crate::chunk;
 use crate::convert;
+use crate::elements;
 use crate::schema;
 use crate::store::{Mode, Store};
 use crate::{FORMAT, Result, TapeError};
+
+/// No recorder keeps a larger message.
+const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 
 /// A segment that is open for reading.
 #[derive(Debug)]
@@ -64,17 +68,32 @@ impl Segment {
 
     /// Its events in order.
     pub(crate) fn events(&self) -> impl Iterator<Item = Result<Event>> + use<> {
-        let started = self.started();
-        self.chunks().flat_map(move |chunk| {
-            let (events, error) = match chunk {
-                Ok((_, events)) => (events, None),
-                Err(error) => (Vec::new(), Some(Err(error))),
-            };
-            events
-                .into_iter()
-                .filter_map(move |event| convert::from_schema(event, started).map(Ok))
-                .chain(error)
+        let mut restore = self.restorer();
+        self.chunks().flat_map(move |chunk| match chunk {
+            Ok((_, events)) => events.into_iter().filter_map(|event| restore(event).transpose()).collect(),
+            Err(error) => vec![Err(error)],
         })
+    }
+
+    /// Makes events of what is stored, which must come in order from the beginning: messages that were taken apart refer to what
+    /// came before. Kinds of events that a later program wrote are left out.
+    pub(crate) fn restorer(&self) -> impl FnMut(schema::Event) -> Result<Option<Event>> + use<> {
+        let started = self.started();
+        let path = self.path.clone();
+        let mut elements = elements::Reader::default();
+        move |mut event| {
+            if let Some(schema::event::Kind::Message(message)) = &mut event.kind
+                && let Some(schema::message::Body::Parts(parts)) = &message.body
+            {
+                let whole =
+                    elements.put_together(parts, MAX_MESSAGE_BYTES).ok_or_else(|| TapeError::Damaged {
+                        path: path.clone(),
+                        reason: format!("a message of call {} can't be put together", message.call),
+                    })?;
+                message.body = Some(schema::message::Body::Kept(whole));
+            }
+            Ok(convert::from_schema(event, started))
+        }
     }
 
     /// Its counts: from the footer, or made anew where there is none.

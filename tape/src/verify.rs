@@ -2,7 +2,6 @@
 
 use critape_calls::Summary;
 
-use crate::convert;
 use crate::reader::Tape;
 
 /// One thing that is wrong.
@@ -45,6 +44,7 @@ impl Tape {
             };
             let mut next = 0;
             let mut summary = Summary::default();
+            let mut restore = segment.restorer();
             for chunk in segment.chunks() {
                 let (first, events) = match chunk {
                     Ok(chunk) => chunk,
@@ -57,10 +57,11 @@ impl Tape {
                     wrong(format!("events {next} to {} are missing", first.saturating_sub(1)));
                 }
                 next = first + events.len() as u64;
-                for event in
-                    events.into_iter().filter_map(|event| convert::from_schema(event, segment.started()))
-                {
-                    summary.add(&event);
+                for event in events {
+                    match restore(event) {
+                        Ok(event) => event.iter().for_each(|event| summary.add(event)),
+                        Err(error) => wrong(error.to_string()),
+                    }
                 }
             }
             match segment.footer() {

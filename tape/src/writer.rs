@@ -7,6 +7,7 @@ use prost::Message;
 
 use crate::chunk;
 use crate::convert;
+use crate::elements;
 use crate::folder::{self, WriteLock};
 use crate::schema;
 use crate::segment::{Segment, descriptors, footer_of};
@@ -26,6 +27,7 @@ pub struct Writer {
     tape: PathBuf,
     store: Store,
     header: schema::SegmentHeader,
+    elements: elements::Writer,
     pending: Vec<schema::Event>,
     pending_bytes: usize,
     next: u64,
@@ -69,6 +71,7 @@ impl Writer {
             tape: path.to_owned(),
             store,
             header,
+            elements: elements::Writer::default(),
             pending: Vec::new(),
             pending_bytes: 0,
             next: 0,
@@ -91,7 +94,13 @@ impl Writer {
     /// Appends an event. It survives a crash after the next [`Self::commit`].
     pub fn append(&mut self, event: &Event) -> Result<()> {
         self.summary.add(event);
-        let stored = convert::to_schema(event, Stamp(self.header.started));
+        let mut stored = convert::to_schema(event, Stamp(self.header.started));
+        if let Some(schema::event::Kind::Message(message)) = &mut stored.kind
+            && let Some(schema::message::Body::Kept(body)) = &message.body
+            && let Some(parts) = self.elements.take_apart(body)
+        {
+            message.body = Some(schema::message::Body::Parts(parts.into()));
+        }
         self.pending_bytes += stored.encoded_len();
         self.pending.push(stored);
         if self.pending.len() >= CHUNK_EVENTS || self.pending_bytes >= CHUNK_BYTES {

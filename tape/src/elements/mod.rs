@@ -1,0 +1,317 @@
+//! Messages taken apart, so that what repeats is stored once.
+//!
+//! Kubelet lists the same pods and containers every second, in an order that means nothing, and little in them changes. So a
+//! message is cut into its top-level fields. One that was seen before in this segment is written as its number; one that is a new
+//! version of an object seen before as its difference from the last version; anything else in full. Numbers count from
+//! the segment's beginning, so a segment stands on its own, and the bytes of a message come back exactly as they were.
+//!
+//! [`Writer`] and [`Reader`] keep the same tables: what one defines the other defines.
+
+mod patch;
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+use patch::{put, take};
+
+/// Shorter messages are written in full: there is little to gain.
+const SHORTEST_MESSAGE: usize = 128;
+/// Shorter fields are not told apart.
+const SHORTEST_ELEMENT: usize = 48;
+/// Longer ones are not kept for later.
+const LONGEST_ELEMENT: usize = 1024 * 1024;
+/// When the elements kept for later have grown to this, both sides forget all of them.
+const MOST_BYTES: usize = 12 * 1024 * 1024;
+const MOST_ELEMENTS: usize = 1 << 16;
+
+/// What stands next in a message that was taken apart. Each is followed by numbers, and some by bytes.
+const LITERAL: u8 = 0;
+const SEEN: u8 = 1;
+const DEFINED: u8 = 2;
+const CHANGED: u8 = 3;
+const FORGET: u8 = 4;
+
+/// The elements of one segment.
+#[derive(Debug, Default)]
+struct Elements {
+    kept: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Elements {
+    fn keep(&mut self, element: Bytes) -> usize {
+        self.bytes += element.len();
+        self.kept.push(element);
+        self.kept.len() - 1
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= MOST_BYTES || self.kept.len() >= MOST_ELEMENTS
+    }
+}
+
+/// Takes messages apart.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    elements: Elements,
+    /// Elements by their content.
+    by_content: HashMap<u64, usize>,
+    /// The last version of each object, by what names it.
+    by_object: HashMap<u64, usize>,
+}
+
+impl Writer {
+    /// The message taken apart; `None` where it is better written in full.
+    pub(crate) fn take_apart(&mut self, message: &Bytes) -> Option<Vec<u8>> {
+        if message.len() < SHORTEST_MESSAGE {
+            return None;
+        }
+        let mut out = Vec::new();
+        if self.elements.is_full() {
+            *self = Self::default();
+            out.push(FORGET);
+        }
+        let mut literal = 0;
+        let mut at = 0;
+        while at < message.len() {
+            let Some(field) = field(&message[at..]) else { break };
+            let (start, end) = (at + field.head, at + field.head + field.length);
+            if (SHORTEST_ELEMENT..=LONGEST_ELEMENT).contains(&field.length) {
+                put_literal(&mut out, &message[literal..start]);
+                self.put_element(&mut out, field.number, message.slice(start..end));
+                literal = end;
+            }
+            at = end;
+        }
+        put_literal(&mut out, &message[literal..]);
+        Some(out)
+    }
+
+    fn put_element(&mut self, out: &mut Vec<u8>, number: u64, element: Bytes) {
+        let content = hash(&element);
+        if let Some(index) = self.by_content.get(&content).copied()
+            && self.elements.kept[index] == element
+        {
+            out.push(SEEN);
+            put(out, index);
+            return;
+        }
+        let object = object_of(number, &element);
+        let changed = self.by_object.get(&object).copied().and_then(|base| {
+            let patch = patch::diff(&self.elements.kept[base], &element);
+            (patch.len() < element.len() / 2).then_some((base, patch))
+        });
+        match changed {
+            Some((base, patch)) => {
+                out.push(CHANGED);
+                put(out, base);
+                put(out, patch.len());
+                out.extend_from_slice(&patch);
+            }
+            None => {
+                out.push(DEFINED);
+                put(out, element.len());
+                out.extend_from_slice(&element);
+            }
+        }
+        let index = self.elements.keep(element);
+        self.by_content.insert(content, index);
+        self.by_object.insert(object, index);
+    }
+}
+
+/// Puts messages together again.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    elements: Elements,
+}
+
+impl Reader {
+    /// The message that was taken apart; `None` where the bytes are not what a [`Writer`] wrote. `limit` is the most that a message
+    /// may grow to.
+    pub(crate) fn put_together(&mut self, mut parts: &[u8], limit: usize) -> Option<Bytes> {
+        let mut message = Vec::new();
+        while let Some((kind, rest)) = parts.split_first() {
+            parts = rest;
+            match *kind {
+                FORGET => self.elements = Elements::default(),
+                LITERAL => message.extend_from_slice(take_bytes(&mut parts)?),
+                SEEN => message.extend_from_slice(self.elements.kept.get(take(&mut parts)?)?),
+                DEFINED => {
+                    let element = Bytes::copy_from_slice(take_bytes(&mut parts)?);
+                    message.extend_from_slice(&element);
+                    self.elements.keep(element);
+                }
+                CHANGED => {
+                    let base = self.elements.kept.get(take(&mut parts)?)?;
+                    let element: Bytes = patch::apply(base, take_bytes(&mut parts)?, LONGEST_ELEMENT)?.into();
+                    message.extend_from_slice(&element);
+                    self.elements.keep(element);
+                }
+                _ => return None,
+            }
+            if message.len() > limit {
+                return None;
+            }
+        }
+        Some(message.into())
+    }
+}
+
+fn put_literal(out: &mut Vec<u8>, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        out.push(LITERAL);
+        put(out, bytes.len());
+        out.extend_from_slice(bytes);
+    }
+}
+
+fn take_bytes<'a>(parts: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = take(parts)?;
+    let (bytes, rest) = parts.split_at_checked(length)?;
+    *parts = rest;
+    Some(bytes)
+}
+
+/// A field of a message: its number, and how many bytes come before its content and are its content.
+struct Field {
+    number: u64,
+    head: usize,
+    length: usize,
+}
+
+/// The field at the beginning of these bytes; `None` where they are no protobuf, or end in the field.
+fn field(bytes: &[u8]) -> Option<Field> {
+    let mut rest = bytes;
+    let key = take(&mut rest)? as u64;
+    let before = bytes.len() - rest.len();
+    let (head, length) = match key & 7 {
+        0 => {
+            take(&mut rest)?;
+            (before, bytes.len() - rest.len() - before)
+        }
+        1 => (before, 8),
+        2 => {
+            let length = take(&mut rest)?;
+            (bytes.len() - rest.len(), length)
+        }
+        5 => (before, 4),
+        _ => return None,
+    };
+    (head.checked_add(length)? <= bytes.len()).then_some(Field { number: key >> 3, head, length })
+}
+
+/// What names the object whose state an element is: the field it stands in and its own first field, which is an id, or attributes
+/// with an id first.
+fn object_of(number: u64, element: &[u8]) -> u64 {
+    let first = field(element).map_or(&element[..0], |first| &element[first.head..first.head + first.length]);
+    let mut hasher = DefaultHasher::new();
+    (number, first).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cri::v1;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    const LIMIT: usize = 100 << 20;
+
+    fn container(index: usize) -> v1::Container {
+        v1::Container {
+            id: format!("{index:064x}"),
+            pod_sandbox_id: format!("{:064x}", index + 1000),
+            created_at: 1_790_000_000_000_000_000 + index as i64,
+            labels: [("io.kubernetes.pod.name".to_owned(), format!("pod-{index}"))].into(),
+            ..Default::default()
+        }
+    }
+
+    fn usage(index: usize, time: u64) -> v1::ContainerStats {
+        let value = |value| Some(v1::UInt64Value { value });
+        let timestamp = 1_790_000_000_000_000_000 + time as i64 * 1_000_000_007;
+        v1::ContainerStats {
+            attributes: Some(v1::ContainerAttributes { id: format!("{index:064x}"), ..Default::default() }),
+            cpu: Some(v1::CpuUsage {
+                timestamp,
+                usage_core_nano_seconds: value(time * 1_234_567 + index as u64),
+                usage_nano_cores: value(time % 977 + 100),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_list_that_repeats_in_another_order_costs_little() {
+        let (mut writer, mut reader) = (Writer::default(), Reader::default());
+        let mut containers: Vec<_> = (0..220).map(container).collect();
+        for round in 0..5 {
+            containers.rotate_left(37);
+            let message: Bytes =
+                v1::ListContainersResponse { containers: containers.clone() }.encode_to_vec().into();
+            let parts = writer.take_apart(&message).unwrap();
+            if round > 0 {
+                assert!(parts.len() * 20 < message.len(), "{} of {}", parts.len(), message.len());
+            }
+            assert_eq!(reader.put_together(&parts, LIMIT), Some(message));
+        }
+    }
+
+    #[test]
+    fn a_new_version_is_a_difference() {
+        let (mut writer, mut reader) = (Writer::default(), Reader::default());
+        for time in 1..5 {
+            let stats = (0..50).map(|index| usage(index, time)).collect();
+            let message: Bytes = v1::ListContainerStatsResponse { stats }.encode_to_vec().into();
+            let parts = writer.take_apart(&message).unwrap();
+            if time > 1 {
+                assert!(parts.len() * 2 < message.len(), "{} of {}", parts.len(), message.len());
+            }
+            assert_eq!(reader.put_together(&parts, LIMIT), Some(message));
+        }
+    }
+
+    #[test]
+    fn both_sides_forget_together_and_memory_is_bounded() {
+        let (mut writer, mut reader) = (Writer::default(), Reader::default());
+        for index in 0..40_u32 {
+            let text = format!("{index}-").repeat(300_000);
+            let spec = v1::ImageSpec { image: text, ..Default::default() };
+            let message: Bytes =
+                v1::ImageStatusRequest { image: Some(spec), verbose: false }.encode_to_vec().into();
+            let parts = writer.take_apart(&message).unwrap();
+            assert_eq!(reader.put_together(&parts, LIMIT), Some(message));
+            assert!(writer.elements.bytes <= MOST_BYTES + LONGEST_ELEMENT);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_comes_back_exactly(messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..600), 1..8)) {
+            let (mut writer, mut reader) = (Writer::default(), Reader::default());
+            for message in messages {
+                // Whatever it is, and again: it need not be protobuf.
+                for message in [Bytes::from(message.clone()), Bytes::from(message)] {
+                    if let Some(parts) = writer.take_apart(&message) {
+                        prop_assert_eq!(reader.put_together(&parts, LIMIT), Some(message));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn hostile_parts_never_panic(parts in proptest::collection::vec(0_u8..8, 0..300)) {
+            let _ = Reader::default().put_together(&parts, 10_000);
+        }
+    }
+}
