@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::call::parse_timeout;
 use crate::{
-    Call, CallId, Connection, ConnectionId, Event, EventKind, Metadata, Outcome, RecordedMessage, Side, Stamp,
+    Body, Call, CallId, Connection, ConnectionId, Event, EventKind, Metadata, Outcome, RecordedMessage, Side, Stamp,
 };
 
 /// Collects the events of a tape into calls.
@@ -29,6 +29,20 @@ impl Assembler {
             }
             EventKind::CallStarted { call, connection, path, metadata, .. } => {
                 self.start(call, connection, path, metadata, at);
+            }
+            EventKind::ConnectionContinues { connection, peer, opened } => {
+                self.connections.entry(connection).or_insert(Connection { id: connection, peer, opened });
+            }
+            // Known already where the segment in which it started is there.
+            EventKind::CallContinues { call, .. } if self.open.contains_key(&call) => {}
+            EventKind::CallContinues { call, connection, path, metadata, started, request, .. } => {
+                self.start(call, connection, path, metadata, started);
+                let requests = &mut self.open.get_mut(&call)?.requests;
+                requests.extend(request.map(|body| RecordedMessage {
+                    at: started,
+                    compressed: false,
+                    body: Body::Kept(body),
+                }));
             }
             EventKind::HostPaths { call, paths } => {
                 if let Some(call) = self.open.get_mut(&call) {

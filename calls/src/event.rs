@@ -46,6 +46,32 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// A connection of an earlier segment is still open when this one begins.
+    ConnectionContinues {
+        /// Its number.
+        connection: ConnectionId,
+        /// Who connected.
+        peer: Option<Peer>,
+        /// When.
+        opened: Stamp,
+    },
+    /// A call of an earlier segment has not ended when this one begins.
+    CallContinues {
+        /// The call's number.
+        call: CallId,
+        /// The connection it came on.
+        connection: ConnectionId,
+        /// Its HTTP/2 stream.
+        stream: u32,
+        /// Its request path.
+        path: String,
+        /// Its metadata.
+        metadata: Metadata,
+        /// When it started.
+        started: Stamp,
+        /// Its request, where that is small.
+        request: Option<Bytes>,
+    },
     /// A connection ended.
     ConnectionClosed {
         /// Which one.

@@ -57,6 +57,11 @@ impl Summary {
                     peer.as_ref().map_or((String::new(), None), |peer| (peer.exe.clone(), Some(peer.uid)));
                 self.peer_of.insert(*connection, peer);
             }
+            EventKind::ConnectionContinues { connection, peer, .. } => {
+                let peer =
+                    peer.as_ref().map_or((String::new(), None), |peer| (peer.exe.clone(), Some(peer.uid)));
+                self.peer_of.insert(*connection, peer);
+            }
             EventKind::ConnectionClosed { connection } => {
                 self.peer_of.remove(connection);
             }

@@ -6,14 +6,29 @@ use prost::Message;
 
 use crate::schema;
 
-/// Level 1 is where chunks are a third of their size and the writer keeps up with any node.
-const LEVEL: i32 = 1;
+/// How much time compression may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// So little that the writer keeps up with any node.
+    Quick,
+    /// As much as is of use: nobody waits for it.
+    Thorough,
+}
+
+impl Effort {
+    fn level(self) -> i32 {
+        match self {
+            Self::Quick => 1,
+            Self::Thorough => 12,
+        }
+    }
+}
 /// A chunk holds one oversized message at worst.
 const MAX_CHUNK_BYTES: u64 = 512 * 1024 * 1024;
 
 /// The events as they are stored.
-pub(crate) fn pack(events: Vec<schema::Event>) -> std::io::Result<Vec<u8>> {
-    compress(&schema::Chunk { events }.encode_to_vec())
+pub(crate) fn pack(events: Vec<schema::Event>, effort: Effort) -> std::io::Result<Vec<u8>> {
+    compress(&schema::Chunk { events }.encode_to_vec(), effort)
 }
 
 /// The events of a stored chunk, or what is wrong with it.
@@ -23,8 +38,8 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<schema::Event>, String> {
 }
 
 /// Compresses, with a checksum.
-pub(crate) fn compress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+pub(crate) fn compress(bytes: &[u8], effort: Effort) -> std::io::Result<Vec<u8>> {
+    let mut compressor = zstd::bulk::Compressor::new(effort.level())?;
     compressor.include_checksum(true)?;
     compressor.compress(bytes)
 }
@@ -47,7 +62,7 @@ mod tests {
     #[test]
     fn chunks_come_back_and_damage_is_noticed() {
         let events = vec![schema::Event { at: 7, kind: None }; 100];
-        let packed = pack(events.clone()).unwrap();
+        let packed = pack(events.clone(), Effort::Quick).unwrap();
         assert_eq!(unpack(&packed).unwrap(), events);
         for index in 0..packed.len() {
             let mut damaged = packed.clone();
@@ -63,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_grows_too_large_is_refused() {
-        let packed = compress(&vec![0; 10_000]).unwrap();
+        let packed = compress(&vec![0; 10_000], Effort::Thorough).unwrap();
         assert!(decompress(&packed, 9_999).is_err());
         assert_eq!(decompress(&packed, 10_000).unwrap().len(), 10_000);
     }

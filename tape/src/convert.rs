@@ -43,6 +43,25 @@ fn kind_to_schema(kind: &EventKind) -> Kind {
                 }),
             })
         }
+        EventKind::ConnectionContinues { connection, peer, opened } => {
+            Kind::ConnectionContinues(schema::ConnectionContinues {
+                connection: connection.0,
+                peer: peer.as_ref().map(peer_to_schema),
+                opened: opened.0,
+            })
+        }
+        EventKind::CallContinues { call, connection, stream, path, metadata, started, request } => {
+            Kind::CallContinues(schema::CallContinues {
+                call: call.0,
+                connection: connection.0,
+                stream: *stream,
+                path: path.clone(),
+                metadata: headers_to_schema(metadata),
+                started: started.0,
+                request: request.clone().unwrap_or_default(),
+                has_request: request.is_some(),
+            })
+        }
         EventKind::ConnectionLost { connection, reason } => {
             Kind::ConnectionLost(schema::ConnectionLost { connection: connection.0, reason: reason.clone() })
         }
@@ -101,7 +120,21 @@ fn kind_from_schema(kind: Kind) -> Option<EventKind> {
         }
         Kind::ConnectionOpened(it) => EventKind::ConnectionOpened {
             connection: ConnectionId(it.connection),
-            peer: it.peer.map(|peer| Peer { pid: peer.pid, uid: peer.uid, exe: peer.exe }),
+            peer: it.peer.map(peer_from_schema),
+        },
+        Kind::ConnectionContinues(it) => EventKind::ConnectionContinues {
+            connection: ConnectionId(it.connection),
+            peer: it.peer.map(peer_from_schema),
+            opened: Stamp(it.opened),
+        },
+        Kind::CallContinues(it) => EventKind::CallContinues {
+            call: CallId(it.call),
+            connection: ConnectionId(it.connection),
+            stream: it.stream,
+            path: it.path,
+            metadata: headers_from_schema(it.metadata),
+            started: Stamp(it.started),
+            request: it.has_request.then_some(it.request),
         },
         Kind::ConnectionLost(it) => {
             EventKind::ConnectionLost { connection: ConnectionId(it.connection), reason: it.reason }
@@ -142,6 +175,14 @@ fn kind_from_schema(kind: Kind) -> Option<EventKind> {
         Kind::Truncated(it) => EventKind::Truncated { call: CallId(it.call) },
         Kind::Gap(gap) => EventKind::Gap(gap_from_schema(&gap)),
     })
+}
+
+fn peer_to_schema(peer: &Peer) -> schema::Peer {
+    schema::Peer { pid: peer.pid, uid: peer.uid, exe: peer.exe.clone() }
+}
+
+fn peer_from_schema(peer: schema::Peer) -> Peer {
+    Peer { pid: peer.pid, uid: peer.uid, exe: peer.exe }
 }
 
 fn answer_to_schema(answer: &OpeningAnswer) -> schema::opening::Answer {
@@ -272,6 +313,16 @@ pub(crate) mod tests {
             EventKind::ConnectionOpened {
                 connection,
                 peer: Some(Peer { pid: 1, uid: 2, exe: "/usr/bin/kubelet".into() }),
+            },
+            EventKind::ConnectionContinues { connection, peer: None, opened: Stamp(77) },
+            EventKind::CallContinues {
+                call: CallId(6),
+                connection,
+                stream: 3,
+                path: "/p".into(),
+                metadata: metadata.clone(),
+                started: Stamp(78),
+                request: Some("".into()),
             },
             EventKind::CallStarted {
                 call,

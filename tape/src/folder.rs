@@ -70,6 +70,21 @@ pub(crate) fn segments(path: &Path) -> Result<Vec<u32>> {
     Ok(numbers)
 }
 
+/// Folders beside the segments that are none: packing was cut short.
+pub(crate) fn leftovers(path: &Path) -> Result<Vec<PathBuf>> {
+    let folder = path.join(SEGMENTS);
+    let entries = fs::read_dir(&folder).map_err(TapeError::io("reading", &folder))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(TapeError::io("reading", &folder))?.path();
+        let numbered = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
+        if path.extension().is_some() && path.file_stem().is_some_and(numbered) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
 /// Bytes of all files below `path`; what can't be looked at counts nothing.
 pub(crate) fn stored_bytes(path: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(path) else { return 0 };

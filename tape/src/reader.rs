@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use critape_calls::{Assembler, Call, Event, Stamp, Summary};
 
 use crate::folder::{self, WriteLock};
+use crate::seal;
 use crate::segment::Segment;
 use crate::{Result, TapeError};
 
@@ -54,6 +55,10 @@ impl Tape {
         folder::check(path)?;
         if let Some(holder) = WriteLock::holder(path) {
             return Err(TapeError::BeingWritten { path: path.to_owned(), holder });
+        }
+        if !folder::leftovers(path)?.is_empty() {
+            let _lock = WriteLock::take(path)?;
+            seal::recover(path)?;
         }
         Ok(Self { path: path.to_owned(), segments: folder::segments(path)? })
     }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use critape_calls::{CallId, ConnectionId, Event, Stamp, Summary};
 use prost::Message;
 
@@ -51,6 +50,23 @@ impl Segment {
     /// Present where the segment was closed in order.
     pub(crate) fn footer(&self) -> Option<&schema::SegmentFooter> {
         self.footer.as_ref()
+    }
+
+    /// Its header, descriptors and footer as they are stored.
+    pub(crate) fn entries(&self) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+        let entry = |entry: Option<Vec<u8>>, what: &str| {
+            entry.ok_or_else(|| self.damaged(format!("it has no {what}")))
+        };
+        Ok((
+            entry(self.store.header()?, "header")?,
+            entry(self.store.descriptors()?, "descriptors")?,
+            entry(self.store.footer()?, "footer")?,
+        ))
+    }
+
+    /// The error that says that something is wrong with it.
+    pub(crate) fn damaged(&self, reason: String) -> TapeError {
+        TapeError::Damaged { path: self.path.clone(), reason }
     }
 
     /// Chunks in order: position of the first event, and events; the position at which a chunk is damaged, with the reason.
@@ -173,5 +189,5 @@ fn summary_of(header: &schema::SegmentHeader, footer: &schema::SegmentFooter) ->
 
 /// The descriptors that every segment carries, as they are stored.
 pub(crate) fn descriptors() -> std::io::Result<Vec<u8>> {
-    chunk::compress(&Bytes::from_static(cri::descriptor_set()))
+    chunk::compress(cri::descriptor_set(), chunk::Effort::Thorough)
 }

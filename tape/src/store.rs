@@ -68,6 +68,10 @@ impl Store {
         self.entry(HEADER)
     }
 
+    pub(crate) fn descriptors(&self) -> Result<Option<Vec<u8>>> {
+        self.entry(DESCRIPTORS)
+    }
+
     pub(crate) fn footer(&self) -> Result<Option<Vec<u8>>> {
         self.entry(FOOTER)
     }

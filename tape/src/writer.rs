@@ -1,6 +1,7 @@
 //! Appends to a tape.
 
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use critape_calls::{CallId, ConnectionId, Event, Stamp, Summary};
 use prost::Message;
@@ -9,7 +10,9 @@ use crate::chunk;
 use crate::convert;
 use crate::elements;
 use crate::folder::{self, WriteLock};
+use crate::ongoing::Ongoing;
 use crate::schema;
+use crate::seal;
 use crate::segment::{Segment, descriptors, footer_of};
 use crate::store::{Mode, Store};
 use crate::{FORMAT, Result, TapeError};
@@ -19,12 +22,24 @@ const CHUNK_EVENTS: usize = 256;
 /// … or about this many bytes, whichever comes first.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// The one writer of a tape: everything it writes goes to a new segment.
+/// The one writer of a tape. It begins a new segment, and another whenever it is told to [`Self::roll`].
 ///
 /// It blocks on the disk, so it belongs on a thread of its own.
 #[derive(Debug)]
 pub struct Writer {
     tape: PathBuf,
+    program: String,
+    segment: Open,
+    ongoing: Ongoing,
+    sealing: Option<JoinHandle<()>>,
+    // Last, so that it is given back after the store is closed.
+    _lock: WriteLock,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
     store: Store,
     header: schema::SegmentHeader,
     elements: elements::Writer,
@@ -32,16 +47,15 @@ pub struct Writer {
     pending_bytes: usize,
     next: u64,
     summary: Summary,
+    stored_bytes: u64,
     dirty: bool,
-    // Last, so that it is given back after the store is closed.
-    _lock: WriteLock,
 }
 
 impl Writer {
     /// Opens the tape at `path`, making it where there is none, and begins a segment.
     ///
-    /// `started` is the moment from which the segment's times count; `writer` names the program.
-    pub fn open(path: &Path, started: Stamp, writer: &str) -> Result<Self> {
+    /// `started` is the moment from which the segment's times count; `program` names who writes.
+    pub fn open(path: &Path, started: Stamp, program: &str) -> Result<Self> {
         match folder::check(path) {
             Ok(()) => {}
             Err(TapeError::Absent(_)) => folder::create(path)?,
@@ -49,6 +63,7 @@ impl Writer {
             Err(error) => return Err(error),
         }
         let lock = WriteLock::take(path)?;
+        seal::recover(path)?;
         let last = folder::segments(path)?.last().copied();
         let (first_call, first_connection) = match last {
             Some(number) => following(&Segment::open(folder::segment(path, number))?)?,
@@ -57,18 +72,120 @@ impl Writer {
         let header = schema::SegmentHeader {
             format: FORMAT,
             number: last.unwrap_or(0) + 1,
-            writer: writer.to_owned(),
+            writer: program.to_owned(),
             started: started.0,
             first_call,
             first_connection,
         };
-        let segment = folder::segment(path, header.number);
-        let mut store = Store::open(&segment, Mode::New)?;
-        let descriptors = descriptors().map_err(TapeError::io("packing the descriptors of", &segment))?;
+        Ok(Self {
+            tape: path.to_owned(),
+            program: program.to_owned(),
+            segment: Open::new(path, header)?,
+            ongoing: Ongoing::default(),
+            sealing: None,
+            _lock: lock,
+        })
+    }
+
+    /// The number that the first call of this segment gets.
+    pub fn first_call(&self) -> CallId {
+        CallId(self.segment.header.first_call)
+    }
+
+    /// The number that the first connection of this segment gets.
+    pub fn first_connection(&self) -> ConnectionId {
+        ConnectionId(self.segment.header.first_connection)
+    }
+
+    /// When the segment began.
+    pub fn started(&self) -> Stamp {
+        Stamp(self.segment.header.started)
+    }
+
+    /// Bytes of chunks in this segment.
+    pub fn stored_bytes(&self) -> u64 {
+        self.segment.stored_bytes
+    }
+
+    /// The tape's folder.
+    pub fn path(&self) -> &Path {
+        &self.tape
+    }
+
+    /// Appends an event. It survives a crash after the next [`Self::commit`].
+    pub fn append(&mut self, event: &Event) -> Result<()> {
+        self.ongoing.observe(event);
+        self.segment.append(event)
+    }
+
+    /// Makes everything appended so far survive a crash of this process.
+    pub fn commit(&mut self) -> Result<()> {
+        self.segment.commit()
+    }
+
+    /// Closes the segment in order and begins another, which knows what is still going on.
+    ///
+    /// The closed one is packed more tightly on a thread of its own.
+    pub fn roll(&mut self, now: Stamp) -> Result<()> {
+        let (last, first_call, first_connection) = {
+            let (header, summary) = (&self.segment.header, &self.segment.summary);
+            let (call, connection) = next_numbers(header, summary);
+            (header.number, call, connection)
+        };
+        self.segment.close(now)?;
+        let header = schema::SegmentHeader {
+            format: FORMAT,
+            number: last + 1,
+            writer: self.program.clone(),
+            started: now.0,
+            first_call,
+            first_connection,
+        };
+        // The old store is closed by this, before it is packed.
+        self.segment = Open::new(&self.tape, header)?;
+        for event in self.ongoing.continued(now) {
+            self.segment.append(&event)?;
+        }
+        self.segment.commit()?;
+        self.pack(last);
+        Ok(())
+    }
+
+    /// Closes the last segment in order.
+    pub fn close(mut self, ended: Stamp) -> Result<()> {
+        self.segment.close(ended)?;
+        let Self { tape, segment, sealing, _lock, .. } = self;
+        let number = segment.header.number;
+        drop(segment);
+        wait(sealing);
+        // Best effort: an unpacked segment is as good, only larger.
+        if let Err(error) = seal::pack(&tape, number) {
+            tracing::warn!(%error, "a closed segment could not be packed; it is whole");
+        }
+        Ok(())
+    }
+
+    fn pack(&mut self, number: u32) {
+        wait(self.sealing.take());
+        let tape = self.tape.clone();
+        let packed = std::thread::Builder::new().name("tape-sealer".to_owned()).spawn(move || {
+            if let Err(error) = seal::pack(&tape, number) {
+                tracing::warn!(%error, "a closed segment could not be packed; it is whole");
+            }
+        });
+        self.sealing = packed.ok();
+    }
+}
+
+impl Open {
+    fn new(tape: &Path, header: schema::SegmentHeader) -> Result<Self> {
+        let path = folder::segment(tape, header.number);
+        let mut store = Store::open(&path, Mode::New)?;
+        let descriptors = descriptors().map_err(TapeError::io("packing the descriptors of", &path))?;
         store.put_header(header.encode_to_vec(), descriptors)?;
         store.flush()?;
         Ok(Self {
-            tape: path.to_owned(),
+            path,
             store,
             header,
             elements: elements::Writer::default(),
@@ -76,23 +193,12 @@ impl Writer {
             pending_bytes: 0,
             next: 0,
             summary: Summary::default(),
+            stored_bytes: 0,
             dirty: false,
-            _lock: lock,
         })
     }
 
-    /// The number that the first call of this segment gets.
-    pub fn first_call(&self) -> CallId {
-        CallId(self.header.first_call)
-    }
-
-    /// The number that the first connection of this segment gets.
-    pub fn first_connection(&self) -> ConnectionId {
-        ConnectionId(self.header.first_connection)
-    }
-
-    /// Appends an event. It survives a crash after the next [`Self::commit`].
-    pub fn append(&mut self, event: &Event) -> Result<()> {
+    fn append(&mut self, event: &Event) -> Result<()> {
         self.summary.add(event);
         let mut stored = convert::to_schema(event, Stamp(self.header.started));
         if let Some(schema::event::Kind::Message(message)) = &mut stored.kind
@@ -109,8 +215,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes everything appended so far survive a crash of this process.
-    pub fn commit(&mut self) -> Result<()> {
+    fn commit(&mut self) -> Result<()> {
         self.store_pending()?;
         if self.dirty {
             self.store.flush()?;
@@ -119,17 +224,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Closes the segment in order.
-    pub fn close(mut self, ended: Stamp) -> Result<()> {
+    fn close(&mut self, ended: Stamp) -> Result<()> {
         self.commit()?;
         let footer = footer_of(&self.header, &self.summary, ended);
         self.store.put_footer(footer.encode_to_vec())?;
         self.store.flush()
-    }
-
-    /// The tape's folder.
-    pub fn path(&self) -> &Path {
-        &self.tape
     }
 
     fn store_pending(&mut self) -> Result<()> {
@@ -138,9 +237,10 @@ impl Writer {
         }
         let count = self.pending.len() as u64;
         self.pending_bytes = 0;
-        let packed = chunk::pack(std::mem::take(&mut self.pending))
-            .map_err(TapeError::io("packing events of", &self.tape))?;
+        let packed = chunk::pack(std::mem::take(&mut self.pending), chunk::Effort::Quick)
+            .map_err(TapeError::io("packing events of", &self.path))?;
         self.store.put_chunk(self.next, &packed)?;
+        self.stored_bytes += packed.len() as u64;
         self.next += count;
         self.dirty = true;
         Ok(())
@@ -149,11 +249,18 @@ impl Writer {
 
 /// The numbers that follow those of a segment.
 fn following(segment: &Segment) -> Result<(u64, u64)> {
-    let summary = segment.summary()?;
-    let header = segment.header();
+    Ok(next_numbers(segment.header(), &segment.summary()?))
+}
+
+fn next_numbers(header: &schema::SegmentHeader, summary: &Summary) -> (u64, u64) {
     let call = summary.last_call.map_or(header.first_call, |call| call.0 + 1);
     let connection = summary.last_connection.map_or(header.first_connection, |connection| connection.0 + 1);
-    Ok((call, connection))
+    (call, connection)
+}
+
+fn wait(sealing: Option<JoinHandle<()>>) {
+    // It has no result; a panic in it was printed.
+    let _ = sealing.map(JoinHandle::join);
 }
 
 fn is_empty_folder(path: &Path) -> bool {

@@ -202,3 +202,92 @@ fn the_opening_tells_the_runtime() {
     let info = Tape::open(&path).unwrap().info().unwrap();
     assert_eq!(info.summary.runtime, Some(("containerd".into(), "1.6.20".into())));
 }
+
+#[test]
+fn a_segment_that_was_rolled_stands_on_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tape");
+    let mut writer = Writer::open(&path, Stamp(1000), "test").unwrap();
+    let stream = conversation(&writer, 1000, 0, 0);
+    let (call, connection) = (writer.first_call(), writer.first_connection());
+    writer.append(&stream[0]).unwrap();
+    let watched = EventKind::CallStarted {
+        call,
+        connection,
+        stream: 1,
+        path: "/runtime.v1.RuntimeService/GetContainerEvents".into(),
+        metadata: Metadata::default(),
+    };
+    writer.append(&event(1001, watched)).unwrap();
+    let message = |at: u64, from: Side, body: &'static [u8]| {
+        let body = Body::Kept(Bytes::from_static(body));
+        event(at, EventKind::Message { call, from, compressed: false, body })
+    };
+    writer.append(&message(1002, Side::Client, b"")).unwrap();
+    writer.append(&message(1003, Side::Runtime, b"one")).unwrap();
+    writer.roll(Stamp(2000)).unwrap();
+    assert_eq!(writer.first_call(), CallId(2), "numbers go on");
+    writer.append(&message(2001, Side::Runtime, b"two")).unwrap();
+    writer.append(&event(2002, EventKind::Trailers { call, metadata: status("0") })).unwrap();
+    writer.close(Stamp(3000)).unwrap();
+
+    let whole: Vec<_> = Tape::open(&path).unwrap().calls().map(Result::unwrap).collect();
+    assert_eq!(whole.len(), 1);
+    assert_eq!(whole[0].responses.len(), 2);
+    let info = Tape::open(&path).unwrap().info().unwrap();
+    assert_eq!((info.summary.calls, info.summary.connections), (1, 1), "nothing is counted twice");
+
+    fs::remove_dir_all(path.join("segments/00000001")).unwrap();
+    let rest: Vec<_> = Tape::open(&path).unwrap().calls().map(Result::unwrap).collect();
+    assert_eq!(rest.len(), 1, "the call is still known");
+    assert_eq!(rest[0].started, Stamp(1001));
+    assert_eq!((rest[0].requests.len(), rest[0].responses.len()), (1, 1));
+    assert_eq!(rest[0].peer.as_ref().unwrap().exe, "/usr/bin/crictl");
+    assert!(rest[0].outcome.is_ok());
+}
+
+#[test]
+fn a_crash_while_a_segment_is_packed_leaves_one_of_the_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tape");
+    let events = write(&path, 1000, 100, 50);
+    let segments = path.join("segments");
+    // The packed copy was being written.
+    fs::create_dir(segments.join("00000001.packed")).unwrap();
+    assert_eq!(Tape::open(&path).unwrap().events().count(), events.len());
+    // The old one was moved away and the new one had not yet taken its place.
+    fs::rename(segments.join("00000001"), segments.join("00000001.replaced")).unwrap();
+    assert_eq!(Tape::open(&path).unwrap().events().count(), events.len());
+    // The new one was in place and the old one had not been removed.
+    fs::create_dir(segments.join("00000001.replaced")).unwrap();
+    let tape = Tape::open(&path).unwrap();
+    assert_eq!(tape.events().count(), events.len());
+    assert!(tape.verify().damage.is_empty());
+    assert_eq!(fs::read_dir(&segments).unwrap().count(), 1);
+}
+
+#[test]
+fn many_small_commits_are_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tape");
+    let mut writer = Writer::open(&path, Stamp(1000), "test").unwrap();
+    let events = conversation(&writer, 1000, 2000, 300);
+    for event in &events {
+        writer.append(event).unwrap();
+        writer.commit().unwrap();
+    }
+    let size = |path: &Path| -> u64 {
+        fs::read_dir(path.join("segments/00000001"))
+            .unwrap()
+            .flatten()
+            .filter_map(|it| it.metadata().ok())
+            .map(|it| it.len())
+            .sum()
+    };
+    let before = size(&path);
+    writer.close(Stamp(50_000)).unwrap();
+    let after = size(&path);
+    assert!(after < before / 2, "{before} → {after}");
+    let read: Vec<_> = Tape::open(&path).unwrap().events().map(Result::unwrap).collect();
+    assert_eq!(read, events);
+}

@@ -1,0 +1,90 @@
+//! Packs a closed segment: the many small commits of a live recording become a few full chunks.
+//!
+//! The packed copy is written beside the segment and takes its place only when it is whole, so a crash at any moment leaves one of
+//! the two.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::chunk::{self, Effort};
+use crate::folder;
+use crate::segment::Segment;
+use crate::store::{Mode, Store};
+use crate::{Result, TapeError};
+
+/// What a full chunk holds before it is compressed. Compressed it stays below what the store keeps in one place.
+const FULL_BYTES: usize = 512 * 1024;
+
+const PACKED: &str = "packed";
+const REPLACED: &str = "replaced";
+
+/// Packs a closed segment. One that is not closed, or is not there any more, is left as it is.
+pub(crate) fn pack(tape: &Path, number: u32) -> Result<()> {
+    let path = folder::segment(tape, number);
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let segment = Segment::open(path.clone())?;
+    if segment.footer().is_none() {
+        return Ok(());
+    }
+    let packed = beside(&path, PACKED);
+    let before = folder::stored_bytes(&path);
+    write(&segment, &packed)?;
+    drop(segment);
+    if folder::stored_bytes(&packed) >= before {
+        return fs::remove_dir_all(&packed).map_err(TapeError::io("removing", &packed));
+    }
+    let replaced = beside(&path, REPLACED);
+    fs::rename(&path, &replaced).map_err(TapeError::io("moving", &path))?;
+    fs::rename(&packed, &path).map_err(TapeError::io("moving", &packed))?;
+    fs::remove_dir_all(&replaced).map_err(TapeError::io("removing", &replaced))
+}
+
+/// Ends what a crash left half done. Only the writer may: nobody else packs meanwhile.
+pub(crate) fn recover(tape: &Path) -> Result<()> {
+    for leftover in folder::leftovers(tape)? {
+        let home = leftover.with_extension("");
+        let replaced = leftover.extension().is_some_and(|suffix| suffix == REPLACED);
+        if replaced && !home.exists() {
+            fs::rename(&leftover, &home).map_err(TapeError::io("moving", &leftover))?;
+        } else {
+            fs::remove_dir_all(&leftover).map_err(TapeError::io("removing", &leftover))?;
+        }
+    }
+    Ok(())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    path.with_extension(suffix)
+}
+
+fn write(segment: &Segment, to: &Path) -> Result<()> {
+    let mut store = Store::open(to, Mode::New)?;
+    let (header, descriptors, footer) = segment.entries()?;
+    store.put_header(header, descriptors)?;
+    let mut full = Vec::new();
+    let (mut bytes, mut first, mut next) = (0, 0, 0);
+    let packing = |events| chunk::pack(events, Effort::Thorough).map_err(TapeError::io("packing", to));
+    for chunk in segment.chunks() {
+        let (position, events) = chunk?;
+        if position != next {
+            // It has a hole: the positions are all that tells, so they stay.
+            return Err(segment.damaged(format!("events {next} to {position} are missing")));
+        }
+        for event in events {
+            bytes += prost::Message::encoded_len(&event);
+            full.push(event);
+            next += 1;
+            if bytes >= FULL_BYTES {
+                store.put_chunk(first, &packing(std::mem::take(&mut full))?)?;
+                (bytes, first) = (0, next);
+            }
+        }
+    }
+    if !full.is_empty() {
+        store.put_chunk(first, &packing(full)?)?;
+    }
+    store.put_footer(footer)?;
+    store.flush()
+}
