@@ -72,13 +72,7 @@ impl Lanes {
             }
             Ok(())
         })?;
-        let config = Config {
-            upstream: direct,
-            listen: recorder,
-            tape: folder.join("tape"),
-            memory: 48 << 20,
-            ask_opening: false,
-        };
+        let config = Config { ask_opening: false, ..Config::new(direct, recorder, folder.join("tape")) };
         lanes.spawn(move |ready, stopped| async move {
             let recorder = Recorder::bind(config).await?;
             ready.send(())?;

@@ -34,7 +34,10 @@ fn main() -> Result<()> {
         }
     }
     let recorded = lanes.stop(&folder.path().join("tape"))?;
-    ensure!(recorded == made, "rejected: {made} calls were made through the recorder and {recorded} are on the tape");
+    ensure!(
+        recorded == made,
+        "rejected: {made} calls were made through the recorder and {recorded} are on the tape"
+    );
     println!("\n{recorded} calls recorded, 0 lost");
     Ok(())
 }

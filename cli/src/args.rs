@@ -120,6 +120,12 @@ pub(crate) struct RecordArgs {
     /// Memory for messages that wait to be written; beyond it they are left out of the tape
     #[arg(long, value_parser = values::size, default_value = "48MiB", value_name = "SIZE")]
     pub(crate) memory: u64,
+    /// Delete the oldest segments when the tape grows beyond this
+    #[arg(long, value_parser = values::size, value_name = "SIZE")]
+    pub(crate) max_size: Option<u64>,
+    /// Delete segments that ended longer ago than this
+    #[arg(long, value_parser = values::duration, value_name = "D")]
+    pub(crate) max_age: Option<Duration>,
     /// Ask the runtime nothing, only relay
     #[arg(long)]
     pub(crate) passive: bool,
@@ -154,6 +160,18 @@ pub(crate) enum TapeCommand {
         after_help = "Example:\n  critape tape show node.tape --pod web --status NOT_FOUND\n  critape tape show node.tape 17"
     )]
     Show(ShowArgs),
+    /// Delete the oldest segments of a tape
+    #[command(after_help = "Example:\n  critape tape prune node.tape --max-age 168h")]
+    Prune {
+        /// Folder of the tape
+        tape: PathBuf,
+        /// Keep at most this many bytes
+        #[arg(long, value_parser = values::size, value_name = "SIZE", required_unless_present = "max_age")]
+        max_size: Option<u64>,
+        /// Keep segments that ended at most this long ago
+        #[arg(long, value_parser = values::duration, value_name = "D")]
+        max_age: Option<Duration>,
+    },
     /// Read everything and say whether it is whole
     #[command(after_help = "Example:\n  critape tape verify node.tape")]
     Verify {

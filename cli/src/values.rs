@@ -43,6 +43,11 @@ pub(crate) fn moment(text: &str) -> Result<Stamp, String> {
     u64::try_from(time.as_nanosecond()).map(Stamp).map_err(|_| format!("{text:?} lies before 1970"))
 }
 
+/// Now.
+pub(crate) fn now() -> Stamp {
+    Stamp(u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or_default())
+}
+
 /// A factor above zero.
 pub(crate) fn speed(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

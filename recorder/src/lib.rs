@@ -23,4 +23,4 @@ mod relay;
 mod tap;
 mod writer;
 
-pub use recorder::{Config, RecordError, Recorder};
+pub use recorder::{Config, RecordError, Recorder, SegmentLimits};

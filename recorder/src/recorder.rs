@@ -11,9 +11,10 @@ use std::time::Duration;
 use cri::Endpoint;
 use cri::listen::{self, Door, ListenError, SocketFile};
 use critape_calls::{Event, EventKind};
-use critape_tape::{TapeError, Writer};
+use critape_tape::{Retention, TapeError, Writer};
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::clock::Clock;
@@ -40,8 +41,42 @@ pub struct Config {
     pub tape: PathBuf,
     /// Bytes of messages that may wait for the writer. Beyond it bodies are left out of the tape.
     pub memory: u64,
-    /// Whether the runtime is asked what it holds when the recording begins.
+    /// Whether the runtime is asked what it holds when a segment begins.
     pub ask_opening: bool,
+    /// When a segment is closed and another begun.
+    pub segment: SegmentLimits,
+    /// How much of the tape is kept.
+    pub retention: Retention,
+}
+
+/// When a segment is closed and another begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentLimits {
+    /// Bytes of its chunks.
+    pub max_bytes: u64,
+    /// Time since it began.
+    pub max_age: Duration,
+}
+
+impl Default for SegmentLimits {
+    fn default() -> Self {
+        Self { max_bytes: 64 << 20, max_age: Duration::from_secs(3600) }
+    }
+}
+
+impl Config {
+    /// The usual way.
+    pub fn new(upstream: Endpoint, listen: Endpoint, tape: PathBuf) -> Self {
+        Self {
+            upstream,
+            listen,
+            tape,
+            memory: 48 << 20,
+            ask_opening: true,
+            segment: SegmentLimits::default(),
+            retention: Retention::default(),
+        }
+    }
 }
 
 /// Why a recording can't begin, or was cut short.
@@ -72,6 +107,8 @@ pub struct Recorder {
     socket: SocketFile,
     shared: Rc<Shared>,
     writer: JoinHandle<critape_tape::Result<()>>,
+    /// Says when a segment has begun.
+    begun: mpsc::UnboundedReceiver<()>,
 }
 
 impl Recorder {
@@ -95,9 +132,10 @@ impl Recorder {
             traffic: Cell::new(0),
             other_calls: Cell::new(0),
         };
-        queue.push(Event { at: clock.now(), kind: EventKind::Surroundings(host::surroundings()) });
-        let writer = writer::spawn(tape, queue, clock).map_err(RecordError::Thread)?;
-        Ok(Self { config, listener, socket, shared: Rc::new(shared), writer })
+        let (begins, begun) = mpsc::unbounded_channel();
+        let policy = writer::Policy { segment: config.segment, retention: config.retention, begins };
+        let writer = writer::spawn(tape, queue, clock, policy).map_err(RecordError::Thread)?;
+        Ok(Self { config, listener, socket, shared: Rc::new(shared), writer, begun })
     }
 
     /// Relays and records until `shutdown` completes, then closes the tape.
@@ -107,21 +145,24 @@ impl Recorder {
     /// # Errors
     /// What kept the tape from being written. Calls were forwarded all the same.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RecordError> {
-        let Self { config, listener, socket, shared, writer } = self;
+        let Self { config, listener, socket, shared, writer, mut begun } = self;
         LocalSet::new()
             .run_until(async {
                 let mut connections = JoinSet::new();
-                if config.ask_opening {
-                    let (shared, upstream) = (shared.clone(), config.upstream.clone());
-                    connections.spawn_local(async move {
-                        let opening = opening::ask(&upstream).await;
-                        shared
-                            .queue
-                            .push(Event { at: shared.clock.now(), kind: EventKind::Opening(opening) });
-                    });
-                }
+                let ask = async {
+                    while begun.recv().await.is_some() {
+                        if config.ask_opening {
+                            let opening = opening::ask(&config.upstream).await;
+                            let event = Event { at: shared.clock.now(), kind: EventKind::Opening(opening) };
+                            shared.queue.push(event);
+                        }
+                    }
+                    // The writer has ended; forwarding goes on.
+                    std::future::pending::<()>().await;
+                };
                 tokio::select! {
                     () = accept(&listener, &config.upstream, &shared, &mut connections) => {}
+                    () = ask => {}
                     () = shutdown => {}
                 }
                 // Ends every connection; what each had not ended is truncated.

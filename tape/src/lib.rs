@@ -19,6 +19,7 @@ mod error;
 mod folder;
 mod ongoing;
 mod reader;
+mod retention;
 mod seal;
 mod segment;
 mod store;
@@ -28,6 +29,7 @@ mod writer;
 pub use error::{Result, TapeError};
 pub use folder::is_tape;
 pub use reader::{Events, Info, SegmentInfo, Tape};
+pub use retention::{Pruned, Retention, prune};
 pub use verify::{Damage, Verified};
 pub use writer::Writer;
 

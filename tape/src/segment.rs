@@ -43,6 +43,12 @@ impl Segment {
         Stamp(self.header.started)
     }
 
+    /// When it was closed; when it began, where it was not.
+    pub(crate) fn ended(&self) -> Stamp {
+        let ended = self.footer.as_ref().map_or(0, |footer| footer.ended);
+        Stamp(self.header.started.saturating_add(ended))
+    }
+
     pub(crate) fn header(&self) -> &schema::SegmentHeader {
         &self.header
     }

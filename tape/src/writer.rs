@@ -11,6 +11,7 @@ use crate::convert;
 use crate::elements;
 use crate::folder::{self, WriteLock};
 use crate::ongoing::Ongoing;
+use crate::retention::{Pruned, Retention, prune_closed};
 use crate::schema;
 use crate::seal;
 use crate::segment::{Segment, descriptors, footer_of};
@@ -149,6 +150,13 @@ impl Writer {
         self.segment.commit()?;
         self.pack(last);
         Ok(())
+    }
+
+    /// Deletes the oldest closed segments that `retention` does not keep.
+    pub fn prune(&mut self, retention: Retention, now: Stamp) -> Result<Pruned> {
+        // What is being packed can't be looked at.
+        wait(self.sealing.take());
+        prune_closed(&self.tape, retention, now)
     }
 
     /// Closes the last segment in order.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use critape_recorder::{Config, Recorder};
-use critape_tape::Tape;
+use critape_tape::{Retention, Tape};
 
 use super::{one_thread, tape};
 use crate::args::RecordArgs;
@@ -13,11 +13,10 @@ use crate::signals;
 pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
     let upstream = args.endpoints.asked().resolve()?.runtime;
     let config = Config {
-        upstream: upstream.clone(),
-        listen: args.listen.clone(),
-        tape: args.tape.clone(),
         memory: args.memory,
         ask_opening: !args.passive,
+        retention: Retention { max_bytes: args.max_size, max_age: args.max_age },
+        ..Config::new(upstream.clone(), args.listen.clone(), args.tape.clone())
     };
     one_thread()?.block_on(async {
         let shutdown = signals::shutdown()?;

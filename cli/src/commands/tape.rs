@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use critape_calls::{Call, CallId, ObjectIndex, call_to_json, time_text};
-use critape_tape::{Info, Tape, TapeError, Verified, is_tape};
+use critape_tape::{Info, Retention, Tape, TapeError, Verified, is_tape, prune};
 use serde_json::{Value, json};
 
 use crate::args::{ShowArgs, TapeCommand};
@@ -23,6 +23,12 @@ pub(crate) fn run(command: TapeCommand) -> Result<Exit> {
         }
         TapeCommand::Show(args) => show(args),
         TapeCommand::Verify { tape, output } => verify(&tape, output),
+        TapeCommand::Prune { tape, max_size, max_age } => {
+            let retention = Retention { max_bytes: max_size, max_age };
+            let pruned = prune(&tape, retention, crate::values::now())?;
+            println!("{} segments deleted, {} freed", pruned.segments, bytes(pruned.bytes));
+            Ok(Exit::Done)
+        }
     }
 }
 

@@ -88,13 +88,7 @@ fn record(folder: &Path, tape: &Path) -> Result<()> {
     let simulator = Running::start(&upstream, Vec::new())?;
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, is_ready) = std::sync::mpsc::channel::<()>();
-    let config = RecorderConfig {
-        upstream,
-        listen: listen.clone(),
-        tape: tape.to_owned(),
-        memory: 48 << 20,
-        ask_opening: true,
-    };
+    let config = RecorderConfig::new(upstream, listen.clone(), tape.to_owned());
     let recorder = thread::spawn(move || -> Result<()> {
         one_thread()?.block_on(async {
             let recorder = Recorder::bind(config).await?;

@@ -41,11 +41,9 @@ impl Setup {
 
     fn config(&self) -> Config {
         Config {
-            upstream: self.endpoint("runtime.sock"),
-            listen: self.endpoint("critape.sock"),
-            tape: self.tape(),
             memory: 8 << 20,
             ask_opening: false,
+            ..Config::new(self.endpoint("runtime.sock"), self.endpoint("critape.sock"), self.tape())
         }
     }
 

@@ -92,13 +92,9 @@ impl OneTape {
 pub async fn recorded(world: &World, workload: impl AsyncFnOnce(&Client)) -> OneTape {
     let folder = tempfile::tempdir().unwrap();
     let listen = Endpoint::at(folder.path().join("critape.sock")).unwrap();
-    let config = critape_recorder::Config {
-        upstream: world.endpoint("runtime.sock"),
-        listen: listen.clone(),
-        tape: folder.path().join("tape"),
-        memory: 48 << 20,
-        ask_opening: false,
-    };
+    let (upstream, tape) = (world.endpoint("runtime.sock"), folder.path().join("tape"));
+    let usual = critape_recorder::Config::new(upstream, listen.clone(), tape);
+    let config = critape_recorder::Config { ask_opening: false, ..usual };
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, is_ready) = std::sync::mpsc::channel();
     let recorder = thread::spawn(move || {
