@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::call::parse_timeout;
 use crate::{
-    Body, Call, CallId, Connection, ConnectionId, Event, EventKind, Metadata, Outcome, RecordedMessage, Side, Stamp,
+    Body, Call, CallId, Connection, ConnectionId, Event, EventKind, Metadata, Outcome, RecordedMessage, Side,
+    Stamp,
 };
 
 /// Collects the events of a tape into calls.

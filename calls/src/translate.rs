@@ -9,7 +9,9 @@ use crate::CallId;
 /// Why an id of the recording has no counterpart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unbound {
-    /// The call that made it did not succeed in the live run, or did not run.
+    /// The call that makes it has not ended in the live run yet, or did not run.
+    NotYetMade(CallId),
+    /// The call that made it did not succeed in the live run.
     ProducerFailed(CallId),
     /// It was there before the tape began.
     OlderThanTape,
@@ -24,6 +26,8 @@ pub enum Resolution {
     AsItIs,
     /// It has no counterpart.
     Unbound(Unbound),
+    /// It is a prefix that fits several things of the recording, and nothing does the same here.
+    Ambiguous,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +46,8 @@ const SHORTEST_ODD: usize = 6;
 pub struct IdentityMap {
     known: BTreeMap<(Kind, String), Known>,
     live: HashSet<String>,
+    /// Things of the recording that are no longer there: a prefix does not mean them.
+    gone: HashSet<String>,
     forward: Texts,
     backward: Texts,
 }
@@ -79,6 +85,19 @@ impl IdentityMap {
     pub fn declare(&mut self, kind: IdentityKind, recorded: &str, unbound: Unbound) {
         for kind in kinds(kind) {
             self.known.entry((*kind, recorded.to_owned())).or_insert(Known::Unbound(unbound));
+        }
+    }
+
+    /// The recording removed this thing: from here on no prefix means it.
+    pub fn remove(&mut self, recorded: &str) {
+        self.gone.insert(recorded.to_owned());
+    }
+
+    /// The call that should have made this thing did not: so say requests about it.
+    pub fn fail(&mut self, kind: IdentityKind, recorded: &str, call: CallId) {
+        for kind in kinds(kind) {
+            let unbound = Known::Unbound(Unbound::ProducerFailed(call));
+            self.known.insert((*kind, recorded.to_owned()), unbound);
         }
     }
 
@@ -135,22 +154,29 @@ impl IdentityMap {
         {
             return None;
         }
-        let mut found =
-            self.with_prefix(kind, recorded).chain(self.with_prefix(kind, &format!("sha256:{recorded}")));
-        let (_, known) = found.next()?;
-        if found.next().is_some() {
-            return None;
-        }
-        Some(match known {
-            Known::Bound(live) => {
-                let bare = live.strip_prefix("sha256:").unwrap_or(live);
-                // As long as it was, unless that would fit another live id too.
-                let short = bare.get(..recorded.len()).unwrap_or(bare);
-                let unique = self.live.iter().filter(|live| live.starts_with(short)).count() <= 1;
-                Resolution::Live(if unique { short.to_owned() } else { live.clone() })
-            }
-            Known::Unbound(unbound) => Resolution::Unbound(*unbound),
+        let fits: Vec<&Known> = self
+            .with_prefix(kind, recorded)
+            .chain(self.with_prefix(kind, &format!("sha256:{recorded}")))
+            .filter(|(id, known)| {
+                let made = !matches!(known, Known::Unbound(Unbound::NotYetMade(_)));
+                made && !self.gone.contains(id.as_str())
+            })
+            .map(|(_, known)| known)
+            .collect();
+        Some(match fits.as_slice() {
+            [] => return None,
+            [Known::Bound(live)] => Resolution::Live(self.shortened(live, recorded.len())),
+            [Known::Unbound(unbound)] => Resolution::Unbound(*unbound),
+            several => shared_prefix(several).map_or(Resolution::Ambiguous, Resolution::Live),
         })
+    }
+
+    /// As much of a live id as the recording used of its own, unless that would fit another live id too.
+    fn shortened(&self, live: &str, length: usize) -> String {
+        let bare = bare(live);
+        let short = bare.get(..length).unwrap_or(bare);
+        let unique = self.live.iter().filter(|live| live.starts_with(short)).count() <= 1;
+        if unique { short.to_owned() } else { live.to_owned() }
     }
 
     fn with_prefix<'a>(
@@ -164,6 +190,21 @@ impl IdentityMap {
             .take_while(move |((found, id), _)| *found == kind && id.starts_with(&prefix))
             .map(|((_, id), known)| (id, known))
     }
+}
+
+/// What two live counterparts begin with alike: as ambiguous as what was recorded.
+fn shared_prefix(several: &[&Known]) -> Option<String> {
+    let bound: Vec<&str> = several
+        .iter()
+        .filter_map(|known| match known {
+            Known::Bound(live) => Some(bare(live)),
+            Known::Unbound(_) => None,
+        })
+        .collect();
+    let shared = |a: &str, b: &str| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let pairs = bound.iter().enumerate().flat_map(|(at, a)| bound[at + 1..].iter().map(move |b| (*a, *b)));
+    let (longest, id) = pairs.map(|(a, b)| (shared(a, b), a)).max()?;
+    (longest > 0).then(|| id[..longest].to_owned())
 }
 
 fn kinds(kind: IdentityKind) -> &'static [Kind] {
@@ -356,7 +397,25 @@ mod tests {
         let mut map = map();
         map.bind(Sandbox, &A.replace("aa", "ab"), &B.replace("bb2222", "bb2223"));
         assert_eq!(map.resolve(Sandbox, "aa1"), Resolution::Live(B.into()), "bb2 would fit both");
-        assert_eq!(map.resolve(Sandbox, "a"), Resolution::AsItIs, "ambiguous in the recording as well");
+        // Ambiguous in the recording, and so is what stands for it.
+        assert_eq!(map.resolve(Sandbox, "a"), Resolution::Live("bb222".into()));
+    }
+
+    #[test]
+    fn a_prefix_means_what_is_there_at_the_moment() {
+        let mut map = map();
+        let other = A.replace("aa", "ab");
+        map.declare(Sandbox, &other, Unbound::NotYetMade(CallId(9)));
+        assert_eq!(map.resolve(Sandbox, "a"), Resolution::Live("b".into()), "the other is not there yet");
+        map.bind(Sandbox, &other, &B.replace("bb", "c0"));
+        assert_eq!(map.resolve(Sandbox, "a"), Resolution::Ambiguous, "nothing here is as ambiguous");
+        map.remove(A);
+        assert_eq!(map.resolve(Sandbox, "a"), Resolution::Live("c".into()));
+        assert_eq!(
+            map.resolve(Sandbox, A),
+            Resolution::Live(B.into()),
+            "in full it still means what is gone"
+        );
     }
 
     #[test]

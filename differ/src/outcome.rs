@@ -1,11 +1,14 @@
 //! How two calls ended.
 
-use critape_calls::{Live, Outcome, Recorded, outcome_to_json};
+use critape_calls::{Code, Ending, Live, Outcome, Recorded, outcome_to_json};
 use serde_json::Value;
 
 use crate::comparer::{Compared, Comparer};
 use crate::relation;
 use crate::{Divergence, Kind, Path, Relation, Severity};
+
+/// Codes that waiting does not change: an invalid argument, and what is not served.
+const NEVER_SETTLE: [Code; 2] = [Code(3), Code::UNIMPLEMENTED];
 
 impl Comparer<'_> {
     /// Compares how two calls of `method` (its name, as `StopContainer`) ended.
@@ -23,11 +26,15 @@ impl Comparer<'_> {
                 live: brief(live),
                 rule: "outcome".to_owned(),
                 severity: if ok[0] == ok[1] { Severity::Behaviour } else { Severity::Breaking },
-                settles: true,
+                // What is not served, or can't be understood, will not be a moment later.
+                settles: ![recorded, live].iter().any(|outcome| NEVER_SETTLE.contains(&outcome.code)),
             });
             return compared;
         }
-        self.messages_of(method, recorded, live, &mut compared);
+        // Only a runtime has something to say about it.
+        if recorded.ending == Ending::Status && live.ending == Ending::Status {
+            self.messages_of(method, recorded, live, &mut compared);
+        }
         details(recorded, live, &mut compared);
         compared
     }

@@ -6,6 +6,8 @@ use crate::Relation;
 
 /// Earliest and latest moment that passes for a time in a unit: 2001 to 2100.
 const PLAUSIBLE_SECONDS: std::ops::RangeInclusive<u64> = 978_307_200..=4_102_444_800;
+/// A number at the end of a word is made up on the spot where it is this long: `containerd-mount1347088907`.
+const LONG_NUMBER: usize = 5;
 /// Numbers above this are what an underflow leaves behind.
 const PLAUSIBLE_COUNTER: u64 = 1 << 60;
 
@@ -17,7 +19,7 @@ pub(crate) fn texts(relation: Relation, recorded: &str, live: &str, ids: &Identi
         Relation::Url => url_form(recorded) == url_form(live),
         Relation::Text => plain(recorded) == plain(&ids.to_recorded_path(live)),
         Relation::Folder => recorded == ids.to_recorded_path(live),
-        Relation::Timestamp | Relation::Counter => false,
+        Relation::Timestamp | Relation::Sometime | Relation::Counter => false,
     }
 }
 
@@ -27,6 +29,7 @@ pub(crate) fn numbers(relation: Relation, recorded: i128, live: i128) -> bool {
         Relation::Ignore => true,
         Relation::Presence => (recorded == 0) == (live == 0),
         Relation::Timestamp => TimeClass::of(recorded) == TimeClass::of(live),
+        Relation::Sometime => recorded == 0 || live == 0 || TimeClass::of(recorded) == TimeClass::of(live),
         Relation::Counter => {
             (0..=i128::from(PLAUSIBLE_COUNTER)).contains(&live)
                 || !(0..=i128::from(PLAUSIBLE_COUNTER)).contains(&recorded)
@@ -41,7 +44,7 @@ pub(crate) fn fractions(relation: Relation, recorded: f64, live: f64) -> bool {
         Relation::Ignore => true,
         Relation::Presence => (recorded == 0.0) == (live == 0.0),
         Relation::Counter => live.is_finite() && live >= 0.0,
-        Relation::Timestamp | Relation::Url | Relation::Text | Relation::Folder => false,
+        Relation::Timestamp | Relation::Sometime | Relation::Url | Relation::Text | Relation::Folder => false,
     }
 }
 
@@ -101,17 +104,21 @@ fn plain(text: &str) -> String {
             continue;
         }
         let (token, after) = rest.split_at(word);
-        let number = token.len() > 2 && token.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = token.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let number = token.len() > 2 && digits == token.len();
         let hex = token.len() >= 8
             && token.bytes().all(|byte| byte.is_ascii_hexdigit())
             && token.bytes().any(|byte| byte.is_ascii_digit());
-        out.push_str(if number {
-            "#"
+        if number {
+            out.push('#');
         } else if hex {
-            "%"
+            out.push('%');
+        } else if digits >= LONG_NUMBER {
+            out.push_str(&token[..token.len() - digits]);
+            out.push('#');
         } else {
-            token
-        });
+            out.push_str(token);
+        }
         rest = after;
     }
     out
@@ -157,6 +164,8 @@ mod tests {
         let text = |a, b| texts(Relation::Text, a, b, &IdentityMap::default());
         assert!(text("process 12345 gone", "process 777 gone"));
         assert!(text("id deadbeef01", "id 0123456789ab"));
+        assert!(text("tmp/containerd-mount1347088907: x", "tmp/containerd-mount771932808: x"));
+        assert!(!text("sha256 of v1alpha2", "sha512 of v1alpha2"));
         assert!(!text("exit code 1", "exit code 2"), "short numbers mean something");
         assert!(!text("not found", "not running"));
     }

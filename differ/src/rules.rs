@@ -17,6 +17,8 @@ const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 pub enum Relation {
     /// Both unset, or both a time of the same unit and sign.
     Timestamp,
+    /// As `Timestamp`, and unset on one side is fine.
+    Sometime,
     /// Any plausible number.
     Counter,
     /// Same scheme, form of host and path; the token may differ.

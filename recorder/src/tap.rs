@@ -24,6 +24,9 @@ const SERVICES: [&str; 6] = [
     "/runtime.ImageService/",
 ];
 
+/// Ends of calls that wait for their requests, on one connection.
+const MAX_WAITING: usize = 16;
+
 /// Numbers and ways that all connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -100,10 +103,15 @@ struct State {
     calls: HashMap<u32, OpenCall>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct OpenCall {
     id: CallId,
     names_host_paths: bool,
+    /// The client has sent all it had to send.
+    asked: bool,
+    /// The runtime ended the call before its request had come through: grpc-go refuses an unknown method on its headers alone.
+    /// The end is written down when the request is complete.
+    ended: Option<EventKind>,
 }
 
 impl State {
@@ -124,30 +132,31 @@ impl State {
         }
         let id = CallId(Shared::take(&self.shared.next_call));
         let names_host_paths = path.ends_with("/CreateContainer");
-        self.calls.insert(stream, OpenCall { id, names_host_paths });
+        self.calls.insert(stream, OpenCall { id, names_host_paths, asked: false, ended: None });
         let connection = self.connection;
         self.push(EventKind::CallStarted { call: id, connection, stream, path, metadata: metadata(headers) });
     }
 
     fn message(&mut self, stream: u32, from: Side, compressed: bool, body: Body) {
-        let Some(call) = self.calls.get(&stream).copied() else {
+        let call = self.calls.get(&stream).map(|call| (call.id, call.names_host_paths));
+        let Some((call, names_host_paths)) = call else {
             if let Body::Kept(bytes) = body {
                 self.shared.queue.release(bytes.len() as u64);
             }
             return;
         };
         match &body {
-            Body::Kept(bytes) if call.names_host_paths && from == Side::Client => {
-                self.look_at_host_paths(call.id, bytes.clone());
+            Body::Kept(bytes) if names_host_paths && from == Side::Client => {
+                self.look_at_host_paths(call, bytes.clone());
             }
             Body::Kept(_) => {}
             Body::Shed(length) => {
                 let too_large = *length > u64::from(Limits::default().max_message);
                 let reason = if too_large { GapReason::TooLarge } else { GapReason::Overload };
-                self.shared.queue.note_gap(self.at, call.id, *length, reason);
+                self.shared.queue.note_gap(self.at, call, *length, reason);
             }
         }
-        self.push(EventKind::Message { call: call.id, from, compressed, body });
+        self.push(EventKind::Message { call, from, compressed, body });
     }
 
     /// On another thread: a path may lie on a file system that doesn't answer.
@@ -161,12 +170,61 @@ impl State {
         });
     }
 
+    /// The client has sent all it had to send.
+    fn asked(&mut self, stream: u32) {
+        let Some(call) = self.calls.get_mut(&stream) else { return };
+        call.asked = true;
+        let (id, ended) = (call.id, call.ended.take());
+        self.push(EventKind::HalfClosed { call: id });
+        if let Some(ended) = ended {
+            self.calls.remove(&stream);
+            self.push(ended);
+        }
+    }
+
+    /// The call has ended in this way.
+    fn ended(&mut self, stream: u32, by: Side, how: impl FnOnce(CallId) -> EventKind) {
+        let Some(call) = self.calls.get_mut(&stream) else { return };
+        if let Some(ended) = call.ended.take() {
+            // It had ended before; if the client says so as well, nothing more comes.
+            if by == Side::Client {
+                self.calls.remove(&stream);
+                self.push(ended);
+            } else {
+                call.ended = Some(ended);
+            }
+            return;
+        }
+        let how = how(call.id);
+        if call.asked || by == Side::Client {
+            self.calls.remove(&stream);
+            self.push(how);
+        } else {
+            call.ended = Some(how);
+            self.give_up_waiting();
+        }
+    }
+
+    /// A client that took notice of the early end sends nothing more: the oldest of those that are waited for is written down.
+    fn give_up_waiting(&mut self) {
+        let waiting =
+            || self.calls.iter().filter(|(_, call)| call.ended.is_some()).map(|(stream, _)| *stream);
+        if waiting().count() <= MAX_WAITING {
+            return;
+        }
+        let oldest = waiting().min();
+        if let Some(ended) = oldest.and_then(|stream| self.calls.remove(&stream)).and_then(|call| call.ended)
+        {
+            self.push(ended);
+        }
+    }
+
     fn close(&mut self) {
         self.at = self.shared.clock.now();
-        let mut open: Vec<CallId> = self.calls.drain().map(|(_, call)| call.id).collect();
-        open.sort_unstable();
+        let mut open: Vec<OpenCall> = self.calls.drain().map(|(_, call)| call).collect();
+        open.sort_unstable_by_key(|call| call.id);
         for call in open {
-            self.push(EventKind::Truncated { call });
+            self.push(call.ended.unwrap_or(EventKind::Truncated { call: call.id }));
         }
         self.push(EventKind::ConnectionClosed { connection: self.connection });
     }
@@ -185,25 +243,19 @@ impl Sink for State {
             Wire::MessageShed { stream, from, compressed, length } => {
                 self.message(stream, side(from), compressed, Body::Shed(length.into()));
             }
-            Wire::RequestEnd { stream } => {
-                if let Some(call) = self.call(stream) {
-                    self.push(EventKind::HalfClosed { call });
-                }
-            }
+            Wire::RequestEnd { stream } => self.asked(stream),
             Wire::ResponseHeaders { stream, headers } => {
                 if let Some(call) = self.call(stream) {
                     self.push(EventKind::ResponseStarted { call, metadata: metadata(headers) });
                 }
             }
             Wire::ResponseEnd { stream, trailers, .. } => {
-                if let Some(call) = self.calls.remove(&stream) {
-                    self.push(EventKind::Trailers { call: call.id, metadata: metadata(trailers) });
-                }
+                let metadata = metadata(trailers);
+                self.ended(stream, Side::Runtime, |call| EventKind::Trailers { call, metadata });
             }
             Wire::Reset { stream, from, code } => {
-                if let Some(call) = self.calls.remove(&stream) {
-                    self.push(EventKind::Reset { call: call.id, by: side(from), code });
-                }
+                let by = side(from);
+                self.ended(stream, by, |call| EventKind::Reset { call, by, code });
             }
             Wire::Lost { reason, .. } => {
                 self.push(EventKind::ConnectionLost {

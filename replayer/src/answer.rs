@@ -8,6 +8,9 @@ use critape_calls::{Code, Ending, Header, Metadata, Outcome};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Status, Streaming};
 
+/// Timers of two sides don't fire at the same moment.
+const DEADLINE_SLACK: Duration = Duration::from_millis(20);
+
 /// How the live runtime answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
@@ -34,7 +37,11 @@ pub(crate) async fn ask(
         None => call.await,
         Some(after) => tokio::time::timeout(after, call).await.unwrap_or_else(|_| cancelled()),
     };
-    Answer { outcome, message: message.freeze(), lasted: since.elapsed() }
+    let lasted = since.elapsed();
+    // At the deadline the runtime may break the call off before our own timer does; clients call either the deadline.
+    let late = deadline.is_some_and(|deadline| lasted + DEADLINE_SLACK >= deadline);
+    let outcome = if late && outcome.code == Code::CANCELLED { deadline_exceeded() } else { outcome };
+    Answer { outcome, message: message.freeze(), lasted }
 }
 
 async fn collect(
@@ -84,10 +91,14 @@ pub(crate) fn from_status(status: &Status) -> Outcome {
     let mut outcome = Outcome::from_trailers(headers);
     status.message().clone_into(&mut outcome.message);
     if status.code() == tonic::Code::DeadlineExceeded && status.message() == OWN_DEADLINE {
-        outcome.ending = Ending::Deadline;
-        outcome.message.clear();
+        return deadline_exceeded();
     }
     outcome
+}
+
+/// The outcome of a call whose deadline came.
+fn deadline_exceeded() -> Outcome {
+    Outcome { ending: Ending::Deadline, code: Code::DEADLINE_EXCEEDED, ..cancelled() }
 }
 
 /// The outcome of a call that the replay broke off.

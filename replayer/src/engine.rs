@@ -1,22 +1,22 @@
 //! Sends the calls of a recording, each when its turn has come, and hands both answers to the differ.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::Method;
 use cri::client::Clients;
-use critape_calls::{Call, Code, IdentityMap, Live, Outcome, Recorded, Stamp};
-use critape_differ::{Comparer, Findings, Memory, Report, Signature};
+use cri::{Generation, Method};
+use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, Stamp};
+use critape_differ::{Comparer, Findings, Memory, Report, Rules, Signature};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::answer;
+use crate::answer::{self, Answer};
 use crate::events;
-use crate::preflight::Target;
+use crate::preflight::{Target, speaks};
 use crate::recording::{Recording, is_event_stream};
 use crate::replay::{Config, Pace, Progress, ReplayError};
 use crate::rewrite::{Rewritten, rewrite};
@@ -45,6 +45,10 @@ pub(crate) struct Shared {
     /// How many calls of the order of ends have ended, up to the first that has not.
     pub(crate) ended: watch::Sender<usize>,
     pub(crate) target: Target,
+    /// Generations of the tape that are not served here, and the one that stands in for each.
+    pub(crate) translated: RefCell<BTreeMap<Generation, Generation>>,
+    /// The rules where a generation is translated.
+    translated_rules: Rules,
     run: String,
     scratch: RefCell<Scratch>,
     pub(crate) pulled: RefCell<BTreeSet<String>>,
@@ -66,10 +70,6 @@ impl Engine {
         target: Target,
         run: String,
     ) -> Result<Self, ReplayError> {
-        let mut config = config;
-        if !target.translated.is_empty() {
-            config.rules = config.rules.for_translation();
-        }
         let mut ids = IdentityMap::default();
         recording.declare(&mut ids);
         uids::bind_fresh(&recording.calls, &mut ids).map_err(ReplayError::Random)?;
@@ -85,6 +85,8 @@ impl Engine {
             trajectory: Trajectory::of(&recording),
             has_ended: RefCell::new(vec![false; order.len()]),
             scratch: RefCell::new(Scratch::new().map_err(ReplayError::Scratch)?),
+            translated_rules: config.rules.clone().for_translation(),
+            translated: RefCell::default(),
             recording,
             config,
             client,
@@ -147,11 +149,11 @@ impl Engine {
     pub(crate) fn into_report(self) -> Report {
         let shared = &self.shared;
         let findings = shared.findings.take();
-        findings.into_report(
-            shared.recording.side.clone(),
-            shared.target.side.clone(),
-            shared.config.max_inconclusive,
-        )
+        let mut live = shared.target.side.clone();
+        if let Some(spoken) = shared.translated.borrow().values().next() {
+            live.generation = spoken.to_string();
+        }
+        findings.into_report(shared.recording.side.clone(), live, shared.config.max_inconclusive)
     }
 }
 
@@ -178,7 +180,9 @@ fn schedule(calls: &[Call], config: &Config) -> Vec<Duration> {
 
 impl Shared {
     pub(crate) fn comparer<'a>(&'a self, ids: &'a IdentityMap) -> Comparer<'a> {
-        Comparer::new(&self.config.rules, ids, &self.memory)
+        let translated = !self.translated.borrow().is_empty();
+        let rules = if translated { &self.translated_rules } else { &self.config.rules };
+        Comparer::new(rules, ids, &self.memory)
     }
 
     pub(crate) fn seen(&self, call: &Call) -> Seen<'_> {
@@ -213,13 +217,33 @@ impl Shared {
         }
     }
 
-    /// The path to ask at, where the live runtime speaks another generation.
-    pub(crate) fn live_path(&self, call: &Call) -> String {
-        let translated = call.method().and_then(|method| {
-            let generation = self.target.translated.get(&method.generation)?;
-            method.in_generation(*generation)
-        });
-        translated.map_or_else(|| call.path.clone(), |method| method.path.clone())
+    /// The method to ask in place of this one, where its generation is not served here. A call that was refused when it was
+    /// recorded goes where it went.
+    pub(crate) fn stand_in(&self, call: &Call, method: &'static Method) -> &'static Method {
+        if call.outcome.code == Code::UNIMPLEMENTED {
+            return method;
+        }
+        let translated = self.translated.borrow();
+        translated.get(&method.generation).and_then(|other| method.in_generation(*other)).unwrap_or(method)
+    }
+
+    /// Whether this answer says that the generation is not served here, though it was when recorded. Found out once, by the
+    /// first call that meets it.
+    pub(crate) async fn turns_out_unserved(&self, call: &Call, method: &Method, answer: &Answer) -> bool {
+        let alike = |generation| generation != Generation::V1Alpha1;
+        let (recorded, live) = (method.generation, self.target.generation);
+        if answer.outcome.code != Code::UNIMPLEMENTED
+            || call.outcome.code == Code::UNIMPLEMENTED
+            || recorded == live
+            // The messages of v1 and v1alpha2 are the same; those of v1alpha1 are not.
+            || !(alike(recorded) && alike(live))
+            || self.translated.borrow().contains_key(&recorded)
+            || speaks(&self.client, recorded).await
+        {
+            return false;
+        }
+        self.translated.borrow_mut().insert(recorded, live);
+        true
     }
 
     fn note_end(&self, index: usize) {
@@ -236,9 +260,9 @@ impl Shared {
 
     /// A generation that was spoken when recorded and is not served here is a finding, once.
     fn report_translations(&self) {
-        for recorded in self.target.translated.keys() {
+        for recorded in self.translated.borrow().keys() {
             let Some(version) = cri::methods().by_name(*recorded, "Version") else { continue };
-            let outcome = |code: Code| Outcome { code, ..answer::cancelled() };
+            let outcome = |code: Code| Outcome { ending: Ending::Status, code, ..answer::cancelled() };
             let ids = self.ids.borrow();
             let mut compared = self.comparer(&ids).outcomes(
                 &version.name,

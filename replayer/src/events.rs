@@ -24,7 +24,7 @@ pub(crate) async fn follow(shared: &Shared, index: usize, begun: Instant) {
     let Some(method) = call.method() else { return };
     let Some(request) = shared.request(call, method) else { return };
     shared.findings.borrow_mut().calls().sent += 1;
-    let path = shared.live_path(call);
+    let path = shared.stand_in(call, method).path.clone();
     let ended_by_runtime = call.outcome.ending == Ending::Status;
     let mut live = EventSequences::default();
     let opened = shared.client.for_path(&path).stream(&path, request, None).await;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::answer::{self, Answer};
 use crate::binding;
 use crate::engine::Shared;
-use crate::recording::{is_mutating, request_ids};
+use crate::recording::{is_mutating, request_ids, response_ids};
 use crate::replay::Pace;
 
 /// First and longest pause before a read is asked again.
@@ -35,9 +35,15 @@ impl Shared {
         let Some(request) = self.request(call, method) else { return };
         let changed = self.mark_changing(call);
         self.findings.borrow_mut().calls().sent += 1;
-        let answer = self.ask_until_settled(call, method, request).await;
+        let mut method = self.stand_in(call, method);
+        let mut answer = self.ask_until_settled(call, method, request.clone()).await;
+        if self.turns_out_unserved(call, method, &answer).await {
+            method = self.stand_in(call, method);
+            answer = self.ask_until_settled(call, method, request).await;
+        }
         self.unmark_changing(&changed);
         self.note_pulled(method, &answer).await;
+        self.note_objects(call, method, &answer);
         self.judge(call, method, &answer);
     }
 
@@ -59,7 +65,7 @@ impl Shared {
 
     /// Asks; where the answer to a read shows a state that waiting may change, asks again.
     async fn ask_until_settled(&self, call: &Call, method: &Method, request: Bytes) -> Answer {
-        let path = self.live_path(call);
+        let path = method.path.clone();
         let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
         let ask =
             || answer::ask(self.client.for_path(&path), &path, request.clone(), call.deadline, cancel_after);
@@ -148,6 +154,27 @@ impl Shared {
             compared.merge(messages);
         }
         compared
+    }
+
+    /// Keeps in mind what is no longer there, and what was not made.
+    fn note_objects(&self, call: &Call, method: &Method, answer: &Answer) {
+        if !call.outcome.is_ok() {
+            return;
+        }
+        let mut ids = self.ids.borrow_mut();
+        if matches!(method.name.as_str(), "RemoveContainer" | "RemovePodSandbox") {
+            for (_, id) in request_ids(call) {
+                self.trajectory.containers_of(&id).for_each(|container| ids.remove(container));
+                ids.remove(&id);
+            }
+        }
+        if !answer.outcome.is_ok() {
+            for (kind, id, produced) in response_ids(call) {
+                if produced {
+                    ids.fail(kind, &id, call.id);
+                }
+            }
+        }
     }
 
     fn mark_changing(&self, call: &Call) -> Vec<String> {

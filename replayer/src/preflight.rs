@@ -1,6 +1,6 @@
 //! What must be known of the live runtime before the first call.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,8 +22,6 @@ pub(crate) struct Target {
     pub(crate) side: SideInfo,
     /// The newest generation that it speaks.
     pub(crate) generation: Generation,
-    /// Generations of the tape that it doesn't speak, and the one that stands in.
-    pub(crate) translated: BTreeMap<Generation, Generation>,
     /// Ids of the images that were there before.
     pub(crate) images: BTreeSet<String>,
 }
@@ -47,20 +45,6 @@ pub(crate) async fn look(
         .await
         .map_err(|status| refused("Version", &status))?;
     let version: v1::VersionResponse = read(client, generation, "Version", Bytes::new()).await?;
-    let mut translated = BTreeMap::new();
-    let spoken: BTreeSet<Generation> = recording
-        .calls
-        .iter()
-        .filter_map(critape_calls::Call::method)
-        .map(|method| method.generation)
-        .collect();
-    for recorded in spoken {
-        // The messages of these two are the same; those of v1alpha1 are not.
-        let alike = recorded != Generation::V1Alpha1 && generation != Generation::V1Alpha1;
-        if recorded != generation && alike && !speaks(client, recorded).await {
-            translated.insert(recorded, generation);
-        }
-    }
     if company == Company::Refused {
         refuse_foreign_sandboxes(client, generation).await?;
     }
@@ -69,18 +53,15 @@ pub(crate) async fn look(
         side: SideInfo {
             runtime: version.runtime_name,
             version: version.runtime_version,
-            generation: translated.values().next().map_or_else(
-                || recording.generation().unwrap_or(generation).to_string(),
-                ToString::to_string,
-            ),
+            generation: recording.generation().unwrap_or(generation).to_string(),
         },
         generation,
-        translated,
         images: images.images.into_iter().map(|image| image.id).collect(),
     })
 }
 
-async fn speaks(client: &Clients, generation: Generation) -> bool {
+/// Whether this generation is served. Asking is not for nothing: containerd 1.7 takes note of whoever speaks an old one.
+pub(crate) async fn speaks(client: &Clients, generation: Generation) -> bool {
     let Some(version) = methods().by_name(generation, "Version") else { return false };
     let answer = client.for_path(&version.path).unary(&version.path, Bytes::new(), Some(DEADLINE)).await;
     !answer.is_err_and(|status| status.code() == Code::Unimplemented)

@@ -69,7 +69,7 @@ impl Recording {
         for call in &self.calls {
             for (kind, id, produced) in response_ids(call) {
                 if produced {
-                    ids.declare(kind, &id, Unbound::ProducerFailed(call.id));
+                    ids.declare(kind, &id, Unbound::NotYetMade(call.id));
                 } else {
                     shown.insert((kind, id));
                 }
@@ -169,7 +169,7 @@ fn side(calls: &[Call], openings: &[Opening]) -> SideInfo {
 /// The call that made each id: for telling a reader why something is missing.
 pub(crate) fn inconclusive_reason(unbound: Unbound) -> String {
     match unbound {
-        Unbound::ProducerFailed(call) => made_by(call),
+        Unbound::ProducerFailed(call) | Unbound::NotYetMade(call) => made_by(call),
         Unbound::OlderThanTape => "it names an object that is older than the tape".to_owned(),
     }
 }

@@ -73,6 +73,10 @@ fn replace_ids(message: &mut DynamicMessage, method: &Method, ids: &IdentityMap)
                 unbound.get_or_insert(inconclusive_reason(why));
                 None
             }
+            Resolution::Ambiguous => {
+                unbound.get_or_insert("its id is a prefix that fits several objects".to_owned());
+                None
+            }
         });
     }
     unbound

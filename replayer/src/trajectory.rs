@@ -111,6 +111,11 @@ impl Trajectory {
         }
     }
 
+    /// The containers that were made in this sandbox.
+    pub(crate) fn containers_of(&self, sandbox: &str) -> impl Iterator<Item = &str> {
+        self.sandboxes.iter().filter(move |(_, of)| *of == sandbox).map(|(container, _)| container.as_str())
+    }
+
     /// When the next call that changes the object began, after `from`.
     fn next_change(&self, id: &str, from: Stamp) -> Stamp {
         let next = |id: &str| {

@@ -37,7 +37,8 @@ pub struct Header {
 /// One thing that happened on a connection.
 ///
 /// Events of one side come in the order of its bytes. A stream begins with [`RequestHeaders`] (or
-/// [`StreamShed`]), and nothing comes for it after both its ends or a [`Reset`].
+/// [`StreamShed`]), and nothing comes for it after both its ends or a [`Reset`],
+/// but that what the client had sent already may cross a reset by the server: then its message and end still come.
 ///
 /// Every gRPC message whose length was read gives exactly one of [`Message`], [`MessageShed`] and
 /// [`MessageTruncated`].

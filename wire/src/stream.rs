@@ -1,14 +1,20 @@
 //! What the frames of a connection mean for its streams: who asked what, who answered, who ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{Event, Header, Limits, Side, Sink};
 use crate::message::{Messages, Place};
+
+/// Requests that are still read after the server broke their stream off. What the client sends then crossed the reset on its way;
+/// one that took notice of it sends nothing more, so old ones are given up.
+const MAX_CROSSING: usize = 64;
 
 /// The streams of a connection that have not ended on both sides.
 #[derive(Debug)]
 pub(crate) struct Streams {
     open: BTreeMap<u32, Stream>,
+    /// Streams that the server broke off before their request had ended, oldest first.
+    crossing: VecDeque<u32>,
     /// The highest stream that the client has opened.
     newest: u32,
     max_open: usize,
@@ -21,6 +27,8 @@ struct Stream {
     response: Half,
     /// The response headers have been seen.
     answered: bool,
+    /// The server broke it off.
+    reset: bool,
 }
 
 /// One direction of a stream.
@@ -56,6 +64,7 @@ impl Streams {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             open: BTreeMap::new(),
+            crossing: VecDeque::new(),
             newest: 0,
             max_open: limits.max_streams,
             max_message: limits.max_message,
@@ -90,7 +99,7 @@ impl Streams {
             }
             let request = Half::new(messages(&headers));
             let response = Half::new(Messages::Unread);
-            self.open.insert(stream, Stream { request, response, answered: false });
+            self.open.insert(stream, Stream { request, response, answered: false, reset: false });
             sink.event(Event::RequestHeaders { stream, headers });
         }
         // A second block is trailers, which gRPC requests don't use: only their end counts.
@@ -135,14 +144,40 @@ impl Streams {
         });
         if open.request.ended && open.response.ended {
             self.open.remove(&stream);
+            self.crossing.retain(|crossing| *crossing != stream);
         }
     }
 
     /// `RST_STREAM`.
     pub(crate) fn reset(&mut self, from: Side, stream: u32, code: u32, sink: &mut impl Sink) {
+        let Some(open) = self.open.get_mut(&stream) else { return };
+        if open.reset {
+            // Told already; now the client has ended it too.
+            if from == Side::Client {
+                self.give_up(stream, sink);
+            }
+            return;
+        }
+        if from == Side::Server && !open.request.ended {
+            open.reset = true;
+            open.response.ended = true;
+            open.response.messages.end(Place { stream, from }, sink);
+            sink.event(Event::Reset { stream, from, code });
+            self.crossing.push_back(stream);
+            if self.crossing.len() > MAX_CROSSING
+                && let Some(oldest) = self.crossing.pop_front()
+            {
+                self.give_up(oldest, sink);
+            }
+            return;
+        }
+        self.give_up(stream, sink);
+        sink.event(Event::Reset { stream, from, code });
+    }
+
+    fn give_up(&mut self, stream: u32, sink: &mut impl Sink) {
         if let Some(mut open) = self.open.remove(&stream) {
             open.abandon(stream, sink);
-            sink.event(Event::Reset { stream, from, code });
         }
     }
 

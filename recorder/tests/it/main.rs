@@ -249,6 +249,53 @@ async fn kinds_of_host_paths_are_noted_when_a_container_is_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_crosses_an_early_end_is_kept() {
+    let setup = Setup::new();
+    let runtime = UnixListener::bind(setup.endpoint("runtime.sock").path()).unwrap();
+    let recording = setup.record(setup.config());
+    let mut client = UnixStream::connect(setup.endpoint("critape.sock").path()).await.unwrap();
+    let (mut server, _) = runtime.accept().await.unwrap();
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    let literal = |name: &str, value: &str| {
+        [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+    };
+    let fields = |fields: &[(&str, &str)]| {
+        fields.iter().flat_map(|(name, value)| literal(name, value)).collect::<Vec<_>>()
+    };
+    let settings = frame(4, 0, 0, &[]);
+    let asked = fields(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/runtime.v1.RuntimeService/Nope"),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+    ]);
+    let headers =
+        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", settings.as_slice(), &frame(1, 4, 1, &asked)].concat();
+    client.write_all(&headers).await.unwrap();
+    let mut got = vec![0; headers.len()];
+    server.read_exact(&mut got).await.unwrap();
+    // As grpc-go refuses an unknown method: trailers and a reset, on the headers alone.
+    let answer = fields(&[(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "12")]);
+    let answer = [settings, frame(1, 5, 1, &answer), frame(3, 0, 1, &[0; 4])].concat();
+    server.write_all(&answer).await.unwrap();
+    let mut got = vec![0; answer.len()];
+    client.read_exact(&mut got).await.unwrap();
+    let message = frame(0, 1, 1, &[0, 0, 0, 0, 2, 8, 1]);
+    client.write_all(&message).await.unwrap();
+    let mut got = vec![0; message.len()];
+    server.read_exact(&mut got).await.unwrap();
+    recording.finish();
+    let calls = calls(&setup);
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].requests[0].body, Body::Kept(Bytes::from_static(&[8, 1])));
+    assert_eq!(calls[0].outcome.code.to_string(), "UNIMPLEMENTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_had_not_ended_is_truncated() {
     let setup = Setup::new();
     let _simulator = setup.simulator();

@@ -185,6 +185,16 @@ async fn a_generation_that_is_gone_is_translated_and_reported() {
 }
 
 #[tokio::test]
+async fn what_was_refused_when_recorded_goes_where_it_went() {
+    let refused = async |client: &Client| client.version_in("runtime.v1alpha2").await;
+    let tape = recorded(&World::new(&["containerd-8276"]), refused).await;
+    let report = World::new(&["containerd-8276"]).replay(&tape, NO_WAIT).await.unwrap();
+    assert_eq!(signatures(&report), Vec::<String>::new());
+    let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
+    assert_eq!(signatures(&report), ["Version outcome.code UNIMPLEMENTED→OK"]);
+}
+
+#[tokio::test]
 async fn pods_of_others_are_refused_unless_shared() {
     let tape = recorded(&World::new(&[]), life).await;
     let world = World::new(&[]);

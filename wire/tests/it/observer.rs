@@ -105,7 +105,24 @@ fn an_early_answer_leaves_the_request_open() {
     ]);
     let reset = Event::Reset { stream: 1, from: Side::Server, code: 0 };
     let late = said(1, Side::Client, b"late");
-    assert_eq!(events, [asked(1), answered(1), ended(1, TRAILERS, false), late, reset]);
+    let crossed = said(1, Side::Client, b"too late");
+    let end = Event::RequestEnd { stream: 1 };
+    assert_eq!(events, [asked(1), answered(1), ended(1, TRAILERS, false), late, reset, crossed, end]);
+}
+
+#[test]
+fn requests_that_cross_a_reset_are_bounded() {
+    let mut pieces = Vec::new();
+    for stream in (1..401).step_by(2) {
+        pieces.push(ask(stream));
+        pieces.push(server(RST_STREAM, 0, stream, &[0; 4]));
+    }
+    // The oldest were given up, the youngest are still read.
+    pieces.push(client(DATA, END_STREAM, 1, &message(0, b"old")));
+    pieces.push(client(DATA, END_STREAM, 399, &message(0, b"young")));
+    let events = told(pieces);
+    assert!(!events.contains(&said(1, Side::Client, b"old")));
+    assert!(events.contains(&said(399, Side::Client, b"young")));
 }
 
 #[test]
