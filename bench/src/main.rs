@@ -1,10 +1,14 @@
-//! What the recorder costs a caller, against no relay and a relay that only copies: `cargo run --release -p critape-bench`.
+//! What critape costs: `cargo run --release -p critape-bench -- [cost|space]`.
+//!
+//! `cost`: what the recorder costs a caller, against no relay and a relay that only copies. `space`: what the tape of an idle node
+//! takes on disk, against what went over the socket.
 //!
 //! All lanes call one simulator over unix sockets in one run, in turn and in changing order, so that the ratios hold whatever
 //! else the machine does. A run in which a call failed, or the tape holds another number of calls than were made, is rejected.
 
 mod lanes;
 mod load;
+mod space;
 
 use std::path::Path;
 
@@ -21,6 +25,14 @@ const SIZES: [usize; 2] = [200, 16 * 1024];
 const IN_FLIGHT: [usize; 2] = [1, 32];
 
 fn main() -> Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        None | Some("cost") => cost(),
+        Some("space") => space::measure(),
+        Some(other) => anyhow::bail!("there is no benchmark {other:?}: give cost or space"),
+    }
+}
+
+fn cost() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let lanes = Lanes::start(folder.path())?;
     println!(

@@ -62,6 +62,11 @@ impl Ongoing {
         }
     }
 
+    /// The request path of a call; nothing where it is not known.
+    pub(crate) fn path(&self, call: CallId) -> &str {
+        self.calls.get(&call).map_or("", |started| &started.path)
+    }
+
     /// What a segment that begins now must say first.
     pub(crate) fn continued(&self, at: Stamp) -> Vec<Event> {
         let connections = self.connections.iter().map(|(connection, (peer, opened))| {

@@ -12,8 +12,8 @@ use crate::segment::Segment;
 use crate::store::{Mode, Store};
 use crate::{Result, TapeError};
 
-/// What a full chunk holds before it is compressed. Compressed it stays below what the store keeps in one place.
-const FULL_BYTES: usize = 512 * 1024;
+/// What a full chunk holds before it is compressed. The fewer and larger, the less the store writes twice.
+const FULL_BYTES: usize = 4 * 1024 * 1024;
 
 const PACKED: &str = "packed";
 const REPLACED: &str = "replaced";

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use critape_calls::{CallId, ConnectionId, Event, Stamp, Summary};
+use critape_calls::{CallId, ConnectionId, Event, EventKind, Stamp, Summary};
 use prost::Message;
 
 use crate::chunk;
@@ -116,7 +116,11 @@ impl Writer {
     /// Appends an event. It survives a crash after the next [`Self::commit`].
     pub fn append(&mut self, event: &Event) -> Result<()> {
         self.ongoing.observe(event);
-        self.segment.append(event)
+        let method = match &event.kind {
+            EventKind::Message { call, .. } => self.ongoing.path(*call),
+            _ => "",
+        };
+        self.segment.append(event, method)
     }
 
     /// Makes everything appended so far survive a crash of this process.
@@ -145,7 +149,7 @@ impl Writer {
         // The old store is closed by this, before it is packed.
         self.segment = Open::new(&self.tape, header)?;
         for event in self.ongoing.continued(now) {
-            self.segment.append(&event)?;
+            self.segment.append(&event, "")?;
         }
         self.segment.commit()?;
         self.pack(last);
@@ -206,12 +210,12 @@ impl Open {
         })
     }
 
-    fn append(&mut self, event: &Event) -> Result<()> {
+    fn append(&mut self, event: &Event, method: &str) -> Result<()> {
         self.summary.add(event);
         let mut stored = convert::to_schema(event, Stamp(self.header.started));
         if let Some(schema::event::Kind::Message(message)) = &mut stored.kind
             && let Some(schema::message::Body::Kept(body)) = &message.body
-            && let Some(parts) = self.elements.take_apart(body)
+            && let Some(parts) = self.elements.take_apart(method, body)
         {
             message.body = Some(schema::message::Body::Parts(parts.into()));
         }

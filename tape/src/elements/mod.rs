@@ -1,11 +1,12 @@
 //! Messages taken apart, so that what repeats is stored once.
 //!
 //! Kubelet lists the same pods and containers every second, in an order that means nothing, and little in them changes. So a
-//! message is cut into its top-level fields. One that was seen before in this segment is written as its number; one that is a new
-//! version of an object seen before as its difference from the last version; anything else in full. Numbers count from
-//! the segment's beginning, so a segment stands on its own, and the bytes of a message come back exactly as they were.
+//! message is cut into its top-level fields. Each that names an object has a slot, which holds the object's last version: one that
+//! has not changed is written as the number of its slot, one that has as its difference from that version, and anything else in
+//! full. Slots count from the segment's beginning, so a segment stands on its own, and the bytes of a message come back exactly as
+//! they were.
 //!
-//! [`Writer`] and [`Reader`] keep the same tables: what one defines the other defines.
+//! [`Writer`] and [`Reader`] keep the same slots: what one changes the other changes.
 
 mod patch;
 
@@ -21,65 +22,71 @@ const SHORTEST_MESSAGE: usize = 128;
 const SHORTEST_ELEMENT: usize = 48;
 /// Longer ones are not kept for later.
 const LONGEST_ELEMENT: usize = 1024 * 1024;
-/// When the elements kept for later have grown to this, both sides forget all of them.
+/// When the slots hold this much, both sides forget all of them.
 const MOST_BYTES: usize = 12 * 1024 * 1024;
-const MOST_ELEMENTS: usize = 1 << 16;
+const MOST_SLOTS: usize = 1 << 16;
 
-/// What stands next in a message that was taken apart. Each is followed by numbers, and some by bytes.
-const LITERAL: u8 = 0;
-const SEEN: u8 = 1;
-const DEFINED: u8 = 2;
-const CHANGED: u8 = 3;
-const FORGET: u8 = 4;
+/// What stands next in a message that was taken apart, as a number. An even one is twice the number of a slot whose element has not
+/// changed; the odd ones are these, and twice a slot's number beyond the last of them for one that has changed.
+const LITERAL: usize = 1;
+const DEFINED: usize = 3;
+const FORGET: usize = 5;
+const CHANGED: usize = 7;
 
-/// The elements of one segment.
+/// The last version of each object.
 #[derive(Debug, Default)]
-struct Elements {
-    kept: Vec<Bytes>,
+struct Slots {
+    last: Vec<Bytes>,
     bytes: usize,
 }
 
-impl Elements {
-    fn keep(&mut self, element: Bytes) -> usize {
+impl Slots {
+    fn define(&mut self, element: Bytes) -> usize {
         self.bytes += element.len();
-        self.kept.push(element);
-        self.kept.len() - 1
+        self.last.push(element);
+        self.last.len() - 1
+    }
+
+    fn change(&mut self, slot: usize, element: Bytes) {
+        if let Some(last) = self.last.get_mut(slot) {
+            self.bytes = self.bytes - last.len() + element.len();
+            *last = element;
+        }
     }
 
     fn is_full(&self) -> bool {
-        self.bytes >= MOST_BYTES || self.kept.len() >= MOST_ELEMENTS
+        self.bytes >= MOST_BYTES || self.last.len() >= MOST_SLOTS
     }
 }
 
 /// Takes messages apart.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
-    elements: Elements,
-    /// Elements by their content.
-    by_content: HashMap<u64, usize>,
-    /// The last version of each object, by what names it.
+    slots: Slots,
+    /// The slot of each object, by what names it.
     by_object: HashMap<u64, usize>,
 }
 
 impl Writer {
-    /// The message taken apart; `None` where it is better written in full.
-    pub(crate) fn take_apart(&mut self, message: &Bytes) -> Option<Vec<u8>> {
+    /// The message taken apart; `None` where it is better written in full. Objects are told apart within messages of one `kind`.
+    pub(crate) fn take_apart(&mut self, kind: &str, message: &Bytes) -> Option<Vec<u8>> {
         if message.len() < SHORTEST_MESSAGE {
             return None;
         }
         let mut out = Vec::new();
-        if self.elements.is_full() {
+        if self.slots.is_full() {
             *self = Self::default();
-            out.push(FORGET);
+            put(&mut out, FORGET);
         }
         let mut literal = 0;
         let mut at = 0;
         while at < message.len() {
             let Some(field) = field(&message[at..]) else { break };
-            let (start, end) = (at + field.head, at + field.head + field.length);
+            let end = at + field.head + field.length;
             if (SHORTEST_ELEMENT..=LONGEST_ELEMENT).contains(&field.length) {
-                put_literal(&mut out, &message[literal..start]);
-                self.put_element(&mut out, field.number, message.slice(start..end));
+                put_literal(&mut out, &message[literal..at]);
+                let object = object_of(kind, &message[at..at + field.head], &message[at + field.head..end]);
+                self.put_element(&mut out, object, message.slice(at..end));
                 literal = end;
             }
             at = end;
@@ -88,43 +95,28 @@ impl Writer {
         Some(out)
     }
 
-    fn put_element(&mut self, out: &mut Vec<u8>, number: u64, element: Bytes) {
-        let content = hash(&element);
-        if let Some(index) = self.by_content.get(&content).copied()
-            && self.elements.kept[index] == element
-        {
-            out.push(SEEN);
-            put(out, index);
+    fn put_element(&mut self, out: &mut Vec<u8>, object: u64, element: Bytes) {
+        let Some(slot) = self.by_object.get(&object).copied() else {
+            self.by_object.insert(object, self.slots.define(element.clone()));
+            put(out, DEFINED);
+            put_bytes(out, &element);
+            return;
+        };
+        let last = &self.slots.last[slot];
+        if *last == element {
+            put(out, slot * 2);
             return;
         }
-        let object = object_of(number, &element);
-        let changed = self.by_object.get(&object).copied().and_then(|base| {
-            let patch = patch::diff(&self.elements.kept[base], &element);
-            (patch.len() < element.len() / 2).then_some((base, patch))
-        });
-        match changed {
-            Some((base, patch)) => {
-                out.push(CHANGED);
-                put(out, base);
-                put(out, patch.len());
-                out.extend_from_slice(&patch);
-            }
-            None => {
-                out.push(DEFINED);
-                put(out, element.len());
-                out.extend_from_slice(&element);
-            }
-        }
-        let index = self.elements.keep(element);
-        self.by_content.insert(content, index);
-        self.by_object.insert(object, index);
+        put(out, CHANGED + slot * 2);
+        put_bytes(out, &patch::diff(last, &element));
+        self.slots.change(slot, element);
     }
 }
 
 /// Puts messages together again.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
-    elements: Elements,
+    slots: Slots,
 }
 
 impl Reader {
@@ -132,24 +124,24 @@ impl Reader {
     /// may grow to.
     pub(crate) fn put_together(&mut self, mut parts: &[u8], limit: usize) -> Option<Bytes> {
         let mut message = Vec::new();
-        while let Some((kind, rest)) = parts.split_first() {
-            parts = rest;
-            match *kind {
-                FORGET => self.elements = Elements::default(),
+        while !parts.is_empty() {
+            match take(&mut parts)? {
+                FORGET => self.slots = Slots::default(),
                 LITERAL => message.extend_from_slice(take_bytes(&mut parts)?),
-                SEEN => message.extend_from_slice(self.elements.kept.get(take(&mut parts)?)?),
                 DEFINED => {
                     let element = Bytes::copy_from_slice(take_bytes(&mut parts)?);
                     message.extend_from_slice(&element);
-                    self.elements.keep(element);
+                    self.slots.define(element);
                 }
-                CHANGED => {
-                    let base = self.elements.kept.get(take(&mut parts)?)?;
-                    let element: Bytes = patch::apply(base, take_bytes(&mut parts)?, LONGEST_ELEMENT)?.into();
+                slot if slot % 2 == 0 => message.extend_from_slice(self.slots.last.get(slot / 2)?),
+                changed => {
+                    let slot = (changed - CHANGED) / 2;
+                    let last = self.slots.last.get(slot)?;
+                    let limit = LONGEST_ELEMENT + LONGEST_HEAD;
+                    let element: Bytes = patch::apply(last, take_bytes(&mut parts)?, limit)?.into();
                     message.extend_from_slice(&element);
-                    self.elements.keep(element);
+                    self.slots.change(slot, element);
                 }
-                _ => return None,
             }
             if message.len() > limit {
                 return None;
@@ -159,12 +151,19 @@ impl Reader {
     }
 }
 
+/// Key and length of a field take this much at most.
+const LONGEST_HEAD: usize = 20;
+
 fn put_literal(out: &mut Vec<u8>, bytes: &[u8]) {
     if !bytes.is_empty() {
-        out.push(LITERAL);
-        put(out, bytes.len());
-        out.extend_from_slice(bytes);
+        put(out, LITERAL);
+        put_bytes(out, bytes);
     }
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len());
+    out.extend_from_slice(bytes);
 }
 
 fn take_bytes<'a>(parts: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -174,9 +173,8 @@ fn take_bytes<'a>(parts: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
-/// A field of a message: its number, and how many bytes come before its content and are its content.
+/// A field of a message: how many bytes come before its content, and how many are its content.
 struct Field {
-    number: u64,
     head: usize,
     length: usize,
 }
@@ -184,7 +182,7 @@ struct Field {
 /// The field at the beginning of these bytes; `None` where they are no protobuf, or end in the field.
 fn field(bytes: &[u8]) -> Option<Field> {
     let mut rest = bytes;
-    let key = take(&mut rest)? as u64;
+    let key = take(&mut rest)?;
     let before = bytes.len() - rest.len();
     let (head, length) = match key & 7 {
         0 => {
@@ -199,21 +197,15 @@ fn field(bytes: &[u8]) -> Option<Field> {
         5 => (before, 4),
         _ => return None,
     };
-    (head.checked_add(length)? <= bytes.len()).then_some(Field { number: key >> 3, head, length })
+    (head.checked_add(length)? <= bytes.len()).then_some(Field { head, length })
 }
 
-/// What names the object whose state an element is: the field it stands in and its own first field, which is an id, or attributes
-/// with an id first.
-fn object_of(number: u64, element: &[u8]) -> u64 {
+/// What names the object whose state an element is: the kind of message, the field it stands in, and its own first field, which is
+/// an id, or attributes with an id first.
+fn object_of(kind: &str, head: &[u8], element: &[u8]) -> u64 {
     let first = field(element).map_or(&element[..0], |first| &element[first.head..first.head + first.length]);
     let mut hasher = DefaultHasher::new();
-    (number, first).hash(&mut hasher);
-    hasher.finish()
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
+    (kind, head.first(), first).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -259,7 +251,7 @@ mod tests {
             containers.rotate_left(37);
             let message: Bytes =
                 v1::ListContainersResponse { containers: containers.clone() }.encode_to_vec().into();
-            let parts = writer.take_apart(&message).unwrap();
+            let parts = writer.take_apart("m", &message).unwrap();
             if round > 0 {
                 assert!(parts.len() * 20 < message.len(), "{} of {}", parts.len(), message.len());
             }
@@ -273,7 +265,7 @@ mod tests {
         for time in 1..5 {
             let stats = (0..50).map(|index| usage(index, time)).collect();
             let message: Bytes = v1::ListContainerStatsResponse { stats }.encode_to_vec().into();
-            let parts = writer.take_apart(&message).unwrap();
+            let parts = writer.take_apart("m", &message).unwrap();
             if time > 1 {
                 assert!(parts.len() * 2 < message.len(), "{} of {}", parts.len(), message.len());
             }
@@ -289,9 +281,9 @@ mod tests {
             let spec = v1::ImageSpec { image: text, ..Default::default() };
             let message: Bytes =
                 v1::ImageStatusRequest { image: Some(spec), verbose: false }.encode_to_vec().into();
-            let parts = writer.take_apart(&message).unwrap();
+            let parts = writer.take_apart("m", &message).unwrap();
             assert_eq!(reader.put_together(&parts, LIMIT), Some(message));
-            assert!(writer.elements.bytes <= MOST_BYTES + LONGEST_ELEMENT);
+            assert!(writer.slots.bytes <= MOST_BYTES + 2 * LONGEST_ELEMENT);
         }
     }
 
@@ -302,7 +294,7 @@ mod tests {
             for message in messages {
                 // Whatever it is, and again: it need not be protobuf.
                 for message in [Bytes::from(message.clone()), Bytes::from(message)] {
-                    if let Some(parts) = writer.take_apart(&message) {
+                    if let Some(parts) = writer.take_apart("m", &message) {
                         prop_assert_eq!(reader.put_together(&parts, LIMIT), Some(message));
                     }
                 }
