@@ -13,7 +13,7 @@ use crate::store::{Mode, Store};
 use crate::{Result, TapeError};
 
 /// What a full chunk holds before it is compressed. The fewer and larger, the less the store writes twice.
-const FULL_BYTES: usize = 4 * 1024 * 1024;
+const FULL_BYTES: usize = 1024 * 1024;
 
 const PACKED: &str = "packed";
 const REPLACED: &str = "replaced";
@@ -77,13 +77,13 @@ fn write(segment: &Segment, to: &Path) -> Result<()> {
             full.push(event);
             next += 1;
             if bytes >= FULL_BYTES {
-                store.put_chunk(first, &packing(std::mem::take(&mut full))?)?;
+                store.put_full_chunk(first, &packing(std::mem::take(&mut full))?)?;
                 (bytes, first) = (0, next);
             }
         }
     }
     if !full.is_empty() {
-        store.put_chunk(first, &packing(full)?)?;
+        store.put_full_chunk(first, &packing(full)?)?;
     }
     store.put_footer(footer)?;
     store.flush()

@@ -24,6 +24,8 @@ const HEADER: &[u8] = b"header";
 const FOOTER: &[u8] = b"footer";
 const DESCRIPTORS: &[u8] = b"descriptors";
 const EVENTS: &str = "events";
+/// What the names of trees with one full chunk begin with; the position of its first event follows.
+const FULL: &str = "full-";
 
 /// An open segment store: a few named entries, and chunks keyed by the position of their first event.
 #[derive(Debug)]
@@ -97,6 +99,17 @@ impl Store {
         self.write("writing to", |open| open.events.apply_batch(batch))
     }
 
+    /// Stores a full chunk of a closed segment in a tree of its own: beside others, the store would write it again with each of them.
+    pub(crate) fn put_full_chunk(&mut self, first: u64, chunk: &[u8]) -> Result<()> {
+        self.write("writing to", |open| {
+            let tree = open.db.open_tree(format!("{FULL}{first:016x}"))?;
+            for (part, bytes) in chunk.chunks(MAX_VALUE_BYTES).enumerate() {
+                tree.insert(key(first, part as u32), bytes)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Makes everything written so far survive the end of this process.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.write("flushing", |open| open.db.flush().map(drop))
@@ -105,7 +118,8 @@ impl Store {
     /// The chunks in order: position of the first event, and bytes.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = Result<(u64, Vec<u8>)>> + use<> {
         let path = self.path.clone();
-        let mut entries = self.open.as_ref().map(|open| open.events.iter()).into_iter().flatten().peekable();
+        let trees = self.open.as_ref().map(trees).unwrap_or_default();
+        let mut entries = trees.into_iter().flat_map(|tree| tree.iter()).peekable();
         std::iter::from_fn(move || {
             let (first, mut chunk) = match entries.next()? {
                 Ok((key, value)) => (position(&key), value.to_vec()),
@@ -145,6 +159,15 @@ impl Store {
     fn refused(&self, action: &'static str, reason: &str) -> TapeError {
         TapeError::Store { action, path: self.path.clone(), reason: reason.to_owned() }
     }
+}
+
+/// The trees with chunks, in the order of their events: those of a live recording or those of a packed segment, never both.
+fn trees(open: &Open) -> Vec<sled::Tree> {
+    let mut names: Vec<sled::IVec> =
+        open.db.tree_names().into_iter().filter(|name| name.starts_with(FULL.as_bytes())).collect();
+    names.sort();
+    let full = names.iter().filter_map(|name| open.db.open_tree(name).ok());
+    std::iter::once(open.events.clone()).chain(full).collect()
 }
 
 fn open_patiently(path: &Path, mode: Mode) -> sled::Result<sled::Db> {
