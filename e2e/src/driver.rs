@@ -194,9 +194,7 @@ pub fn code_name(code: Code) -> &'static str {
 
 /// `text` with every run of 64 hexadecimal digits replaced.
 fn hide_ids(text: &str) -> String {
-    let ids: HashSet<&str> = text
-        .split(|c: char| !c.is_ascii_hexdigit())
-        .filter(|run| run.len() == 64)
-        .collect();
+    let ids: HashSet<&str> =
+        text.split(|c: char| !c.is_ascii_hexdigit()).filter(|run| run.len() == 64).collect();
     ids.into_iter().fold(text.to_owned(), |text, id| text.replace(id, "<id>"))
 }

@@ -36,15 +36,25 @@ pub struct Place {
 pub async fn run(place: &Place) -> Vec<Line> {
     let mut driver = Driver::connect(&place.socket).await;
     // Open all the while, as kubelet's. A runtime that has no events ends it at once.
-    let events = open_stream(&place.socket, "GetContainerEvents", &v1::GetEventsRequest {}).await;
+    let events = tokio::spawn(listen(place.socket.clone()));
     runtime::run(&mut driver).await;
     images::run(&mut driver).await;
     pods::run(&mut driver, place).await;
     containers::run(&mut driver, place).await;
     refused::run(&mut driver).await;
     images::remove(&mut driver).await;
-    drop(events);
+    // Ends the call as a kubelet that goes away does.
+    events.abort();
+    let _ = events.await;
     driver.into_lines()
+}
+
+/// Reads events until told to stop. The answer begins with the first event, in some runtimes.
+async fn listen(socket: PathBuf) {
+    let Ok(mut events) = open_stream(&socket, "GetContainerEvents", &v1::GetEventsRequest {}).await else {
+        return;
+    };
+    while let Ok(Some(_)) = events.message().await {}
 }
 
 /// A pod of the session.

@@ -60,7 +60,11 @@ async fn not_created(driver: &mut Driver, pod: &Pod<'_>) {
     let _ = create(driver, "container with a device of none", pod, config).await;
     let request = v1::CreateContainerRequest { pod_sandbox_id: pod.id.to_owned(), ..Default::default() };
     let _ = driver
-        .call::<_, v1::CreateContainerResponse>("container without configuration", "CreateContainer", &request)
+        .call::<_, v1::CreateContainerResponse>(
+            "container without configuration",
+            "CreateContainer",
+            &request,
+        )
         .await;
 }
 
@@ -112,7 +116,7 @@ fn main(place: &Place) -> v1::ContainerConfig {
     let mut config = container("main", STAYS);
     config.envs = vec![
         v1::KeyValue { key: "TOKEN".to_owned(), value: "correct horse".into() },
-        v1::KeyValue { key: "EMPTY".to_owned(), value: Default::default() },
+        v1::KeyValue { key: "EMPTY".to_owned(), value: bytes::Bytes::new() },
     ];
     config.labels = BTreeMap::from([("role".to_owned(), "main".to_owned())]);
     config.annotations = BTreeMap::from([("example.com/hash".to_owned(), "abcdef0123456789".to_owned())]);
@@ -140,7 +144,14 @@ fn main(place: &Place) -> v1::ContainerConfig {
 async fn execs(driver: &mut Driver, id: &str) {
     exec(driver, "exec with output", id, &["sh", "-c", "echo out; echo err >&2"], 0).await;
     exec(driver, "exec that fails", id, &["sh", "-c", "exit 3"], 0).await;
-    exec(driver, "exec of mounts", id, &["cat", "/etc/hosts"], 5).await;
+    exec(
+        driver,
+        "exec that looks at mounts",
+        id,
+        &["sh", "-c", "test -f /etc/hosts && test -d /data && test -d /absent"],
+        5,
+    )
+    .await;
     exec(driver, "exec of a missing binary", id, &["no-such-binary"], 0).await;
     exec(driver, "exec of a folder", id, &["/etc"], 0).await;
     exec(driver, "exec that takes too long", id, &["sleep", "30"], 1).await;
@@ -191,8 +202,10 @@ async fn lists(driver: &mut Driver, pod: &Pod<'_>, id: &str) {
     list(driver, "all containers", all()).await;
     list(driver, "containers by id", v1::ContainerFilter { id: id.to_owned(), ..all() }).await;
     list(driver, "containers by a prefix", v1::ContainerFilter { id: id[..13].to_owned(), ..all() }).await;
-    list(driver, "containers of the pod", v1::ContainerFilter { pod_sandbox_id: pod.id.to_owned(), ..all() }).await;
-    list(driver, "containers of no pod", v1::ContainerFilter { pod_sandbox_id: "0".repeat(64), ..all() }).await;
+    list(driver, "containers of the pod", v1::ContainerFilter { pod_sandbox_id: pod.id.to_owned(), ..all() })
+        .await;
+    list(driver, "containers of no pod", v1::ContainerFilter { pod_sandbox_id: "0".repeat(64), ..all() })
+        .await;
     for role in ["main", "other"] {
         let label_selector = BTreeMap::from([("role".to_owned(), role.to_owned())]);
         list(driver, "containers by label", v1::ContainerFilter { label_selector, ..all() }).await;
@@ -205,14 +218,19 @@ async fn lists(driver: &mut Driver, pod: &Pod<'_>, id: &str) {
         filter: Some(v1::ContainerStatsFilter { pod_sandbox_id: pod.id.to_owned(), ..Default::default() }),
     };
     let _ = driver
-        .call::<_, v1::ListContainerStatsResponse>("stats of the pod's containers", "ListContainerStats", &stats)
+        .call::<_, v1::ListContainerStatsResponse>(
+            "stats of the pod's containers",
+            "ListContainerStats",
+            &stats,
+        )
         .await;
 }
 
 async fn ends_by_itself(driver: &mut Driver, pod: &Pod<'_>) {
     let id = made(driver, "short container", pod, container("short", "echo bye >&2; exit 3")).await;
     need("start", start(driver, "start of a short container", &id).await);
-    while state(driver, "status of a short container", &id).await != Some(v1::ContainerState::ContainerExited) {
+    while state(driver, "status of a short container", &id).await != Some(v1::ContainerState::ContainerExited)
+    {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     exec(driver, "exec in an ended container", &id, &["true"], 0).await;
@@ -231,7 +249,7 @@ async fn cannot_start(driver: &mut Driver, pod: &Pod<'_>) {
     stop(driver, "stop of a missing binary", &id, 0).await;
     remove(driver, "removal of a missing binary", &id).await;
     let mut config = container("nowhere", STAYS);
-    config.working_dir = "/etc/passwd".to_owned();
+    "/etc/passwd".clone_into(&mut config.working_dir);
     let id = made(driver, "container in a folder that is a file", pod, config).await;
     let _ = start(driver, "start in a folder that is a file", &id).await;
     remove(driver, "removal of it", &id).await;
@@ -269,8 +287,13 @@ async fn many(driver: &mut Driver, pod: &Pod<'_>) {
             break digit;
         }
     };
+    // As the error tells it, in either of two places.
+    for told in [format!("\"{digit}\""), format!("prefix: {digit}")] {
+        driver.learn(&told, "a prefix of two");
+    }
     status(driver, "status by a prefix of two", &digit, false).await;
-    list(driver, "containers by a prefix of two", v1::ContainerFilter { id: digit, ..Default::default() }).await;
+    list(driver, "containers by a prefix of two", v1::ContainerFilter { id: digit, ..Default::default() })
+        .await;
     status(driver, "status with many containers and no id", "", false).await;
     for id in &ids {
         remove(driver, "removal of one of many", id).await;
@@ -298,7 +321,11 @@ async fn create(
     driver.call(what, "CreateContainer", &request).await
 }
 
-pub(super) async fn start(driver: &mut Driver, what: &str, id: &str) -> Result<v1::StartContainerResponse, Status> {
+pub(super) async fn start(
+    driver: &mut Driver,
+    what: &str,
+    id: &str,
+) -> Result<v1::StartContainerResponse, Status> {
     driver.call(what, "StartContainer", &v1::StartContainerRequest { container_id: id.to_owned() }).await
 }
 
@@ -319,7 +346,8 @@ pub(super) async fn status(driver: &mut Driver, what: &str, id: &str, verbose: b
 
 async fn state(driver: &mut Driver, what: &str, id: &str) -> Option<v1::ContainerState> {
     let request = v1::ContainerStatusRequest { container_id: id.to_owned(), verbose: false };
-    let answer: v1::ContainerStatusResponse = need(what, driver.call(what, "ContainerStatus", &request).await);
+    let answer: v1::ContainerStatusResponse =
+        need(what, driver.call(what, "ContainerStatus", &request).await);
     answer.status.map(|status| status.state())
 }
 

@@ -7,13 +7,23 @@ use crate::driver::Driver;
 
 pub(super) async fn run(driver: &mut Driver) {
     list(driver, "images before any", None).await;
-    for name in ["", "UPPER/Case:1", "localhost:5000/busybox::1", "localhost:5000/no-such:1.0", "localhost:1/gone:1.0"] {
+    for name in [
+        "",
+        "UPPER/Case:1",
+        "localhost:5000/busybox::1",
+        "localhost:5000/no-such:1.0",
+        "localhost:1/gone:1.0",
+    ] {
         status(driver, &format!("status of '{name}'"), name, false).await;
         let _ = pull(driver, &format!("pull of '{name}'"), Some(image(name))).await;
     }
     let _ = pull(driver, "pull of nothing", None).await;
     let _ = driver
-        .call::<_, v1::ImageStatusResponse>("status of nothing", "ImageStatus", &v1::ImageStatusRequest::default())
+        .call::<_, v1::ImageStatusResponse>(
+            "status of nothing",
+            "ImageStatus",
+            &v1::ImageStatusRequest::default(),
+        )
         .await;
     let id = need("pull of busybox", pull(driver, "pull of busybox", Some(image(BUSYBOX))).await).image_ref;
     for name in [PAUSE, USER, BUSYBOX] {
@@ -67,9 +77,8 @@ async fn status(driver: &mut Driver, what: &str, name: &str, verbose: bool) -> O
 
 async fn list(driver: &mut Driver, what: &str, name: Option<&str>) {
     let filter = name.map(|name| v1::ImageFilter { image: Some(image(name)) });
-    let _ = driver
-        .call::<_, v1::ListImagesResponse>(what, "ListImages", &v1::ListImagesRequest { filter })
-        .await;
+    let _ =
+        driver.call::<_, v1::ListImagesResponse>(what, "ListImages", &v1::ListImagesRequest { filter }).await;
 }
 
 async fn remove_one(driver: &mut Driver, what: &str, image: Option<v1::ImageSpec>) {

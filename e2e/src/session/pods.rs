@@ -27,7 +27,11 @@ pub(super) async fn run(driver: &mut Driver, place: &Place) {
         ..Default::default()
     };
     let _ = driver
-        .call::<_, v1::UpdatePodSandboxResourcesResponse>("pod's resources", "UpdatePodSandboxResources", &resources)
+        .call::<_, v1::UpdatePodSandboxResourcesResponse>(
+            "pod's resources",
+            "UpdatePodSandboxResources",
+            &resources,
+        )
         .await;
     stop(driver, "stop", &first).await;
     stop(driver, "second stop", &first).await;
@@ -61,10 +65,13 @@ async fn refused(driver: &mut Driver, place: &Place) {
     nameless.metadata = None;
     let _ = create(driver, "pod without a name", Some(nameless), "").await;
     let mut sysctl = pod(place, "refused", 0);
-    sysctl.linux.get_or_insert_default().sysctls = BTreeMap::from([("kernel.no_such".to_owned(), "1".to_owned())]);
+    sysctl.linux.get_or_insert_default().sysctls =
+        BTreeMap::from([("kernel.no_such".to_owned(), "1".to_owned())]);
     let _ = create(driver, "pod with an unknown sysctl", Some(sysctl), "").await;
     let missing = "0".repeat(64);
-    for (what, id) in [("an id of none", missing.as_str()), ("a prefix of none", "0000"), ("no id", ""), ("a word", "zzz")] {
+    for (what, id) in
+        [("an id of none", missing.as_str()), ("a prefix of none", "0000"), ("no id", ""), ("a word", "zzz")]
+    {
         status(driver, &format!("status of {what}"), id, false).await;
         stop(driver, &format!("stop of {what}"), id).await;
         remove(driver, &format!("removal of {what}"), id).await;

@@ -7,7 +7,9 @@ use crate::driver::Driver;
 
 pub(super) async fn run(driver: &mut Driver) {
     let missing = "0".repeat(64);
-    for (name, id) in [("an id of none", missing.as_str()), ("a prefix of none", "0000"), ("no id", ""), ("a word", "zzz")] {
+    for (name, id) in
+        [("an id of none", missing.as_str()), ("a prefix of none", "0000"), ("no id", ""), ("a word", "zzz")]
+    {
         status(driver, &format!("status of {name}"), id, false).await;
         let _ = start(driver, &format!("start of {name}"), id).await;
         stop(driver, &format!("stop of {name}"), id, 0).await;
@@ -36,7 +38,8 @@ async fn streams(driver: &mut Driver) {
     let _ = driver.drain(what, "StreamContainers", &v1::StreamContainersRequest::default()).await;
     let _ = driver.drain(what, "StreamContainerStats", &v1::StreamContainerStatsRequest::default()).await;
     let _ = driver.drain(what, "StreamPodSandboxStats", &v1::StreamPodSandboxStatsRequest::default()).await;
-    let _ = driver.drain(what, "StreamPodSandboxMetrics", &v1::StreamPodSandboxMetricsRequest::default()).await;
+    let _ =
+        driver.drain(what, "StreamPodSandboxMetrics", &v1::StreamPodSandboxMetricsRequest::default()).await;
     let _ = driver.drain(what, "StreamImages", &v1::StreamImagesRequest::default()).await;
 }
 

@@ -14,12 +14,15 @@ pub(super) async fn run(driver: &mut Driver) {
     let asked = v1::VersionRequest { version: "0.1.0".to_owned() };
     let _ = driver.call::<_, v1::VersionResponse>("version of a kubelet", "Version", &asked).await;
     for verbose in [false, true] {
-        let _ = driver
-            .call::<_, v1::StatusResponse>("status", "Status", &v1::StatusRequest { verbose })
-            .await;
+        let _ =
+            driver.call::<_, v1::StatusResponse>("status", "Status", &v1::StatusRequest { verbose }).await;
     }
     let _ = driver
-        .call::<_, v1::RuntimeConfigResponse>("runtime configuration", "RuntimeConfig", &v1::RuntimeConfigRequest {})
+        .call::<_, v1::RuntimeConfigResponse>(
+            "runtime configuration",
+            "RuntimeConfig",
+            &v1::RuntimeConfigRequest {},
+        )
         .await;
     for cidr in ["", "10.99.0.0/24"] {
         let request = v1::UpdateRuntimeConfigRequest {
@@ -28,7 +31,11 @@ pub(super) async fn run(driver: &mut Driver) {
             }),
         };
         let _ = driver
-            .call::<_, v1::UpdateRuntimeConfigResponse>("a node's pod network", "UpdateRuntimeConfig", &request)
+            .call::<_, v1::UpdateRuntimeConfigResponse>(
+                "a node's pod network",
+                "UpdateRuntimeConfig",
+                &request,
+            )
             .await;
     }
     let _ = driver
@@ -69,8 +76,10 @@ async fn strangers(driver: &mut Driver) {
     }
     // Field 1, of a length that is not there.
     let broken = Bytes::from_static(&[0x0a, 0x7f, b'x']);
-    let _ = driver.raw("a request that is no message", "/runtime.v1.RuntimeService/Version", broken, SOON).await;
+    let _ =
+        driver.raw("a request that is no message", "/runtime.v1.RuntimeService/Version", broken, SOON).await;
     // A field of a later schema: to be passed over.
     let newer = Bytes::from_static(&[0xfa, 0x3f, 0x01, b'x']);
-    let _ = driver.raw("a request with a field unknown", "/runtime.v1.RuntimeService/Version", newer, SOON).await;
+    let _ =
+        driver.raw("a request with a field unknown", "/runtime.v1.RuntimeService/Version", newer, SOON).await;
 }

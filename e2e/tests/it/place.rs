@@ -1,0 +1,74 @@
+//! Where one test works.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use critape_e2e::session::BUSYBOX;
+use critape_e2e::{Crictl, Runtime, Version};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder with a short path: those of sockets have 107 bytes.
+#[derive(Debug)]
+pub struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::Builder::new().prefix("ce").tempdir_in("/tmp").unwrap() }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Something in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A runtime; always in the same folder, so that what it says about paths can be compared.
+    pub fn runtime(&self, version: Version) -> Runtime {
+        Runtime::start(version, &self.join("rt"))
+    }
+
+    /// Where that one listens.
+    pub fn runtime_socket(&self) -> PathBuf {
+        self.join("rt/containerd.sock")
+    }
+
+    /// Makes a pod of this name with a container that stays until it is stopped; gives the container's id. The image has to
+    /// be there.
+    pub fn run_pod(&self, crictl: &Crictl, name: &str) -> String {
+        let pod_file = self.write(
+            "pod.json",
+            &json!({
+                "metadata": { "name": name, "namespace": "default", "uid": format!("uid-of-{name}"), "attempt": 1 },
+                "labels": { "app": name },
+                "annotations": { "example.com/note": "ünïcode\n" },
+                "log_directory": self.join("logs"),
+                "linux": { "cgroup_parent": "/critape-e2e" },
+            }),
+        );
+        let container_file = self.write(
+            "container.json",
+            &json!({
+                "metadata": { "name": "main", "attempt": 2 },
+                "image": { "image": BUSYBOX },
+                "command": ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.2; done"],
+                "log_path": format!("{name}.log"),
+            }),
+        );
+        let pod = crictl.made(&["runp", &pod_file]);
+        let container = crictl.made(&["create", &pod, &container_file, &pod_file]);
+        crictl.run(&["start", &container]).well();
+        container
+    }
+
+    fn write(&self, name: &str, value: &Value) -> String {
+        let file = self.join(name);
+        fs::write(&file, value.to_string()).unwrap();
+        file.display().to_string()
+    }
+}
