@@ -62,9 +62,15 @@ impl Folder {
     fn place(&self, mut command: Command, line: &str) -> Command {
         let path = self.folder.path();
         command.current_dir(path).env("TMPDIR", path);
-        ENVIRONMENT.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in ENVIRONMENT {
+            command.env_remove(name);
+        }
         for word in line.split_whitespace() {
-            command.arg(if word == EMPTY { String::new() } else { word.replace(DIR, path.to_str().unwrap()) });
+            command.arg(if word == EMPTY {
+                String::new()
+            } else {
+                word.replace(DIR, path.to_str().unwrap())
+            });
         }
         command
     }
@@ -87,7 +93,11 @@ impl Folder {
     /// What it prints as JSON lines, where it ends well.
     #[track_caller]
     pub fn json_lines(&self, line: &str) -> Vec<Value> {
-        self.run(line).done().lines().map(|line| serde_json::from_str(line).expect("a JSON document")).collect()
+        self.run(line)
+            .done()
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a JSON document"))
+            .collect()
     }
 
     /// Starts what listens, and waits until it does.

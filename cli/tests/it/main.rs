@@ -1,7 +1,9 @@
 //! The program as users and scripts meet it: started in a folder of its own, over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
 
+mod architecture;
 mod bad_input;
+mod export;
 mod folder;
 mod kubelet;
 mod process;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Nothing here takes longer, however loaded the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
 const STEP: Duration = Duration::from_millis(5);
@@ -61,10 +61,25 @@ pub struct Process {
 
 impl Process {
     pub fn start(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let stdout = Output::of(child.stdout.take().unwrap());
-        let stderr = Output::of(child.stderr.take().unwrap());
+        Self::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    /// With a stdout of the test's own.
+    pub fn start_with_stdout(command: &mut Command, stdout: impl Into<Stdio>) -> Self {
+        Self::spawn(command.stdout(stdout).stderr(Stdio::piped()))
+    }
+
+    /// With a stderr of the test's own.
+    pub fn start_with_stderr(command: &mut Command, stderr: impl Into<Stdio>) -> Self {
+        Self::spawn(command.stdout(Stdio::piped()).stderr(stderr))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).spawn().expect("the program starts");
+        // It must not hold open what the test gave away.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let stdout = child.stdout.take().map(Output::of).unwrap_or_default();
+        let stderr = child.stderr.take().map(Output::of).unwrap_or_default();
         Self { child, stdout, stderr }
     }
 
@@ -83,12 +98,6 @@ impl Process {
         until(&format!("{text:?} on stderr, which is {:?}", self.stderr()), || {
             Some(self.stderr()).filter(|stderr| stderr.contains(text))
         })
-    }
-
-    /// Waits until its stdout has this in it.
-    #[track_caller]
-    pub fn until_stdout(&self, text: &str) {
-        until(&format!("{text:?} on stdout"), || self.stdout.text().contains(text).then_some(()));
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -127,7 +136,7 @@ impl Drop for Process {
 }
 
 /// One of a process's outputs, read as it comes, so that the process never waits for a reader.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Output {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,

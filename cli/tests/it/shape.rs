@@ -24,9 +24,11 @@ fn form(value: &Value) -> Value {
 fn is_time(text: &str) -> bool {
     const FORM: &str = "0000-00-00T00:00:00.000000000Z";
     text.len() == FORM.len()
-        && text.bytes().zip(FORM.bytes()).all(|(is, form)| {
-            if form == b'0' { is.is_ascii_digit() } else { is == form }
-        })
+        && text.bytes().zip(FORM.bytes()).all(
+            |(is, form)| {
+                if form == b'0' { is.is_ascii_digit() } else { is == form }
+            },
+        )
 }
 
 fn both(one: Value, other: Value) -> Value {

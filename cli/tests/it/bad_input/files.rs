@@ -1,0 +1,65 @@
+//! Reports and rules.
+
+use insta::assert_snapshot;
+
+use crate::folder::Folder;
+use crate::workload;
+
+#[test]
+fn a_report_whose_form_is_not_told() {
+    let folder = Folder::new();
+    workload::record_briefly(&folder, "node.tape");
+    assert_snapshot!(
+        folder.refused("diff node.tape node.tape --report report.pdf"),
+        @"error: report.pdf: the name of a report must end with .json or .txt"
+    );
+    assert_snapshot!(
+        folder.refused("replay node.tape -r unix://DIR/r.sock --report report"),
+        @"error: report: the name of a report must end with .json or .txt"
+    );
+}
+
+/// It is told before the replay, not after it.
+#[test]
+fn a_report_in_a_folder_that_is_not_there() {
+    let folder = Folder::new();
+    workload::record_briefly(&folder, "node.tape");
+    let refused = folder.refused("replay node.tape -r unix://DIR/absent.sock --report absent/report.json");
+    assert!(refused.starts_with("error: ") && refused.contains("absent/report.json"), "{refused}");
+}
+
+#[test]
+fn rules_with_a_mistake() {
+    let folder = Folder::new();
+    workload::record_briefly(&folder, "node.tape");
+    let rule = |method: &str, path: &str| {
+        format!(
+            "[[rule]]\nname = \"mine\"\nmethod = [\"{method}\"]\npath = [\"{path}\"]\nrelation = \"ignore\"\n\
+             reason = \"a test\"\n"
+        )
+    };
+    let with = |text: &str| {
+        folder.write("rules.toml", text);
+        folder.refused("diff node.tape node.tape --rules rules.toml")
+    };
+    assert_snapshot!(
+        with("nonsense"),
+        @"error: rules.toml is not a rules file: line 1, column 9: key with no value, expected `=`"
+    );
+    assert_snapshot!(
+        with("[[rule]]\nname = \"mine\"\npath = [\"version\"]\nrelation = \"ignore\"\n"),
+        @"error: rules.toml is not a rules file: line 1, column 1: missing field `reason`"
+    );
+    assert_snapshot!(
+        with(&rule("Versoin", "version")),
+        @r#"error: rules.toml: CRI has no method "Versoin""#
+    );
+    assert_snapshot!(
+        with(&rule("Version", "version..x")),
+        @r#"error: rules.toml: "version..x" is not a path: write field names joined by dots, [] after a list, * or ** for any"#
+    );
+    assert_snapshot!(
+        folder.refused("replay node.tape -r unix://DIR/r.sock --rules absent.toml"),
+        @"error: reading absent.toml: No such file or directory (os error 2)"
+    );
+}

@@ -1,0 +1,9 @@
+//! The whole program: runtime, recorder, clients, tapes and replays over real sockets.
+
+mod diffs;
+mod listens;
+mod program;
+mod records;
+mod replays;
+mod shows;
+mod survives;

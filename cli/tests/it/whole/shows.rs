@@ -1,0 +1,185 @@
+//! `critape tape show` and `critape tape list`.
+
+use std::collections::BTreeSet;
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::folder::Folder;
+use crate::kubelet::{Kubelet, path};
+use crate::workload;
+
+/// The tape of the workload.
+struct Shown {
+    folder: Folder,
+    calls: Vec<Value>,
+}
+
+impl Shown {
+    fn new() -> Self {
+        let folder = Folder::new();
+        workload::record(&folder, "node.tape", "");
+        let calls = folder.json_lines("tape show node.tape -o json");
+        Self { folder, calls }
+    }
+
+    #[track_caller]
+    fn filtered(&self, filter: &str) -> Vec<Value> {
+        self.folder.json_lines(&format!("tape show node.tape -o json {filter}"))
+    }
+
+    /// The calls of which this holds, which the filter is to give.
+    #[track_caller]
+    fn assert(&self, filter: &str, holds: impl Fn(&Value) -> bool) {
+        let expected: Vec<_> = self.calls.iter().filter(|call| holds(call)).cloned().collect();
+        assert!(!expected.is_empty() && expected.len() < self.calls.len(), "{filter} tells nothing apart");
+        let filtered = self.filtered(filter);
+        let ids =
+            |calls: &[Value]| calls.iter().map(|call| call["id"].to_string()).collect::<Vec<_>>().join(" ");
+        assert_eq!(ids(&filtered), ids(&expected), "{filter}");
+        assert!(filtered == expected);
+    }
+}
+
+fn rpc(call: &Value) -> &str {
+    call["method"].as_str().unwrap().rsplit('/').next().unwrap()
+}
+
+#[test]
+fn filters_by_method() {
+    let shown = Shown::new();
+    shown.assert("--method RunPodSandbox", |call| rpc(call) == "RunPodSandbox");
+    shown.assert("--method Run*", |call| rpc(call).starts_with("Run"));
+    shown.assert("--method *Container", |call| rpc(call).ends_with("Container"));
+    let pull = path("PullImage");
+    shown.assert(&format!("--method {pull}"), |call| call["method"] == pull.as_str());
+    shown.assert("--method /runtime.v1.ImageService/*", |call| {
+        call["method"].as_str().unwrap().starts_with("/runtime.v1.ImageService/")
+    });
+    assert_eq!(shown.filtered("--method Attach"), Vec::<Value>::new());
+}
+
+#[test]
+fn filters_by_status() {
+    let shown = Shown::new();
+    shown.assert("--status OK", |call| call["outcome"]["code"] == "OK");
+    shown.assert("--status NOT_FOUND", |call| call["outcome"]["code"] == "NOT_FOUND");
+    assert_eq!(shown.filtered("--status NotFound").len(), 2);
+    assert_eq!(shown.filtered("--status DATA_LOSS"), Vec::<Value>::new());
+}
+
+#[test]
+fn filters_by_pod_and_container() {
+    let shown = Shown::new();
+    let web = shown.filtered("--pod web");
+    let web = rpcs(&web);
+    for rpc in [
+        "RunPodSandbox",
+        "CreateContainer",
+        "StartContainer",
+        "ContainerStatus",
+        "ExecSync",
+        "StopContainer",
+        "RemoveContainer",
+        "StopPodSandbox",
+        "PodSandboxStatus",
+        "RemovePodSandbox",
+    ] {
+        assert!(web.contains(rpc), "{rpc} is about the pod web, and these are shown: {web:?}");
+    }
+    for other in ["Version", "Status", "PullImage", "ImageStatus"] {
+        assert!(!web.contains(other), "{other} is not about a pod");
+    }
+    let ids = |filter: &str| shown.filtered(filter).iter().map(|call| call["id"].as_u64().unwrap()).collect();
+    let (web, job): (BTreeSet<u64>, BTreeSet<u64>) = (ids("--pod web"), ids("--pod job"));
+    let server: BTreeSet<u64> = ids("--container server");
+    assert!(server.is_subset(&web) && server.len() < web.len());
+    assert!(!job.is_empty() && ids("--container quick").is_subset(&job));
+    assert_eq!(ids("--pod web --container quick"), BTreeSet::new());
+    assert_eq!(ids("--pod absent"), BTreeSet::new());
+}
+
+fn rpcs(calls: &[Value]) -> BTreeSet<&str> {
+    calls.iter().map(rpc).collect()
+}
+
+#[test]
+fn filters_by_connection() {
+    let shown = Shown::new();
+    shown.assert("--connection 1", |call| call["connection"] == 1);
+    shown.assert("--connection 2", |call| call["connection"] == 2);
+    assert_eq!(shown.filtered("--connection 99"), Vec::<Value>::new());
+}
+
+#[test]
+fn filters_by_time() {
+    let shown = Shown::new();
+    let middle = shown.calls[shown.calls.len() / 2]["started"].as_str().unwrap().to_owned();
+    shown.assert(&format!("--since {middle}"), |call| call["started"].as_str() >= Some(&middle));
+    shown.assert(&format!("--until {middle}"), |call| call["started"].as_str() < Some(&middle));
+    assert_eq!(shown.filtered("--since 1h").len(), shown.calls.len());
+    assert_eq!(shown.filtered("--until 1h"), Vec::<Value>::new());
+    assert_eq!(shown.filtered(&format!("--since {middle} --until {middle}")), Vec::<Value>::new());
+}
+
+#[test]
+fn filters_narrow_each_other() {
+    let shown = Shown::new();
+    shown.assert("--status NOT_FOUND --connection 2", |call| {
+        call["outcome"]["code"] == "NOT_FOUND" && rpc(call) == "PullImage"
+    });
+}
+
+#[test]
+fn one_call_in_full() {
+    let shown = Shown::new();
+    for call in &shown.calls {
+        let id = &call["id"];
+        assert_eq!(&shown.folder.json(&format!("tape show node.tape {id}")), call);
+    }
+    assert_eq!(shown.folder.json("tape show node.tape 1 -o json"), shown.calls[0]);
+}
+
+#[test]
+fn the_table_has_a_line_for_each_call() {
+    let folder = Folder::new();
+    workload::record_of(&folder, "node.tape", "", |socket| {
+        let kubelet = Kubelet::connect(socket);
+        kubelet.version();
+        kubelet.run_pod("web");
+        let absent = cri::v1::ContainerStatusRequest { container_id: "absent".to_owned(), verbose: false };
+        kubelet.call("ContainerStatus", &absent).unwrap_err();
+    });
+    let table = folder.run("tape show node.tape").done();
+    // Times, durations and the name of this binary are another's.
+    let columns = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let kept = words.iter().enumerate().filter(|(at, _)| ![1, 2, words.len() - 1].contains(at));
+        kept.map(|(_, word)| *word).collect::<Vec<_>>().join("  ")
+    };
+    assert_snapshot!(table.lines().map(columns).collect::<Vec<_>>().join("\n"), @r"
+    CALL  METHOD  OBJECT  OUTCOME
+    1  Version  OK
+    2  RunPodSandbox  default/web  OK
+    3  ContainerStatus  NOT_FOUND
+    ");
+}
+
+#[test]
+fn tapes_of_a_folder_are_listed() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("tapes")).unwrap();
+    assert_eq!(folder.json("tape list tapes -o json"), serde_json::json!([]));
+    workload::record_briefly(&folder, "tapes/one.tape");
+    std::fs::create_dir(folder.path("tapes/other")).unwrap();
+    let writer = folder.recorder("tapes/two.tape", "absent.sock", "l.sock", "");
+    let listed = folder.json("tape list tapes -o json");
+    let listed = listed.as_array().unwrap();
+    assert_eq!(listed.len(), 2);
+    assert_eq!(listed[0], folder.json("tape info tapes/one.tape -o json"));
+    assert_eq!((&listed[1]["tape"], &listed[1]["open"]), (&"tapes/two.tape".into(), &true.into()));
+    let table = folder.run("tape list tapes").done();
+    assert_eq!(table.lines().count(), 2);
+    assert!(table.contains(&format!("being written by process {}", writer.id())), "{table}");
+    writer.interrupted().done();
+}
