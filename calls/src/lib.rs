@@ -13,6 +13,7 @@ mod listing;
 mod messages;
 mod objects;
 mod outcome;
+mod sealed;
 mod summary;
 mod translate;
 
@@ -28,6 +29,7 @@ pub use listing::{call_to_json, outcome_to_json, time_text};
 pub use messages::{decode, merged};
 pub use objects::{ContainerKey, ObjectIndex, ObjectName, SandboxKey};
 pub use outcome::{Code, Ending, Outcome, StatusDetail};
+pub use sealed::{SEALED_PREFIX, sealed_apart};
 pub use summary::{PeerSummary, Summary};
 pub use translate::{IdentityMap, Resolution, Unbound};
 

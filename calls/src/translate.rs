@@ -39,7 +39,7 @@ enum Known {
 /// The shortest piece of an id that is taken for one inside a text.
 const SHORTEST_IN_TEXT: usize = 12;
 /// The shortest name of no common form that is looked for at all.
-const SHORTEST_ODD: usize = 6;
+const SHORTEST_ODD: usize = 8;
 
 /// Ids of the recording and what stands for them in the live run, and back.
 #[derive(Clone, Debug, Default)]

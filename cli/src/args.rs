@@ -129,9 +129,27 @@ pub(crate) struct RecordArgs {
     /// Ask the runtime nothing, only relay
     #[arg(long)]
     pub(crate) passive: bool,
+    /// What is sealed before it is stored
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) seal: SealArg,
+    /// Take the key from this file of 64 bytes, and copy it to the tape; without it a new tape gets a key of its own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) seal_key: Option<PathBuf>,
     /// Form of the summary at the end
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
+}
+
+/// What is sealed before it is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SealArg {
+    /// Environment, credentials, commands and their output, runtime info, stream tokens; known secrets in error texts
+    #[default]
+    Default,
+    /// Labels and annotations as well
+    Strict,
+    /// Nothing: the tape is as confidential as the socket
+    None,
 }
 
 #[derive(Debug, Subcommand)]
@@ -160,6 +178,14 @@ pub(crate) enum TapeCommand {
         after_help = "Example:\n  critape tape show node.tape --pod web --status NOT_FOUND\n  critape tape show node.tape 17"
     )]
     Show(ShowArgs),
+    /// Write a tape, or some calls of it, to one file
+    #[command(
+        after_help = "Example:\n  critape tape export node.tape node.critape\n  critape tape export node.tape web.critape --pod web --since 10m\n  critape tape export node.tape - --ndjson | jq .method"
+    )]
+    Export(ExportArgs),
+    /// Make a tape of a file that was exported
+    #[command(after_help = "Example:\n  critape tape import node.critape node.tape")]
+    Import(ImportArgs),
     /// Delete the oldest segments of a tape
     #[command(after_help = "Example:\n  critape tape prune node.tape --max-age 168h")]
     Prune {
@@ -191,13 +217,40 @@ pub(crate) struct ShowArgs {
     pub(crate) call: Option<CallId>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
+    /// Show what is sealed as it came; needs the tape's key
+    #[arg(long)]
+    pub(crate) unseal: bool,
     /// Form of the list; JSON is one call a line
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Folder of the tape
+    pub(crate) tape: PathBuf,
+    /// File to be written, as node.critape; - is stdout
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Let the key go along, with which sealed values can be read
+    #[arg(long)]
+    pub(crate) with_key: bool,
+    /// Write one call a line in JSON, in the order of their ends, as for a file that ends with .ndjson
+    #[arg(long)]
+    pub(crate) ndjson: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The file; - is stdin
+    pub(crate) file: PathBuf,
+    /// Folder of the tape, where there is nothing yet
+    pub(crate) tape: PathBuf,
+}
+
 /// Which calls are meant.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct FilterArgs {
     /// Only calls of these methods, as 'List*'
     #[arg(long, value_name = "GLOB")]
@@ -220,6 +273,13 @@ pub(crate) struct FilterArgs {
     /// Only calls on this connection
     #[arg(long, value_name = "N")]
     pub(crate) connection: Option<u64>,
+}
+
+impl FilterArgs {
+    /// Whether all calls are meant.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How fast calls follow each other.

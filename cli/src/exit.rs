@@ -6,6 +6,14 @@ use clap::error::{ContextKind, ErrorKind};
 use critape_differ::Verdict;
 use critape_replayer::ReplayError;
 
+/// Writes a line to stderr, where that can be done: nobody is left to be told otherwise.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($part)*);
+    }};
+}
+
 /// The ends that scripts tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -58,27 +66,36 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
         lines.by_ref().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("tip:")).collect();
     let detail = if first.ends_with(':') { format!(" {}", missing.join(", ")) } else { String::new() };
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        eprintln!("error: no command was given");
+        say!("error: no command was given");
     } else {
-        eprintln!("{first}{detail}");
+        say!("{first}{detail}");
     }
     if let Some(suggestion) =
         error.get(ContextKind::SuggestedArg).or_else(|| error.get(ContextKind::SuggestedSubcommand))
     {
-        eprintln!("did you mean {suggestion}?");
+        say!("did you mean {suggestion}?");
     }
-    eprintln!("`critape --help` and `critape COMMAND --help` tell what there is");
+    say!("`critape --help` and `critape COMMAND --help` tell what there is");
     Exit::Failed
 }
 
 /// Says why the command could not run, in three lines at most.
 pub(crate) fn failed(error: &anyhow::Error) -> Exit {
     if let Some(ReplayError::Interrupted { .. }) = error.downcast_ref() {
-        eprintln!("{error}");
+        say!("{error}");
         return Exit::Interrupted;
     }
-    let text = format!("{error:#}");
+    let text = whole(error);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
-    eprintln!("error: {}", lines.join("\n"));
+    say!("error: {}", lines.join("\n"));
     Exit::Failed
+}
+
+/// An error with its causes. Many errors name their cause themselves; it is not said twice.
+fn whole(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told {
+        told if told.is_empty() => cause,
+        told if told.contains(&cause) => told,
+        told => format!("{told}: {cause}"),
+    })
 }

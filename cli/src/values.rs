@@ -7,6 +7,9 @@ use critape_calls::Stamp;
 
 /// A duration as `250ms`, `5s`, `2m`, `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| format!("{text:?} is not a duration: write it as 250ms, 5s or 2m"))?;
     Duration::try_from(parsed).map_err(|_| format!("{text:?} is negative"))

@@ -1,7 +1,7 @@
 //! Leaves: whether two values are the same, or a rule lets them pass.
 
 use cri::IdentityKind;
-use critape_calls::{Resolution, Spelling};
+use critape_calls::{Resolution, Spelling, sealed_apart};
 use prost_reflect::{FieldDescriptor, Value};
 
 use crate::relation;
@@ -24,6 +24,12 @@ impl Walk<'_> {
         };
         if agrees {
             self.compared.pass(if name == "exact" { "id-in-text" } else { name });
+            return;
+        }
+        if let (Some(recorded), Some(live)) = (bytes(pair.recorded), bytes(pair.live))
+            && sealed_apart(recorded, live)
+        {
+            self.compared.pass("sealed");
             return;
         }
         let rule = name.to_owned();
@@ -95,6 +101,10 @@ impl Walk<'_> {
             _ => false,
         }
     }
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    value.as_str().map(str::as_bytes).or_else(|| value.as_bytes().map(AsRef::as_ref))
 }
 
 fn whole(value: &Value) -> Option<i128> {

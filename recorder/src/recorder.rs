@@ -11,7 +11,7 @@ use std::time::Duration;
 use cri::Endpoint;
 use cri::listen::{self, Door, ListenError, SocketFile};
 use critape_calls::{Event, EventKind};
-use critape_tape::{Retention, TapeError, Writer};
+use critape_tape::{Retention, Seal, TapeError, Writer};
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -47,6 +47,8 @@ pub struct Config {
     pub segment: SegmentLimits,
     /// How much of the tape is kept.
     pub retention: Retention,
+    /// What is sealed before it is stored.
+    pub seal: Seal,
 }
 
 /// When a segment is closed and another begun.
@@ -75,6 +77,7 @@ impl Config {
             ask_opening: true,
             segment: SegmentLimits::default(),
             retention: Retention::default(),
+            seal: Seal::default(),
         }
     }
 }
@@ -121,8 +124,8 @@ impl Recorder {
         }
         let (listener, socket) = listen::bind(&config.listen, Door::AsWideAs(config.upstream.path())).await?;
         let clock = Clock::start();
-        let tape =
-            Writer::open(&config.tape, clock.started(), concat!("critape ", env!("CARGO_PKG_VERSION")))?;
+        let program = concat!("critape ", env!("CARGO_PKG_VERSION"));
+        let tape = Writer::open_sealing(&config.tape, clock.started(), program, &config.seal)?;
         let queue = Arc::new(Queue::new(config.memory));
         let shared = Shared {
             clock,

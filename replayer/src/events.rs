@@ -8,7 +8,7 @@ use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, Resoluti
 use critape_differ::{Compared, Divergence, EventSequences, Kind, Path, Severity};
 use serde_json::Value;
 use tokio::time::Instant;
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 
 use crate::answer;
 use crate::engine::Shared;
@@ -27,20 +27,16 @@ pub(crate) async fn follow(shared: &Shared, index: usize, begun: Instant) {
     let path = shared.stand_in(call, method).path.clone();
     let ended_by_runtime = call.outcome.ending == Ending::Status;
     let mut live = EventSequences::default();
-    let opened = shared.client.for_path(&path).stream(&path, request, None).await;
-    let outcome = match opened {
-        Err(status) => Some(answer::from_status(&status)),
-        Ok(mut stream) => {
-            let enough = async {
-                if ended_by_runtime {
-                    tokio::time::sleep(call.duration() + END_GRACE).await;
-                } else {
-                    wait_for_recorded_end(shared, call, begun).await;
-                }
-            };
-            collect(shared, call, method, &mut stream, &mut live, enough).await
+    let enough = async {
+        if ended_by_runtime {
+            tokio::time::sleep(call.duration() + END_GRACE).await;
+        } else {
+            wait_for_recorded_end(shared, call, begun).await;
         }
     };
+    // Some runtimes send nothing, not even headers, before the first event: opening is part of the waiting.
+    let opening = shared.client.for_path(&path).stream(&path, request, None);
+    let outcome = collect(shared, call, method, opening, &mut live, enough).await;
     let compared = judge(shared, call, method, &live, outcome.as_ref());
     shared.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
 }
@@ -61,22 +57,30 @@ async fn collect(
     shared: &Shared,
     call: &Call,
     method: &Method,
-    stream: &mut Streaming<Bytes>,
+    opening: impl Future<Output = Result<Streaming<Bytes>, Status>>,
     live: &mut EventSequences,
     enough: impl Future<Output = ()>,
 ) -> Option<Outcome> {
     let recorded = sequences(call, method);
-    tokio::pin!(enough);
+    tokio::pin!(enough, opening);
+    let mut stream: Option<Streaming<Bytes>> = None;
     let mut waited: Option<Instant> = None;
     loop {
         tokio::select! {
-            message = stream.message() => match message {
+            opened = &mut opening, if stream.is_none() => match opened {
+                Ok(opened) => stream = Some(opened),
+                Err(status) => return Some(answer::from_status(&status)),
+            },
+            Some(message) = next(&mut stream) => match message {
                 Ok(Some(message)) => {
                     if let Some(event) = decode(method.output(), &message) {
                         live.push(event);
                     }
                 }
-                Ok(None) => return Some(answer::from_end(stream).await),
+                Ok(None) => return Some(match stream.as_mut() {
+                    Some(stream) => answer::from_end(stream).await,
+                    None => Outcome::truncated(),
+                }),
                 Err(status) => return Some(answer::from_status(&status)),
             },
             () = &mut enough, if waited.is_none() => waited = Some(Instant::now()),
@@ -88,6 +92,14 @@ async fn collect(
                 return None;
             }
         }
+    }
+}
+
+/// The next message of a stream, if it is open.
+async fn next(stream: &mut Option<Streaming<Bytes>>) -> Option<Result<Option<Bytes>, Status>> {
+    match stream {
+        Some(stream) => Some(stream.message().await),
+        None => None,
     }
 }
 

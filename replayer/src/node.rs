@@ -18,7 +18,9 @@ impl Shared {
         match method.name.as_str() {
             "UpdateRuntimeConfig" => Some("it changes the node; --allow-node-changes sends it".to_owned()),
             "RemoveImage" => {
-                let (_, image) = request_ids(call).into_iter().next()?;
+                let Some((_, image)) = request_ids(call).into_iter().next() else {
+                    return Some("it removes an image without naming it".to_owned());
+                };
                 let image = self.ids.borrow().to_live(&image);
                 let id = self.live_image(&image).await?;
                 let ours = self.pulled.borrow().contains(&id) && !self.target.images.contains(&id);

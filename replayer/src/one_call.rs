@@ -53,6 +53,11 @@ impl Shared {
             self.findings.borrow_mut().inconclusive(call.id, "its request was not recorded".to_owned());
             return;
         };
+        if let Some(needed) = critape_tape::needs_key(&call.path, request) {
+            let reason = format!("{needed}, and the tape's key is not here");
+            self.findings.borrow_mut().inconclusive(call.id, reason);
+            return;
+        }
         self.findings.borrow_mut().calls().sent += 1;
         let answer =
             answer::ask(self.client.for_path(&call.path), &call.path, request.clone(), call.deadline, None)

@@ -33,12 +33,12 @@ pub enum RecordingError {
 }
 
 impl Recording {
-    /// Reads a tape.
+    /// Reads a tape, with its secrets where its key is there.
     pub fn read(tape: &Tape) -> Result<Self, RecordingError> {
         let mut assembler = Assembler::default();
         let mut calls = Vec::new();
         let mut openings = Vec::new();
-        for event in tape.events() {
+        for event in tape.unsealed()?.events() {
             let event = event?;
             if let EventKind::Opening(opening) = &event.kind {
                 openings.push(opening.clone());

@@ -35,6 +35,9 @@ pub(crate) fn rewrite(
     let Some(bytes) = call.request() else {
         return Rewritten::Inconclusive("its request was not recorded".to_owned());
     };
+    if let Some(needed) = critape_tape::needs_key(&call.path, bytes) {
+        return Rewritten::Inconclusive(format!("{needed}, and the tape's key is not here"));
+    }
     if call.requests.iter().any(|message| message.compressed) {
         return Rewritten::Inconclusive("its request is compressed".to_owned());
     }

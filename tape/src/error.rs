@@ -49,6 +49,20 @@ pub enum TapeError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It was sealed with one key and another is given.
+    #[error("{path} has a key of its own, and --seal-key gives another: leave it out, or use another tape")]
+    OtherKey {
+        /// The tape.
+        path: PathBuf,
+    },
+    /// What was sealed has been changed since.
+    #[error(
+        "{path} has a sealed value that its key does not open: it was changed; without --unseal the rest can be read"
+    )]
+    Tampered {
+        /// The segment.
+        path: PathBuf,
+    },
     /// The file system refused something.
     #[error("{action} {path}: {source}")]
     Io {

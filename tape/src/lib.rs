@@ -2,11 +2,13 @@
 //!
 //! A tape is a folder of segments; a segment is one sled database with a header, the descriptors of its messages, and
 //! compressed chunks of events ([`proto/critape/tape/v1/tape.proto`] is its schema). One [`Writer`] appends to the last
-//! segment; a [`Tape`] reads those that are closed. This crate never opens a socket, and no other names sled.
+//! segment; a [`Tape`] reads those that are closed. Secrets are sealed before they are stored. This crate never opens a socket, and no other names sled.
 //!
 //! ```text
 //! TAPE/critape-tape          marker: "critape tape, format 1"
 //! TAPE/lock                  held by the one writer, with its process id
+//! TAPE/key                   opens what is sealed; of the tape's owner only
+//! TAPE/known                 tokens of secrets to look for in error texts
 //! TAPE/segments/00000001/    a segment
 //! ```
 //!
@@ -16,20 +18,26 @@ mod chunk;
 mod convert;
 mod elements;
 mod error;
+mod export;
 mod folder;
+mod import;
 mod ongoing;
 mod reader;
 mod retention;
 mod seal;
+mod secrets;
 mod segment;
 mod store;
 mod verify;
 mod writer;
 
 pub use error::{Result, TapeError};
+pub use export::{Chosen, ExportError, ExportKey, Exported, Slice, export};
 pub use folder::is_tape;
+pub use import::{ImportError, Imported, import};
 pub use reader::{Events, Info, SegmentInfo, Tape};
 pub use retention::{Pruned, Retention, prune};
+pub use secrets::{Needed, Seal, SealPolicy, needs_key};
 pub use verify::{Damage, Verified};
 pub use writer::Writer;
 

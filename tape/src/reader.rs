@@ -6,14 +6,17 @@ use critape_calls::{Assembler, Call, Event, Stamp, Summary};
 
 use crate::folder::{self, WriteLock};
 use crate::seal;
+use crate::secrets::{Key, Opener};
 use crate::segment::Segment;
 use crate::{Result, TapeError};
 
-/// A tape that can be read.
+/// A tape that can be read: as it is stored, with tokens in place of secrets, or [unsealed](Self::unsealed).
 #[derive(Clone, Debug)]
 pub struct Tape {
     path: PathBuf,
     segments: Vec<u32>,
+    /// Opens what is sealed.
+    key: Option<Key>,
 }
 
 /// What a tape is.
@@ -47,6 +50,8 @@ pub struct SegmentInfo {
     pub clean: bool,
     /// The program that wrote it.
     pub writer: String,
+    /// What of it is sealed: `default` or `strict`; empty where nothing is.
+    pub seal: String,
 }
 
 impl Tape {
@@ -60,7 +65,21 @@ impl Tape {
             let _lock = WriteLock::take(path)?;
             seal::recover(path)?;
         }
-        Ok(Self { path: path.to_owned(), segments: folder::segments(path)? })
+        Ok(Self { path: path.to_owned(), segments: folder::segments(path)?, key: None })
+    }
+
+    /// The same tape, read as it came over the socket where its key is there; else, and where a segment has another key, as it is
+    /// stored.
+    ///
+    /// # Errors
+    /// A key that can't be read.
+    pub fn unsealed(&self) -> Result<Self> {
+        Ok(Self { key: Key::of_tape(&self.path)?, ..self.clone() })
+    }
+
+    /// Whether the tape's key is there.
+    pub fn has_key(&self) -> bool {
+        Key::path(&self.path).is_file()
     }
 
     /// Its folder.
@@ -80,6 +99,7 @@ impl Tape {
                 started: segment.started(),
                 clean: segment.footer().is_some(),
                 writer: segment.header().writer.clone(),
+                seal: segment.header().seal.clone(),
             });
         }
         let stored_bytes = folder::stored_bytes(&self.path);
@@ -88,7 +108,8 @@ impl Tape {
 
     /// Its events, oldest segment first. At most one segment is open at a time.
     pub fn events(&self) -> Events {
-        Events { tape: self.clone(), next: 0, current: None }
+        let opener = self.key.as_ref().map(Opener::new);
+        Events { tape: self.clone(), next: 0, current: None, opener, is_sealed: false }
     }
 
     /// Its calls, in the order of their ends; those without an end come last, as truncated.
@@ -112,6 +133,12 @@ impl Tape {
         })
     }
 
+    fn segment_path(&self, index: usize) -> PathBuf {
+        self.segments
+            .get(index)
+            .map_or_else(|| self.path.clone(), |number| folder::segment(&self.path, *number))
+    }
+
     pub(crate) fn segments(&self) -> &[u32] {
         &self.segments
     }
@@ -128,6 +155,24 @@ pub struct Events {
     tape: Tape,
     next: usize,
     current: Option<(Segment, BoxedEvents)>,
+    opener: Option<Opener>,
+    /// Whether the current segment is sealed with our key.
+    is_sealed: bool,
+}
+
+impl Events {
+    /// The event as it is to be read.
+    fn read(&mut self, event: Result<Event>) -> Result<Event> {
+        let mut event = event?;
+        match &mut self.opener {
+            None => {}
+            Some(opener) if !self.is_sealed => opener.pass(&event),
+            Some(opener) => opener.open(&mut event).map_err(|_| TapeError::Tampered {
+                path: self.tape.segment_path(self.next.saturating_sub(1)),
+            })?,
+        }
+        Ok(event)
+    }
 }
 
 impl std::fmt::Debug for Events {
@@ -143,7 +188,7 @@ impl Iterator for Events {
         loop {
             if let Some((_, events)) = &mut self.current {
                 if let Some(event) = events.next() {
-                    return Some(event);
+                    return Some(self.read(event));
                 }
                 self.current = None;
             }
@@ -151,6 +196,11 @@ impl Iterator for Events {
             self.next += 1;
             match self.tape.segment(number) {
                 Ok(segment) => {
+                    let check = self.opener.as_mut().map(|opener| {
+                        opener.begin_segment();
+                        opener.check()
+                    });
+                    self.is_sealed = check.is_some_and(|check| segment.header().key_check == check);
                     let events: BoxedEvents = Box::new(segment.events());
                     self.current = Some((segment, events));
                 }

@@ -86,5 +86,7 @@ fn write(segment: &Segment, to: &Path) -> Result<()> {
         store.put_full_chunk(first, &packing(full)?)?;
     }
     store.put_footer(footer)?;
-    store.flush()
+    store.flush()?;
+    drop(store);
+    folder::note_closed(to)
 }

@@ -8,12 +8,15 @@ use prost::Message;
 use crate::chunk;
 use crate::convert;
 use crate::elements;
+use crate::folder;
 use crate::schema;
 use crate::store::{Mode, Store};
 use crate::{FORMAT, Result, TapeError};
 
 /// No recorder keeps a larger message.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
+/// Those of CRI take a few hundred kilobytes.
+const MAX_DESCRIPTORS_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A segment that is open for reading.
 #[derive(Debug)]
@@ -36,6 +39,9 @@ impl Segment {
         }
         let footer = store.footer()?.map(|bytes| schema::SegmentFooter::decode(bytes.as_slice())).transpose();
         let footer = footer.map_err(|error| damaged(error.to_string()))?;
+        if footer.is_none() && folder::is_closed(&path) {
+            return Err(damaged("it was closed in order, and its end is gone".to_owned()));
+        }
         Ok(Self { path, store, header, footer })
     }
 
@@ -56,6 +62,14 @@ impl Segment {
     /// Present where the segment was closed in order.
     pub(crate) fn footer(&self) -> Option<&schema::SegmentFooter> {
         self.footer.as_ref()
+    }
+
+    /// The descriptors of its messages, decompressed.
+    pub(crate) fn descriptors(&self) -> Result<Vec<u8>> {
+        let stored =
+            self.store.descriptors()?.ok_or_else(|| self.damaged("it has no descriptors".to_owned()))?;
+        chunk::decompress(&stored, MAX_DESCRIPTORS_BYTES)
+            .map_err(|reason| self.damaged(format!("its descriptors: {reason}")))
     }
 
     /// Its header, descriptors and footer as they are stored.

@@ -32,6 +32,9 @@ impl Tape {
     /// Reads everything and compares it with what the segments say of themselves.
     pub fn verify(&self) -> Verified {
         let mut verified = Verified::default();
+        if self.segments().is_empty() {
+            verified.damage.push(Damage { segment: 0, what: "its segments are gone".to_owned() });
+        }
         for number in self.segments() {
             verified.segments += 1;
             let mut wrong = |what: String| verified.damage.push(Damage { segment: *number, what });

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use critape_calls::{CallId, ConnectionId, Event, EventKind, Stamp, Summary};
 use prost::Message;
 
@@ -14,6 +15,7 @@ use crate::ongoing::Ongoing;
 use crate::retention::{Pruned, Retention, prune_closed};
 use crate::schema;
 use crate::seal;
+use crate::secrets::{Key, Seal, SealPolicy, Sealer};
 use crate::segment::{Segment, descriptors, footer_of};
 use crate::store::{Mode, Store};
 use crate::{FORMAT, Result, TapeError};
@@ -30,6 +32,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 pub struct Writer {
     tape: PathBuf,
     program: String,
+    sealer: Option<Sealer>,
     segment: Open,
     ongoing: Ongoing,
     sealing: Option<JoinHandle<()>>,
@@ -53,10 +56,18 @@ struct Open {
 }
 
 impl Writer {
-    /// Opens the tape at `path`, making it where there is none, and begins a segment.
+    /// Opens the tape at `path`, making it where there is none, and begins a segment in which nothing is sealed.
     ///
     /// `started` is the moment from which the segment's times count; `program` names who writes.
     pub fn open(path: &Path, started: Stamp, program: &str) -> Result<Self> {
+        Self::open_sealing(path, started, program, &Seal::none())
+    }
+
+    /// The same, sealing secrets. A tape without a key gets one.
+    ///
+    /// # Errors
+    /// Also where the key can't be read or written, or is another than that of `seal`.
+    pub fn open_sealing(path: &Path, started: Stamp, program: &str, seal: &Seal) -> Result<Self> {
         match folder::check(path) {
             Ok(()) => {}
             Err(TapeError::Absent(_)) => folder::create(path)?,
@@ -70,6 +81,14 @@ impl Writer {
             Some(number) => following(&Segment::open(folder::segment(path, number))?)?,
             None => (1, 1),
         };
+        let mut sealer = match seal.policy {
+            SealPolicy::None => None,
+            policy => {
+                let key = Key::for_writing(path, seal.key_file.as_deref())?;
+                Some(Sealer::new(path, &key, policy))
+            }
+        };
+        let (seal, key_check) = noted(sealer.as_mut());
         let header = schema::SegmentHeader {
             format: FORMAT,
             number: last.unwrap_or(0) + 1,
@@ -77,10 +96,13 @@ impl Writer {
             started: started.0,
             first_call,
             first_connection,
+            seal,
+            key_check,
         };
         Ok(Self {
             tape: path.to_owned(),
             program: program.to_owned(),
+            sealer,
             segment: Open::new(path, header)?,
             ongoing: Ongoing::default(),
             sealing: None,
@@ -115,6 +137,9 @@ impl Writer {
 
     /// Appends an event. It survives a crash after the next [`Self::commit`].
     pub fn append(&mut self, event: &Event) -> Result<()> {
+        // First of all: what is noted, taken apart, hashed and compressed are tokens.
+        let sealed = self.sealer.as_mut().map(|sealer| sealer.seal(event));
+        let event = sealed.as_ref().unwrap_or(event);
         self.ongoing.observe(event);
         let method = match &event.kind {
             EventKind::Message { call, .. } => self.ongoing.path(*call),
@@ -125,6 +150,9 @@ impl Writer {
 
     /// Makes everything appended so far survive a crash of this process.
     pub fn commit(&mut self) -> Result<()> {
+        if let Some(sealer) = &mut self.sealer {
+            sealer.flush();
+        }
         self.segment.commit()
     }
 
@@ -138,6 +166,10 @@ impl Writer {
             (header.number, call, connection)
         };
         self.segment.close(now)?;
+        if let Some(sealer) = &mut self.sealer {
+            sealer.begin_segment();
+        }
+        let (seal, key_check) = noted(self.sealer.as_mut());
         let header = schema::SegmentHeader {
             format: FORMAT,
             number: last + 1,
@@ -145,6 +177,8 @@ impl Writer {
             started: now.0,
             first_call,
             first_connection,
+            seal,
+            key_check,
         };
         // The old store is closed by this, before it is packed.
         self.segment = Open::new(&self.tape, header)?;
@@ -165,6 +199,9 @@ impl Writer {
 
     /// Closes the last segment in order.
     pub fn close(mut self, ended: Stamp) -> Result<()> {
+        if let Some(sealer) = &mut self.sealer {
+            sealer.flush();
+        }
         self.segment.close(ended)?;
         let Self { tape, segment, sealing, _lock, .. } = self;
         let number = segment.header.number;
@@ -240,7 +277,8 @@ impl Open {
         self.commit()?;
         let footer = footer_of(&self.header, &self.summary, ended);
         self.store.put_footer(footer.encode_to_vec())?;
-        self.store.flush()
+        self.store.flush()?;
+        folder::note_closed(&self.path)
     }
 
     fn store_pending(&mut self) -> Result<()> {
@@ -268,6 +306,12 @@ fn next_numbers(header: &schema::SegmentHeader, summary: &Summary) -> (u64, u64)
     let call = summary.last_call.map_or(header.first_call, |call| call.0 + 1);
     let connection = summary.last_connection.map_or(header.first_connection, |connection| connection.0 + 1);
     (call, connection)
+}
+
+/// What a header says about sealing.
+fn noted(sealer: Option<&mut Sealer>) -> (String, Bytes) {
+    let note = sealer.map(Sealer::note);
+    note.map(|(policy, check)| (policy.name().to_owned(), check.into())).unwrap_or_default()
 }
 
 fn wait(sealing: Option<JoinHandle<()>>) {

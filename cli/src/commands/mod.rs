@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod diff;
+mod export;
 mod gateway;
 mod record;
 mod replay;

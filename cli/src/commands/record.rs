@@ -1,21 +1,25 @@
 //! `critape record`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use critape_recorder::{Config, Recorder};
-use critape_tape::{Retention, Tape};
+use critape_tape::{Retention, Seal, SealPolicy, Tape};
 
 use super::{one_thread, tape};
-use crate::args::RecordArgs;
+use crate::args::{RecordArgs, SealArg};
 use crate::exit::Exit;
 use crate::output::Format;
 use crate::signals;
 
 pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
+    if args.seal == SealArg::None && args.seal_key.is_some() {
+        bail!("--seal none has no use for --seal-key: leave one of the two out");
+    }
     let upstream = args.endpoints.asked().resolve()?.runtime;
     let config = Config {
         memory: args.memory,
         ask_opening: !args.passive,
         retention: Retention { max_bytes: args.max_size, max_age: args.max_age },
+        seal: Seal { policy: policy(args.seal), key_file: args.seal_key.clone() },
         ..Config::new(upstream.clone(), args.listen.clone(), args.tape.clone())
     };
     one_thread()?.block_on(async {
@@ -44,4 +48,12 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+fn policy(arg: SealArg) -> SealPolicy {
+    match arg {
+        SealArg::Default => SealPolicy::Default,
+        SealArg::Strict => SealPolicy::Strict,
+        SealArg::None => SealPolicy::None,
+    }
 }

@@ -22,6 +22,8 @@ pub(crate) fn run(command: TapeCommand) -> Result<Exit> {
             Ok(Exit::Done)
         }
         TapeCommand::Show(args) => show(args),
+        TapeCommand::Export(args) => super::export::export(args),
+        TapeCommand::Import(args) => super::export::import(args),
         TapeCommand::Verify { tape, output } => verify(&tape, output),
         TapeCommand::Prune { tape, max_size, max_age } => {
             let retention = Retention { max_bytes: max_size, max_age };
@@ -153,7 +155,17 @@ fn print_info_table(path: &Path, info: &Info) -> Result<()> {
 }
 
 fn show(args: ShowArgs) -> Result<Exit> {
-    let tape = Tape::open(&args.tape)?;
+    let mut tape = Tape::open(&args.tape)?;
+    if args.unseal {
+        if !tape.has_key() {
+            bail!(
+                "{} has no key: copy the one it was recorded with to {}",
+                args.tape.display(),
+                args.tape.join("key").display()
+            );
+        }
+        tape = tape.unsealed()?;
+    }
     if let Some(call) = args.call {
         return show_one(&tape, call);
     }
@@ -186,7 +198,7 @@ fn show(args: ShowArgs) -> Result<Exit> {
 }
 
 /// What the ids of a tape name: learnt from all of it, so that calls before an object's first listing are told too.
-fn index(tape: &Tape) -> Result<ObjectIndex> {
+pub(super) fn index(tape: &Tape) -> Result<ObjectIndex> {
     let mut objects = ObjectIndex::default();
     for event in tape.events() {
         if let critape_calls::EventKind::Opening(opening) = event?.kind {

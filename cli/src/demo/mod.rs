@@ -52,6 +52,7 @@ Next, on a machine with a runtime:
 
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit> {
     let folder = tempfile::Builder::new().prefix("critape-demo-").tempdir().context("making a folder")?;
+    end_on_signal(folder.path().to_owned());
     let tape = args.keep.clone().unwrap_or_else(|| folder.path().join("demo.tape"));
     let begun = std::time::Instant::now();
     let steps = progress("recording", 3);
@@ -79,6 +80,24 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit> {
         return Ok(Exit::Different);
     }
     Ok(Exit::Done)
+}
+
+/// Ends the program when it is told to, without leaving its folder behind.
+fn end_on_signal(folder: std::path::PathBuf) {
+    thread::spawn(move || {
+        let Ok(runtime) = one_thread() else { return };
+        let signalled = runtime.block_on(async {
+            let Ok(shutdown) = crate::signals::shutdown() else { return false };
+            shutdown.await;
+            true
+        });
+        if signalled {
+            // What can't be removed is in the system's folder for such things.
+            let _ = std::fs::remove_dir_all(folder);
+            eprintln!("interrupted");
+            std::process::exit(130);
+        }
+    });
 }
 
 /// Records a kubelet's day, made short.

@@ -279,3 +279,27 @@ fn another_spelling_of_an_image_is_found() {
     ids.bind(IdentityKind::Image, &format!("sha256:{hex}"), &format!("docker.io/library/x@sha256:{hex}"));
     assert_eq!(compare(method, &ids, &recorded, &live).divergences[0].path.to_string(), "image_ref");
 }
+
+#[test]
+fn what_is_sealed_with_another_key_is_counted_and_no_finding() {
+    let method = methods().by_name(Generation::V1, "ExecSync").unwrap();
+    let output = |stdout: &'static str| {
+        let mut message = DynamicMessage::new(method.output());
+        message.set_field_by_name("stdout", Value::Bytes(stdout.as_bytes().into()));
+        message
+    };
+    let compare = |recorded: &DynamicMessage, live: &DynamicMessage| {
+        let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+        Comparer::new(&rules, &ids, &memory).messages(method, Recorded(recorded), Live(live), &NoTrajectories)
+    };
+    let [ours, same_key, other_key, plain] =
+        ["sealed:v1:AAAAx.", "sealed:v1:AAAAy.", "sealed:v1:BBBBx.", "x"].map(output);
+    for other in [&other_key, &plain] {
+        for (recorded, live) in [(&ours, other), (other, &ours)] {
+            let compared = compare(recorded, live);
+            assert!(compared.divergences.is_empty(), "{compared:?}");
+            assert_eq!(compared.passed["sealed"], 1);
+        }
+    }
+    assert_eq!(compare(&ours, &same_key).divergences.len(), 1, "under one key tokens say what differs");
+}

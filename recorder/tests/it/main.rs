@@ -82,12 +82,12 @@ impl Recording {
     fn finish(self) -> Vec<Event> {
         drop(self.stop);
         self.thread.join().unwrap().unwrap();
-        Tape::open(&self.tape).unwrap().events().map(Result::unwrap).collect()
+        Tape::open(&self.tape).unwrap().unsealed().unwrap().events().map(Result::unwrap).collect()
     }
 }
 
 fn calls(setup: &Setup) -> Vec<Call> {
-    Tape::open(&setup.tape()).unwrap().calls().map(Result::unwrap).collect()
+    Tape::open(&setup.tape()).unwrap().unsealed().unwrap().calls().map(Result::unwrap).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

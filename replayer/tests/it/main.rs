@@ -224,7 +224,7 @@ async fn an_interrupted_replay_removes_what_it_made() {
             tokio::task::yield_now().await;
         }
     };
-    let ended = world.replay_until(&tape, NO_WAIT, made).await;
+    let ended = Box::pin(world.replay_until(&tape, NO_WAIT, made)).await;
     assert!(matches!(ended, Err(ReplayError::Interrupted { removed: 1 })), "{ended:?}");
     assert!(client.sandboxes().await.is_empty());
 }
@@ -274,4 +274,36 @@ async fn labels_and_paths_with_the_uid_in_them_are_found_again() {
     .await;
     let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
     assert_eq!(signatures(&report), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn without_its_key_a_sealed_tape_replays_what_does_not_need_it() {
+    let tape = recorded(&World::new(&[]), async |client: &Client| {
+        client.pull("registry.example/app:1").await;
+        let sandbox = client.run(pod("web")).await;
+        let mut plain = container_request("plain", "");
+        let config = plain.config.as_mut().unwrap();
+        config.command.clear();
+        config.envs = vec![v1::KeyValue { key: "TOKEN".into(), value: "env-secret-1".into() }];
+        let container = client.create(&sandbox, plain).await;
+        client.container_status(&container).await;
+        let commanded = client.create(&sandbox, container_request("app", "sleep 100")).await;
+        client.start(&commanded).await;
+        client.exec(&commanded, "echo secret").await;
+        client.remove_pod(&sandbox).await;
+    })
+    .await;
+    let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
+    assert_eq!(
+        (signatures(&report), report.calls.inconclusive),
+        (Vec::new(), 0),
+        "{:?}",
+        report.inconclusive
+    );
+    tape.lose_key();
+    let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
+    assert_eq!(signatures(&report), Vec::<String>::new());
+    let reasons: Vec<_> = report.inconclusive.iter().map(|it| it.reason.as_str()).collect();
+    assert_eq!(report.calls.inconclusive, 3, "{reasons:?}");
+    assert!(reasons.contains(&"its command is sealed, and the tape's key is not here"), "{reasons:?}");
 }

@@ -82,6 +82,11 @@ impl OneTape {
         Tape::open(&self.folder.path().join("tape")).unwrap()
     }
 
+    /// Takes the tape's key away.
+    pub fn lose_key(&self) {
+        std::fs::remove_file(self.folder.path().join("tape/key")).unwrap();
+    }
+
     pub fn diff(&self, other: &Self) -> Report {
         let (one, two) = (Recording::read(&self.open()).unwrap(), Recording::read(&other.open()).unwrap());
         compare_tapes(Recorded(&one), Live(&two), &Rules::standard(), 0.01)

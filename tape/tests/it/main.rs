@@ -11,6 +11,13 @@ use critape_calls::{
 };
 use critape_tape::{Tape, TapeError, Writer, is_tape};
 
+mod export;
+mod golden;
+mod hostile;
+mod layout;
+mod samples;
+mod secrets;
+
 const VERSION: &str = "/runtime.v1.RuntimeService/Version";
 
 fn event(at: u64, kind: EventKind) -> Event {
@@ -176,6 +183,32 @@ fn damage_is_found_and_named() {
     let tape = Tape::open(&path).unwrap();
     assert!(!tape.verify().damage.is_empty());
     assert!(tape.events().any(|event| event.is_err()));
+}
+
+#[test]
+fn a_tape_that_lost_its_end_is_not_taken_for_one_whose_recorder_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tape");
+    write(&path, 0, 500, 40);
+    let db = path.join("segments/00000001/db");
+    let mut bytes = fs::read(&db).unwrap();
+    for at in (2000..40_000.min(bytes.len())).step_by(97) {
+        bytes[at] ^= 0xFF;
+    }
+    fs::write(&db, bytes).unwrap();
+    let verified = Tape::open(&path).unwrap().verify();
+    assert!(!verified.damage.is_empty(), "{verified:?}");
+    fs::remove_dir_all(path.join("segments/00000001")).unwrap();
+    assert!(!Tape::open(&path).unwrap().verify().damage.is_empty());
+}
+
+#[test]
+fn a_tape_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tape");
+    write(&path, 0, 1, 1);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
