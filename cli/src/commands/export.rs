@@ -1,8 +1,7 @@
 //! `critape tape export` and `critape tape import`: a tape as one file.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,10 +26,6 @@ const DASH: &str = "-";
 /// How often one who waits for input looks whether the user wants it to end.
 const STEP: Duration = Duration::from_millis(100);
 
-/// A recording may hold what is nobody else's business, a key does: then only the owner reads it.
-const MODE: u32 = 0o644;
-const MODE_WITH_KEY: u32 = 0o600;
-
 pub(crate) fn export(args: ExportArgs) -> Result<Exit> {
     if is_stream(&args.file) {
         // There is nothing to clean up, and whoever reads it may make us wait.
@@ -47,15 +42,14 @@ fn export_now(args: &ExportArgs, stop: &Stop) -> Result<Exit> {
     if lines && args.with_key {
         bail!("a list of calls has no room for a key: leave --with-key out, or export to a .critape file");
     }
-    let mode = if args.with_key { MODE_WITH_KEY } else { MODE };
     if lines {
-        let calls = to_file(&args.file, mode, stop, |out| list(&tape, &filter, out))?;
+        let calls = to_file(&args.file, stop, |out| list(&tape, &filter, out))?;
         say(&args.file, &format!("{calls} calls exported to {}", args.file.display()));
         return Ok(Exit::Done);
     }
     let slice = if is_whole { Slice::All } else { Slice::Calls(chosen(&tape, &filter, stop)?) };
     let key = if args.with_key { ExportKey::Included } else { ExportKey::Left };
-    let exported = to_file(&args.file, mode, stop, |out| Ok(critape_tape::export(&tape, &slice, key, out)?))?;
+    let exported = to_file(&args.file, stop, |out| Ok(critape_tape::export(&tape, &slice, key, out)?))?;
     let summary = format!(
         "{} calls and {} events in {} segments exported to {}, {}",
         exported.calls,
@@ -126,13 +120,9 @@ fn list(tape: &Tape, filter: &Filter, out: &mut dyn Write) -> Result<u64> {
     Ok(count)
 }
 
-/// Writes a file that gets its name when it is whole; to stdout, or to what is no file, as it comes.
-fn to_file<T>(
-    path: &Path,
-    mode: u32,
-    stop: &Stop,
-    write: impl FnOnce(&mut dyn Write) -> Result<T>,
-) -> Result<T> {
+/// Writes a file that only its owner may read, as with the tape, and that gets its name when it is whole; to stdout, or to what is no
+/// file, as it comes.
+fn to_file<T>(path: &Path, stop: &Stop, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
     let naming = || format!("writing {}", path.display());
     if is_dash(path) {
         let mut out = BufWriter::new(Stoppable(io::stdout().lock(), stop));
@@ -148,11 +138,7 @@ fn to_file<T>(
         return write(&mut Stoppable(file, stop));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new()
-        .prefix(".export-")
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder)
-        .with_context(naming)?;
+    let file = tempfile::Builder::new().prefix(".export-").tempfile_in(folder).with_context(naming)?;
     let mut out = BufWriter::new(Stoppable(file, stop));
     let written = write(&mut out)?;
     let file = out.into_inner().map_err(io::IntoInnerError::into_error).with_context(naming)?;

@@ -43,9 +43,8 @@ fn a_tape_comes_back_from_its_file() {
     let import = import.stdin(export.stdout.take().unwrap()).output().unwrap();
     assert!(import.status.success() && export.wait().unwrap().success());
     assert!(folder.json_lines("tape show piped.tape -o json") == calls);
-    let modes = ["node.critape", "again.tape"]
-        .map(|name| fs::metadata(folder.path(name)).unwrap().permissions().mode());
-    assert_eq!(modes.map(|mode| mode & 0o007), [0o004, 0o005], "as what is recorded");
+    let mode = |name: &str| fs::metadata(folder.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("node.critape"), mode("again.tape")), (0o600, mode("node.tape")));
     let leftovers = folder
         .listing()
         .into_keys()
@@ -56,16 +55,10 @@ fn a_tape_comes_back_from_its_file() {
 #[test]
 fn slices_are_those_of_show() {
     let folder = recorded();
-    for (number, filter) in [
-        "--method Run*",
-        "--pod web",
-        "--container server",
-        "--status NOT_FOUND",
-        "--connection 2",
-        "--pod none",
-    ]
-    .into_iter()
-    .enumerate()
+    for (number, filter) in
+        ["--method Run*", "--pod web", "--container server", "--status NOT_FOUND", "--connection 2"]
+            .into_iter()
+            .enumerate()
     {
         let expected = folder.json_lines(&format!("tape show node.tape -o json {filter}"));
         folder.run(&format!("tape export node.tape {number}.critape {filter}")).done();
@@ -83,6 +76,10 @@ fn slices_are_those_of_show() {
     let parts =
         ["early.tape", "late.tape"].map(|tape| folder.json_lines(&format!("tape show {tape} -o json")));
     assert!(parts.concat() == calls);
+    assert_snapshot!(
+        folder.refused("tape export node.tape none.critape --pod none"),
+        @"error: node.tape has nothing of what is to be exported: `critape tape show` lists its calls"
+    );
 }
 
 #[test]

@@ -86,7 +86,8 @@ impl Writer {
             if (SHORTEST_ELEMENT..=LONGEST_ELEMENT).contains(&field.length) {
                 put_literal(&mut out, &message[literal..at]);
                 let object = object_of(kind, &message[at..at + field.head], &message[at + field.head..end]);
-                self.put_element(&mut out, object, message.slice(at..end));
+                // A copy: a slice would keep the whole message.
+                self.put_element(&mut out, object, Bytes::copy_from_slice(&message[at..end]));
                 literal = end;
             }
             at = end;

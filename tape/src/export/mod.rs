@@ -70,6 +70,12 @@ pub enum ExportError {
     /// The export can't be written.
     #[error("writing the export")]
     Write(#[source] io::Error),
+    /// Nothing of it is in the slice, and there are no tapes without segments.
+    #[error("{path} has nothing of what is to be exported: `critape tape show` lists its calls")]
+    Nothing {
+        /// The tape.
+        path: PathBuf,
+    },
     /// It has more segments than an export may have.
     #[error("{path} has more than {MAX_SEGMENTS} segments: export it in slices, with --since and --until")]
     TooManySegments {
@@ -234,6 +240,9 @@ impl<'a, W: Write> Exporter<'a, W> {
 
     fn end(self) -> Result<Exported, ExportError> {
         let segments = &self.index.segments;
+        if segments.is_empty() {
+            return Err(ExportError::Nothing { path: self.tape.path().to_owned() });
+        }
         let mut exported = Exported {
             segments: segments.len() as u64,
             events: segments.iter().map(|segment| segment.events).sum(),

@@ -248,6 +248,9 @@ impl<'a> Importer<'a> {
         if self.segment.is_some() {
             return Err(damaged(block.offset, "the index within a segment"));
         }
+        if self.index.is_empty() {
+            return Err(damaged(block.offset, "there is no segment"));
+        }
         if index.segments != self.index {
             return Err(damaged(block.offset, "the index does not say what is there"));
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -14,6 +14,9 @@ use crate::secrets::Key;
 
 /// Names that are tried, where imports that were killed left some behind.
 const ATTEMPTS: u32 = 100;
+
+/// Nobody else looks into it, from the beginning.
+const OWNER_ONLY: u32 = 0o700;
 
 /// The folder. What it holds is removed with it, unless it got its name.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ impl Place {
         for attempt in 0..ATTEMPTS {
             let hidden = format!(".{}.import-{}-{attempt}", name.to_string_lossy(), std::process::id());
             let folder = tape.with_file_name(hidden);
-            match fs::create_dir(&folder) {
+            match fs::DirBuilder::new().mode(OWNER_ONLY).create(&folder) {
                 Ok(()) => return Ok(Self { folder, tape: tape.to_owned() }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(TapeError::io("making", tape)(error).into()),

@@ -98,6 +98,9 @@ impl Importing {
             self.store.put_footer(footer.encode_to_vec())?;
         }
         self.store.flush()?;
+        if ended.is_some() {
+            folder::note_closed(&self.path)?;
+        }
         Ok(IndexEntry {
             number: self.header.number,
             offset: self.offset,

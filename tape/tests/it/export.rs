@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use critape_calls::{Call, Event, EventKind, Stamp};
-use critape_tape::{Chosen, ExportKey, ImportError, Slice, Tape, Writer, export, import};
+use critape_tape::{Chosen, ExportError, ExportKey, ImportError, Slice, Tape, Writer, export, import};
 use proptest::prelude::*;
 
 use crate::layout::{self, Block, CLOSED, DESCRIPTORS, EVENTS, KEY, SEGMENT, UNCLOSED};
@@ -184,14 +184,13 @@ fn elsewhere(event: Event) -> Event {
 }
 
 #[test]
-fn a_slice_of_nothing_is_a_tape_without_segments() {
+fn a_slice_of_nothing_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (tape, copy) = (folder.path().join("tape"), folder.path().join("copy"));
+    let tape = folder.path().join("tape");
     write(&tape, STARTED, 3, 10);
-    let bytes = exported(&tape, &Slice::Calls(Chosen::default()), ExportKey::Left);
-    let slice = imported(&bytes, &copy);
-    assert_eq!(slice.info().unwrap().segments, []);
-    assert_eq!(calls(&slice), []);
+    let slice = Slice::Calls(Chosen::default());
+    let error = export(&Tape::open(&tape).unwrap(), &slice, ExportKey::Left, &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, ExportError::Nothing { .. }), "{error}");
 }
 
 #[test]

@@ -169,6 +169,8 @@ fn blocks_out_of_place_are_refused() {
     let end = block(UNCLOSED, b"");
     let (one, two) = (segment(&header(1)), segment(&header(2)));
     for (blocks, reason) in [
+        (vec![], "there is no segment"),
+        (vec![descriptors()], "there is no segment"),
         (vec![one.clone()], "without descriptors"),
         (vec![descriptors(), events(&[])], "events where it has no place"),
         (vec![descriptors(), closed(0)], "footer where it has no place"),
