@@ -154,10 +154,14 @@ impl Client {
     }
 }
 
-/// tonic calls its own end of a call at its deadline a cancellation; every other gRPC client calls it what it is.
+/// tonic has names of its own for a deadline that came and a connection that broke; other gRPC clients call them what they are.
 fn named(status: Status) -> Status {
     if status.code() == tonic::Code::Cancelled && status.message() == "Timeout expired" {
         return Status::deadline_exceeded(OWN_DEADLINE);
+    }
+    // A connection that broke is not an answer nobody understands.
+    if status.code() == tonic::Code::Unknown && status.message() == "transport error" {
+        return Status::unavailable(innermost(&status));
     }
     status
 }

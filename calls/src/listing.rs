@@ -84,7 +84,7 @@ fn messages(messages: &[RecordedMessage], descriptor: Option<MessageDescriptor>)
                 .and_then(|descriptor| decode(descriptor, bytes))
                 .map_or_else(
                     || json!({"base64": STANDARD.encode(bytes)}),
-                    |message| cri::json::to_value(&message, Defaults::LeftOut),
+                    |message| cri::json::to_value(&message, Defaults::Printed),
                 ),
         })
         .collect()

@@ -141,11 +141,12 @@ impl Outcome {
 
     /// One side broke the call off after `lasted`.
     pub fn from_reset(by: Side, code: u32, lasted: Duration, deadline: Option<Duration>) -> Self {
+        let late = deadline.is_some_and(|deadline| lasted + DEADLINE_SLACK >= deadline);
         let ending = match by {
+            // Runtimes know the deadline too, and may give up a moment before the client does.
+            Side::Runtime if late && code == HTTP2_CANCEL => Ending::Deadline,
             Side::Runtime => Ending::Reset(code),
-            Side::Client if deadline.is_some_and(|deadline| lasted + DEADLINE_SLACK >= deadline) => {
-                Ending::Deadline
-            }
+            Side::Client if late => Ending::Deadline,
             Side::Client => Ending::Cancelled,
         };
         let code = match ending {

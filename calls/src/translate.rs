@@ -26,7 +26,7 @@ pub enum Resolution {
     AsItIs,
     /// It has no counterpart.
     Unbound(Unbound),
-    /// It is a prefix that fits several things of the recording, and nothing does the same here.
+    /// It is a prefix that fits several things of the recording.
     Ambiguous,
 }
 
@@ -167,7 +167,8 @@ impl IdentityMap {
             [] => return None,
             [Known::Bound(live)] => Resolution::Live(self.shortened(live, recorded.len())),
             [Known::Unbound(unbound)] => Resolution::Unbound(*unbound),
-            several => shared_prefix(several).map_or(Resolution::Ambiguous, Resolution::Live),
+            // Something as ambiguous here would be answered in other words.
+            _ => Resolution::Ambiguous,
         })
     }
 
@@ -190,21 +191,6 @@ impl IdentityMap {
             .take_while(move |((found, id), _)| *found == kind && id.starts_with(&prefix))
             .map(|((_, id), known)| (id, known))
     }
-}
-
-/// What two live counterparts begin with alike: as ambiguous as what was recorded.
-fn shared_prefix(several: &[&Known]) -> Option<String> {
-    let bound: Vec<&str> = several
-        .iter()
-        .filter_map(|known| match known {
-            Known::Bound(live) => Some(bare(live)),
-            Known::Unbound(_) => None,
-        })
-        .collect();
-    let shared = |a: &str, b: &str| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
-    let pairs = bound.iter().enumerate().flat_map(|(at, a)| bound[at + 1..].iter().map(move |b| (*a, *b)));
-    let (longest, id) = pairs.map(|(a, b)| (shared(a, b), a)).max()?;
-    (longest > 0).then(|| id[..longest].to_owned())
 }
 
 fn kinds(kind: IdentityKind) -> &'static [Kind] {
@@ -397,8 +383,7 @@ mod tests {
         let mut map = map();
         map.bind(Sandbox, &A.replace("aa", "ab"), &B.replace("bb2222", "bb2223"));
         assert_eq!(map.resolve(Sandbox, "aa1"), Resolution::Live(B.into()), "bb2 would fit both");
-        // Ambiguous in the recording, and so is what stands for it.
-        assert_eq!(map.resolve(Sandbox, "a"), Resolution::Live("bb222".into()));
+        assert_eq!(map.resolve(Sandbox, "a"), Resolution::Ambiguous, "in the recording as well");
     }
 
     #[test]
@@ -408,7 +393,7 @@ mod tests {
         map.declare(Sandbox, &other, Unbound::NotYetMade(CallId(9)));
         assert_eq!(map.resolve(Sandbox, "a"), Resolution::Live("b".into()), "the other is not there yet");
         map.bind(Sandbox, &other, &B.replace("bb", "c0"));
-        assert_eq!(map.resolve(Sandbox, "a"), Resolution::Ambiguous, "nothing here is as ambiguous");
+        assert_eq!(map.resolve(Sandbox, "a"), Resolution::Ambiguous, "both are there");
         map.remove(A);
         assert_eq!(map.resolve(Sandbox, "a"), Resolution::Live("c".into()));
         assert_eq!(

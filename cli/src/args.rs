@@ -214,6 +214,7 @@ pub(crate) struct ShowArgs {
     /// Folder of the tape
     pub(crate) tape: PathBuf,
     /// Number of one call, to print it in full
+    #[arg(value_parser = values::call)]
     pub(crate) call: Option<CallId>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,

@@ -2,17 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use critape_differ::Verdict;
 use critape_replayer::ReplayError;
 
-/// Writes a line to stderr, where that can be done: nobody is left to be told otherwise.
-macro_rules! say {
-    ($($part:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($part)*);
-    }};
-}
+use crate::output;
 
 /// The ends that scripts tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,38 +58,40 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
     // What is missing stands on lines of its own, before the usage.
     let missing: Vec<&str> =
         lines.by_ref().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("tip:")).collect();
-    let detail = if first.ends_with(':') { format!(" {}", missing.join(", ")) } else { String::new() };
+    let offered = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
+            format!(": give one of {}", values.join(", "))
+        }
+        _ => String::new(),
+    };
+    let detail = if first.ends_with(':') { format!(" {}", missing.join(", ")) } else { offered };
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        say!("error: no command was given");
+        output::say(format_args!("error: no command was given"));
     } else {
-        say!("{first}{detail}");
+        output::say(format_args!("{first}{detail}"));
     }
     if let Some(suggestion) =
         error.get(ContextKind::SuggestedArg).or_else(|| error.get(ContextKind::SuggestedSubcommand))
     {
-        say!("did you mean {suggestion}?");
+        output::say(format_args!("did you mean {suggestion}?"));
     }
-    say!("`critape --help` and `critape COMMAND --help` tell what there is");
+    output::say(format_args!("`critape --help` and `critape COMMAND --help` tell what there is"));
     Exit::Failed
 }
 
 /// Says why the command could not run, in three lines at most.
 pub(crate) fn failed(error: &anyhow::Error) -> Exit {
     if let Some(ReplayError::Interrupted { .. }) = error.downcast_ref() {
-        say!("{error}");
+        output::say(format_args!("{error}"));
         return Exit::Interrupted;
     }
-    let text = whole(error);
+    // Some messages carry their cause already: it is not said twice.
+    let text = error
+        .chain()
+        .map(ToString::to_string)
+        .reduce(|text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") });
+    let text = text.unwrap_or_default();
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
-    say!("error: {}", lines.join("\n"));
+    output::say(format_args!("error: {}", lines.join("\n")));
     Exit::Failed
-}
-
-/// An error with its causes. Many errors name their cause themselves; it is not said twice.
-fn whole(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told {
-        told if told.is_empty() => cause,
-        told if told.contains(&cause) => told,
-        told => format!("{told}: {cause}"),
-    })
 }

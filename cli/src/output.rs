@@ -35,8 +35,11 @@ pub(crate) fn start_log(verbose: u8, json: bool) {
             .join(",");
         EnvFilter::new(format!("error,{ours},{crates}"))
     });
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .log_internal_errors(false);
     if json {
         builder.json().init();
     } else {
@@ -47,6 +50,11 @@ pub(crate) fn start_log(verbose: u8, json: bool) {
 /// Whether colours are wanted there.
 pub(crate) fn color(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Says something to the user. Where nobody reads stderr, nobody is told; that is no reason to end.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Prints a document for scripts.

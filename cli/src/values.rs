@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cri::Endpoint;
-use critape_calls::Stamp;
+use critape_calls::{CallId, Stamp};
 
 /// A duration as `250ms`, `5s`, `2m`, `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -65,6 +65,12 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
         Ok(share) if (0.0..=100.0).contains(&share) => Ok(share / 100.0),
         _ => Err(format!("{text:?} is not a share: write it as 1%")),
     }
+}
+
+/// The number of a call.
+pub(crate) fn call(text: &str) -> Result<CallId, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not the number of a call: `critape tape show TAPE` lists them"))
 }
 
 /// An endpoint.

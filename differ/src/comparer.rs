@@ -49,6 +49,13 @@ pub struct Compared {
 }
 
 impl Compared {
+    /// A difference that is let pass as a whole, under this name.
+    pub fn explained(rule: &str) -> Self {
+        let mut compared = Self::default();
+        compared.pass(rule);
+        compared
+    }
+
     pub(crate) fn pass(&mut self, rule: &str) {
         *self.passed.entry(rule.to_owned()).or_default() += 1;
     }

@@ -151,15 +151,8 @@ impl Rules {
         if text.len() > MAX_FILE_BYTES {
             return Err(RulesError::TooLarge { name: name.to_owned() });
         }
-        let file: File = toml::from_str(text).map_err(|error| RulesError::Syntax {
-            name: name.to_owned(),
-            message: error
-                .to_string()
-                .lines()
-                .filter(|line| !line.trim().is_empty())
-                .collect::<Vec<_>>()
-                .join(" "),
-        })?;
+        let file: File = toml::from_str(text)
+            .map_err(|error| RulesError::Syntax { name: name.to_owned(), message: syntax(&error, text) })?;
         let matcher = |methods: Vec<String>, paths: Vec<String>| matcher(name, methods, &paths);
         let mut rules = Self::default();
         for entry in file.rule {
@@ -219,6 +212,15 @@ impl Rules {
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
     }
+}
+
+/// Where in the file, and what is wrong there.
+fn syntax(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message().lines().collect::<Vec<_>>().join(" ");
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return message };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {message}")
 }
 
 fn matcher(name: &str, methods: Vec<String>, paths: &[String]) -> Result<Matcher, RulesError> {

@@ -15,20 +15,24 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// How often to look for a runtime that is not there yet.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Waits for the runtime, then asks it.
-pub(crate) async fn ask(endpoint: &Endpoint) -> Opening {
-    let client = loop {
+/// Waits for the runtime.
+pub(crate) async fn connect(endpoint: &Endpoint) -> Client {
+    loop {
         match Client::connect(endpoint).await {
-            Ok(client) => break client,
+            Ok(client) => return client,
             Err(_) => tokio::time::sleep(RETRY).await,
         }
-    };
+    }
+}
+
+/// Asks the runtime what it holds.
+pub(crate) async fn ask(client: &Client) -> Opening {
     let generation = client.generation(DEADLINE).await.unwrap_or(Generation::V1);
     let mut answers = Vec::new();
     for rpc in RPCS {
         // Older generations don't have all of them.
         let Some(method) = methods().by_name(generation, rpc) else { continue };
-        answers.push(answer(&client, &method.path).await);
+        answers.push(answer(client, &method.path).await);
     }
     Opening { answers }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -27,6 +27,8 @@ use crate::writer;
 
 /// How often the number of forwarded bytes is noted.
 const TRAFFIC_EVERY: Duration = Duration::from_secs(1);
+/// How long a recording waits at its end for the opening state, where a runtime is there.
+const OPENING_GRACE: Duration = Duration::from_secs(1);
 /// How long to wait when no connection can be accepted, as when file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -119,7 +121,7 @@ impl Recorder {
     ///
     /// The runtime need not be there.
     pub async fn bind(config: Config) -> Result<Self, RecordError> {
-        if config.listen == config.upstream {
+        if is_same(config.listen.path(), config.upstream.path()) {
             return Err(RecordError::Upstream(config.listen));
         }
         let (listener, socket) = listen::bind(&config.listen, Door::AsWideAs(config.upstream.path())).await?;
@@ -152,22 +154,35 @@ impl Recorder {
         LocalSet::new()
             .run_until(async {
                 let mut connections = JoinSet::new();
-                let ask = async {
+                let asking = Cell::new(false);
+                let mut ask = std::pin::pin!(async {
                     while begun.recv().await.is_some() {
                         if config.ask_opening {
-                            let opening = opening::ask(&config.upstream).await;
+                            let client = opening::connect(&config.upstream).await;
+                            asking.set(true);
+                            let opening = opening::ask(&client).await;
                             let event = Event { at: shared.clock.now(), kind: EventKind::Opening(opening) };
                             shared.queue.push(event);
+                            asking.set(false);
                         }
                     }
                     // The writer has ended; forwarding goes on.
                     std::future::pending::<()>().await;
-                };
+                });
                 tokio::select! {
                     () = accept(&listener, &config.upstream, &shared, &mut connections) => {}
-                    () = ask => {}
+                    () = &mut ask => {}
                     () = shutdown => {}
                 }
+                // A recording that is over at once has an opening state too.
+                let asked = std::future::poll_fn(|context| {
+                    if asking.get() && ask.as_mut().poll(context).is_pending() && asking.get() {
+                        std::task::Poll::Pending
+                    } else {
+                        std::task::Poll::Ready(())
+                    }
+                });
+                let _ = tokio::time::timeout(OPENING_GRACE, asked).await;
                 // Ends every connection; what each had not ended is truncated.
                 connections.shutdown().await;
             })
@@ -184,6 +199,15 @@ impl Recorder {
             _ => Err(RecordError::WriterLost),
         }
     }
+}
+
+/// Whether both lead to one socket, by whatever path.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| Some((path.parent()?.canonicalize().ok()?, path.file_name()?.to_owned()));
+    let place = |path: &Path| {
+        path.canonicalize().ok().or_else(|| place(path).map(|(folder, name)| folder.join(name)))
+    };
+    one == other || place(one).is_some_and(|one| place(other) == Some(one))
 }
 
 async fn accept(

@@ -9,7 +9,7 @@ use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Status, Streaming};
 
 /// Timers of two sides don't fire at the same moment.
-const DEADLINE_SLACK: Duration = Duration::from_millis(20);
+pub(crate) const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 
 /// How the live runtime answered.
 #[derive(Clone, Debug)]

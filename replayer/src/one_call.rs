@@ -153,6 +153,14 @@ impl Shared {
         if call.outcome.ending == Ending::Cancelled {
             return Compared::default();
         }
+        // At the deadline it is chance who speaks first: the client's timer, the runtime's, or what it was waiting for.
+        let until_the_deadline = |lasted: Duration| {
+            call.deadline.is_some_and(|deadline| lasted + answer::DEADLINE_SLACK >= deadline)
+        };
+        let neither = !call.outcome.is_ok() && !answer.outcome.is_ok();
+        if neither && until_the_deadline(call.duration()) && until_the_deadline(answer.lasted) {
+            return Compared::explained("deadline");
+        }
         let mut compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(&answer.outcome));
         if let Some((recorded, live)) = both_answers(call, method, answer) {
             let messages = comparer.messages(method, Recorded(&recorded), Live(&live), &self.seen(call));

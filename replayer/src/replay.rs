@@ -144,9 +144,16 @@ impl Replay {
         on_progress: impl Fn(Progress) + 'static,
     ) -> Result<Report, ReplayError> {
         let Self { recording, config } = self;
-        let client = Clients::connect(&config.endpoints).await?;
+        let mut shutdown = std::pin::pin!(shutdown);
         let company = if config.share { Company::Shared } else { Company::Refused };
-        let target = preflight::look(&client, &recording, company).await?;
+        let (client, target) = tokio::select! {
+            looked = async {
+                let client = Clients::connect(&config.endpoints).await?;
+                let target = preflight::look(&client, &recording, company).await?;
+                Ok::<_, ReplayError>((client, target))
+            } => looked?,
+            () = &mut shutdown => return Err(ReplayError::Interrupted { removed: 0 }),
+        };
         let run = uids::run_name().map_err(ReplayError::Random)?;
         let generation = target.generation;
         let engine = Engine::new(recording, config, client.clone(), target, run.clone())?;
@@ -154,7 +161,7 @@ impl Replay {
             .run_until(async {
                 tokio::select! {
                     () = engine.run(on_progress) => true,
-                    () = shutdown => false,
+                    () = &mut shutdown => false,
                 }
             })
             .await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cri::Method;
+use cri::json::Defaults;
 use critape_calls::{Call, HostPath, HostPathKind, IdentityMap, Resolution, decode};
 use critape_differ::OWNED_LABEL;
 use prost::Message as _;
@@ -62,7 +63,8 @@ pub(crate) fn canonical(call: &Call, method: &Method, ids: &IdentityMap) -> Opti
     let mut message = decode(method.input(), call.request()?)?;
     replace_ids(&mut message, method, ids);
     replace_texts(&mut message, ids);
-    Some(message.encode_to_vec().into())
+    // As bytes a map has no order of its own: JSON sorts it.
+    serde_json::to_vec(&cri::json::to_value(&message, Defaults::LeftOut)).ok().map(Bytes::from)
 }
 
 /// Replaces ids where the schema says that ids are. Says why not where one has no counterpart.

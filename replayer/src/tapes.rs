@@ -119,7 +119,9 @@ impl Pairing<'_> {
     }
 
     fn pair(&mut self, call: &Call, other: &Call, candidates: &[&Call], ids: &mut IdentityMap) {
-        if [call, other].iter().any(|call| call.outcome.ending == Ending::Truncated || !call.is_whole()) {
+        // A stream of events has no end of its own: it is compared as far as it goes.
+        let is_cut = |call: &Call| call.outcome.ending == Ending::Truncated && !is_event_stream(call);
+        if [call, other].iter().any(|call| is_cut(call) || !call.is_whole()) {
             self.findings.inconclusive(call.id, "one of the two was not recorded to its end".to_owned());
             return;
         }

@@ -14,7 +14,6 @@ const LOCK: &str = "lock";
 const SEGMENTS: &str = "segments";
 /// Mode of a tape's folder.
 const OWNER_ONLY: u32 = 0o700;
-const CLOSED: &str = "closed";
 const MARKER_PREFIX: &str = "critape tape, format ";
 
 /// Whether this folder is a tape, of whatever format.
@@ -24,18 +23,19 @@ pub fn is_tape(path: &Path) -> bool {
 
 /// Makes the folder of a new tape. The marker comes last: a folder without it is no tape yet.
 pub(crate) fn create(path: &Path) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(TapeError::io("making", parent))?;
+    let segments = path.join(SEGMENTS);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !parent.exists() {
+        fs::create_dir_all(parent).map_err(TapeError::io("making", &segments))?;
     }
     // What is in it went over a socket that only its owner may use.
     if let Err(error) = fs::DirBuilder::new().mode(OWNER_ONLY).create(path)
         && error.kind() != io::ErrorKind::AlreadyExists
     {
-        return Err(TapeError::io("making", path)(error));
+        return Err(TapeError::io("making", &segments)(error));
     }
     fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY))
         .map_err(TapeError::io("closing", path))?;
-    let segments = path.join(SEGMENTS);
     fs::create_dir_all(&segments).map_err(TapeError::io("making", &segments))?;
     let marker = path.join(MARKER);
     fs::write(&marker, format!("{MARKER_PREFIX}{FORMAT}\n")).map_err(TapeError::io("writing", &marker))
@@ -83,18 +83,6 @@ pub(crate) fn segments(path: &Path) -> Result<Vec<u32>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
-}
-
-/// Notes beside the store that a segment was closed in order: a store that lost its end would look as if its recorder had been
-/// killed.
-pub(crate) fn note_closed(segment: &Path) -> Result<()> {
-    let note = segment.join(CLOSED);
-    fs::write(&note, "closed in order\n").map_err(TapeError::io("writing", &note))
-}
-
-/// Whether the segment was closed in order.
-pub(crate) fn is_closed(segment: &Path) -> bool {
-    segment.join(CLOSED).is_file()
 }
 
 /// Folders beside the segments that are none: packing was cut short.

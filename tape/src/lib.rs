@@ -21,6 +21,7 @@ mod error;
 mod export;
 mod folder;
 mod import;
+mod mark;
 mod ongoing;
 mod reader;
 mod retention;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::chunk::{self, Effort};
 use crate::folder;
+use crate::mark;
 use crate::segment::Segment;
 use crate::store::{Mode, Store};
 use crate::{Result, TapeError};
@@ -24,13 +25,18 @@ pub(crate) fn pack(tape: &Path, number: u32) -> Result<()> {
     if !path.is_dir() {
         return Ok(());
     }
+    // Whoever closed it has the store no longer open.
     let segment = Segment::open(path.clone())?;
     if segment.footer().is_none() {
         return Ok(());
     }
+    drop(segment);
+    mark::put(&path)?;
+    let segment = Segment::open(path.clone())?;
     let packed = beside(&path, PACKED);
     let before = folder::stored_bytes(&path);
     write(&segment, &packed)?;
+    mark::put(&packed)?;
     drop(segment);
     if folder::stored_bytes(&packed) >= before {
         return fs::remove_dir_all(&packed).map_err(TapeError::io("removing", &packed));
@@ -86,7 +92,5 @@ fn write(segment: &Segment, to: &Path) -> Result<()> {
         store.put_full_chunk(first, &packing(full)?)?;
     }
     store.put_footer(footer)?;
-    store.flush()?;
-    drop(store);
-    folder::note_closed(to)
+    store.flush()
 }

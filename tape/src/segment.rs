@@ -8,7 +8,7 @@ use prost::Message;
 use crate::chunk;
 use crate::convert;
 use crate::elements;
-use crate::folder;
+use crate::mark;
 use crate::schema;
 use crate::store::{Mode, Store};
 use crate::{FORMAT, Result, TapeError};
@@ -29,6 +29,7 @@ pub(crate) struct Segment {
 
 impl Segment {
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
+        mark::check(&path)?;
         let store = Store::open(&path, Mode::Existing)?;
         let damaged = |reason: String| TapeError::Damaged { path: path.clone(), reason };
         let header = store.header()?.ok_or_else(|| damaged("it has no header".to_owned()))?;
@@ -39,7 +40,7 @@ impl Segment {
         }
         let footer = store.footer()?.map(|bytes| schema::SegmentFooter::decode(bytes.as_slice())).transpose();
         let footer = footer.map_err(|error| damaged(error.to_string()))?;
-        if footer.is_none() && folder::is_closed(&path) {
+        if footer.is_none() && mark::is_there(&path) {
             return Err(damaged("it was closed in order, and its end is gone".to_owned()));
         }
         Ok(Self { path, store, header, footer })

@@ -3,6 +3,7 @@
 use critape_calls::Summary;
 
 use crate::reader::Tape;
+use crate::{Result, TapeError};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,10 @@ pub struct Verified {
 
 impl Tape {
     /// Reads everything and compares it with what the segments say of themselves.
-    pub fn verify(&self) -> Verified {
+    ///
+    /// # Errors
+    /// What kept it from being read, which says nothing of the tape.
+    pub fn verify(&self) -> Result<Verified> {
         let mut verified = Verified::default();
         if self.segments().is_empty() {
             verified.damage.push(Damage { segment: 0, what: "its segments are gone".to_owned() });
@@ -40,10 +44,11 @@ impl Tape {
             let mut wrong = |what: String| verified.damage.push(Damage { segment: *number, what });
             let segment = match self.segment(*number) {
                 Ok(segment) => segment,
-                Err(error) => {
+                Err(error @ TapeError::Damaged { .. }) => {
                     wrong(error.to_string());
                     continue;
                 }
+                Err(error) => return Err(error),
             };
             let mut next = 0;
             let mut summary = Summary::default();
@@ -77,6 +82,6 @@ impl Tape {
             verified.events += summary.events;
             verified.calls += summary.calls;
         }
-        verified
+        Ok(verified)
     }
 }

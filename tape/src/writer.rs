@@ -277,8 +277,7 @@ impl Open {
         self.commit()?;
         let footer = footer_of(&self.header, &self.summary, ended);
         self.store.put_footer(footer.encode_to_vec())?;
-        self.store.flush()?;
-        folder::note_closed(&self.path)
+        self.store.flush()
     }
 
     fn store_pending(&mut self) -> Result<()> {

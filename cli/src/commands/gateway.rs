@@ -7,6 +7,7 @@ use critape_gateway::{Auth, Config, Listen, Listener, Token, serve};
 use super::many_threads;
 use crate::args::GatewayArgs;
 use crate::exit::Exit;
+use crate::output;
 use crate::signals;
 
 pub(crate) fn run(args: &GatewayArgs) -> Result<Exit> {
@@ -28,11 +29,12 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<Exit> {
         // A gateway to nothing is of no use to anyone; one whose runtime restarts is.
         Client::connect(&endpoints.runtime).await?;
         let listener = Listener::bind(&listen).await?;
-        eprintln!("listening on {}", listener.at());
+        output::say(format_args!("listening on {}", listener.at()));
         if let (Auth::Token(_), Some(token)) = (&auth, &made) {
-            eprintln!("token {}", token.reveal());
+            output::say(format_args!("token {}", token.reveal()));
         }
         serve(listener, Config::new(endpoints, auth), shutdown).await?;
+        output::say(format_args!("stopped; the last requests were answered"));
         anyhow::Ok(())
     })?;
     Ok(Exit::Done)

@@ -9,6 +9,8 @@ mod report;
 mod simulator;
 mod tape;
 
+use std::io::Write;
+
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 
@@ -29,7 +31,10 @@ pub(crate) fn run(command: Command) -> Result<Exit> {
         Command::Gateway(args) => gateway::run(&args),
         Command::Simulator(args) => simulator::run(args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "critape", &mut std::io::stdout());
+            // It takes no error from a writer.
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "critape", &mut text);
+            std::io::stdout().lock().write_all(&text)?;
             Ok(Exit::Done)
         }
         Command::Man => {

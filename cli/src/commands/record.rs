@@ -7,7 +7,7 @@ use critape_tape::{Retention, Seal, SealPolicy, Tape};
 use super::{one_thread, tape};
 use crate::args::{RecordArgs, SealArg};
 use crate::exit::Exit;
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::signals;
 
 pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
@@ -26,9 +26,11 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
         let shutdown = signals::shutdown()?;
         let recorder = Recorder::bind(config).await?;
         if !upstream.path().exists() {
-            eprintln!("warning: no runtime at {upstream} yet; clients are turned away until there is one");
+            output::say(format_args!(
+                "warning: no runtime at {upstream} yet; clients are turned away until there is one"
+            ));
         }
-        eprintln!("listening on {}", args.listen);
+        output::say(format_args!("listening on {}", args.listen));
         recorder.run(shutdown).await?;
         anyhow::Ok(())
     })?;
@@ -38,13 +40,13 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
         Format::Table => {
             let info = recorded.info()?;
             let summary = &info.summary;
-            eprintln!(
+            output::say(format_args!(
                 "recorded {} calls on {} connections onto {}; `critape tape show {}` lists them",
                 summary.calls,
                 summary.connections,
                 args.tape.display(),
                 args.tape.display()
-            );
+            ));
         }
     }
     Ok(Exit::Done)

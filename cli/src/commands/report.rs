@@ -9,7 +9,7 @@ use critape_differ::{Report, Rules, render_table};
 
 use crate::args::ReportArgs;
 use crate::exit::Exit;
-use crate::output::{Format, color, print_json};
+use crate::output::{self, Format, color, print_json};
 
 /// The rules in force: the standard ones, and the user's before them.
 pub(crate) fn rules(args: &ReportArgs) -> Result<Rules> {
@@ -20,11 +20,20 @@ pub(crate) fn rules(args: &ReportArgs) -> Result<Rules> {
 
 /// Refuses files whose form their names don't tell, before anything is run.
 pub(crate) fn check_files(args: &ReportArgs) -> Result<()> {
-    args.files.iter().try_for_each(|path| form(path).map(drop))
+    args.files.iter().try_for_each(|path| {
+        form(path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            bail!("{}: its folder is not there: make it first", path.display());
+        }
+        Ok(())
+    })
 }
 
 /// Prints a report and writes it to the files that were asked for.
 pub(crate) fn give(report: &Report, args: &ReportArgs) -> Result<Exit> {
+    // First, so that it is not lost where a file can't be written; and a reader that went away does not keep the files from it.
+    let printed = print(report, args.output);
     for path in &args.files {
         let text = match form(path)? {
             Format::Json => serde_json::to_string_pretty(report)? + "\n",
@@ -32,8 +41,10 @@ pub(crate) fn give(report: &Report, args: &ReportArgs) -> Result<Exit> {
         };
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
     }
-    print(report, args.output)?;
-    Ok(report.verdict.into())
+    match printed {
+        Err(error) if !output::is_broken_pipe(&error) => Err(error),
+        _ => Ok(report.verdict.into()),
+    }
 }
 
 /// Prints a report.

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::many_threads;
 use crate::args::SimulatorArgs;
 use crate::exit::Exit;
-use crate::output::{Format, print_json};
+use crate::output::{self, Format, print_json};
 use crate::signals;
 
 pub(crate) fn run(args: SimulatorArgs) -> Result<Exit> {
@@ -27,11 +27,11 @@ pub(crate) fn run(args: SimulatorArgs) -> Result<Exit> {
     many_threads()?.block_on(async {
         let shutdown = signals::shutdown()?;
         let (listener, _file) = bind(&listen, Door::Owner).await?;
-        eprintln!("listening on {listen}");
+        output::say(format_args!("listening on {listen}"));
         serve(served, listener, shutdown).await?;
         anyhow::Ok(())
     })?;
-    eprintln!("served {} calls", simulator.calls());
+    output::say(format_args!("served {} calls", simulator.calls()));
     Ok(Exit::Done)
 }
 

@@ -253,7 +253,7 @@ fn show_one(tape: &Tape, id: CallId) -> Result<Exit> {
 fn verify(path: &Path, output: Format) -> Result<Exit> {
     let tape = Tape::open(path)?;
     let since = std::time::Instant::now();
-    let verified = tape.verify();
+    let verified = tape.verify()?;
     match output {
         Format::Json => print_json(&verified_json(path, &verified))?,
         Format::Table => print_verified(path, &verified, since.elapsed())?,

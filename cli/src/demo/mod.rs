@@ -2,7 +2,9 @@
 
 mod workload;
 
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -20,7 +22,8 @@ use tokio::sync::oneshot;
 use crate::args::DemoArgs;
 use crate::commands::{many_threads, one_thread, print_report};
 use crate::exit::Exit;
-use crate::output::{Format, progress, short};
+use crate::output::{self, Format, progress, short};
+use crate::signals;
 
 /// A regression that the second replay meets, and where it must show: RPC and path.
 struct Expected {
@@ -50,10 +53,22 @@ Next, on a machine with a runtime:
   critape replay node.tape -r unix:///run/other/containerd.sock
 ";
 
+/// The program was told to end.
+static TOLD_TO_END: AtomicBool = AtomicBool::new(false);
+
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit> {
+    let ended = show(args);
+    while TOLD_TO_END.load(Ordering::Relaxed) {
+        // Whatever it ended with, the other thread ends the program.
+        thread::park();
+    }
+    ended
+}
+
+fn show(args: &DemoArgs) -> Result<Exit> {
     let folder = tempfile::Builder::new().prefix("critape-demo-").tempdir().context("making a folder")?;
-    end_on_signal(folder.path().to_owned());
     let tape = args.keep.clone().unwrap_or_else(|| folder.path().join("demo.tape"));
+    leave_nothing_when_interrupted(folder.path());
     let begun = std::time::Instant::now();
     let steps = progress("recording", 3);
     record(folder.path(), &tape)?;
@@ -66,35 +81,40 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit> {
         print_report(&changed, Format::Json)?;
     } else {
         tell(&tape, &same, &changed)?;
-        println!(
+        writeln!(
+            io::stdout(),
             "Took {}. Each is a bug that a released runtime had; `critape simulator --list-regressions` names all.\n",
             short(begun.elapsed())
-        );
+        )?;
         if let Some(kept) = &args.keep {
-            println!("The tape is kept in {}.", kept.display());
+            writeln!(io::stdout(), "The tape is kept in {}.", kept.display())?;
         }
-        print!("{NEXT}");
+        write!(io::stdout(), "{NEXT}")?;
     }
     if same.verdict != Verdict::Same || !missed.is_empty() {
-        eprintln!("error: the demo did not come out as it should: {}", missed.join(", "));
+        output::say(format_args!("error: the demo did not come out as it should: {}", missed.join(", ")));
         return Ok(Exit::Different);
     }
     Ok(Exit::Done)
 }
 
-/// Ends the program when it is told to, without leaving its folder behind.
-fn end_on_signal(folder: std::path::PathBuf) {
+/// Removes the demo's folder when the program is told to end, and ends it.
+fn leave_nothing_when_interrupted(folder: &Path) {
+    let folder = folder.to_owned();
     thread::spawn(move || {
         let Ok(runtime) = one_thread() else { return };
-        let signalled = runtime.block_on(async {
-            let Ok(shutdown) = crate::signals::shutdown() else { return false };
-            shutdown.await;
-            true
+        let told = runtime.block_on(async {
+            if let Ok(shutdown) = signals::shutdown() {
+                shutdown.await;
+                true
+            } else {
+                false
+            }
         });
-        if signalled {
-            // What can't be removed is in the system's folder for such things.
-            let _ = std::fs::remove_dir_all(folder);
-            eprintln!("interrupted");
+        if told {
+            TOLD_TO_END.store(true, Ordering::Relaxed);
+            // Files that are made in between may keep it from going at once.
+            while std::fs::remove_dir_all(&folder).is_err() && folder.exists() {}
             std::process::exit(130);
         }
     });
@@ -203,21 +223,28 @@ impl Running {
 fn tell(tape: &Path, same: &Report, changed: &Report) -> Result<()> {
     let info = Tape::open(tape)?.info()?;
     let summary = &info.summary;
-    println!(
+    writeln!(
+        io::stdout(),
         "Recorded {} calls of a small kubelet on {} connections: pods, probes, a container that crashes, an image pull.\n",
-        summary.calls, summary.connections
-    );
-    println!("1. Replayed on the same runtime\n");
+        summary.calls,
+        summary.connections
+    )?;
+    writeln!(io::stdout(), "1. Replayed on the same runtime\n")?;
     print_report(same, Format::Table)?;
-    println!("\n2. Replayed on a runtime with {} regressions\n", EXPECTED.len());
+    writeln!(io::stdout(), "\n2. Replayed on a runtime with {} regressions\n", EXPECTED.len())?;
     print_report(changed, Format::Table)?;
-    println!();
+    writeln!(io::stdout())?;
     for expected in &EXPECTED {
         let found =
             shows(changed, expected).map_or("MISSED".to_owned(), |index| format!("finding {}", index + 1));
-        println!("  {:<18} {found:<11} {}", expected.regression, summary_of(expected.regression));
+        writeln!(
+            io::stdout(),
+            "  {:<18} {found:<11} {}",
+            expected.regression,
+            summary_of(expected.regression)
+        )?;
     }
-    println!();
+    writeln!(io::stdout())?;
     Ok(())
 }
 

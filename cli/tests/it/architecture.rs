@@ -45,7 +45,7 @@ fn sources(room: &str) -> Vec<(PathBuf, String)> {
             let path = entry.path();
             if path.is_dir() {
                 walk(&path, found);
-            } else if path.extension().is_some_and(|suffix| suffix == "rs") {
+            } else if path.extension().is_some_and(|suffix| suffix == "rs") && !path.ends_with("tests.rs") {
                 found.push(path);
             }
         }

@@ -11,6 +11,7 @@ use crate::convert;
 use crate::elements;
 use crate::export::format::IndexEntry;
 use crate::folder;
+use crate::mark;
 use crate::schema;
 use crate::segment::footer_of;
 use crate::store::{Mode, Store};
@@ -98,15 +99,19 @@ impl Importing {
             self.store.put_footer(footer.encode_to_vec())?;
         }
         self.store.flush()?;
-        if ended.is_some() {
-            folder::note_closed(&self.path)?;
-        }
-        Ok(IndexEntry {
+        let entry = IndexEntry {
             number: self.header.number,
             offset: self.offset,
             events: self.next,
             calls: self.summary.calls,
-        })
+        };
+        // The mark says how the store is left, so it must be closed.
+        let Self { store, path, .. } = self;
+        drop(store);
+        if ended.is_some() {
+            mark::put(&path)?;
+        }
+        Ok(entry)
     }
 
     fn put_chunk(&mut self) -> Result<()> {

@@ -50,8 +50,8 @@ fn assert_same(one: &Tape, other: &Tape) {
     let (first, second) = (one.info().unwrap(), other.info().unwrap());
     assert_eq!(first.segments, second.segments);
     assert_eq!(first.summary, second.summary);
-    assert_eq!(one.verify(), other.verify());
-    assert!(other.verify().damage.is_empty());
+    assert_eq!(one.verify().unwrap(), other.verify().unwrap());
+    assert!(other.verify().unwrap().damage.is_empty());
 }
 
 /// Exports, imports, and compares; gives the export.
@@ -78,7 +78,7 @@ fn a_tape_comes_back_as_it_was() {
     write_segment(&tape, STARTED + 9_500_000, &[], true);
     fs::remove_dir_all(tape.join("segments/00000002")).unwrap();
     let bytes = round(&tape);
-    assert_eq!(Tape::open(&tape).unwrap().verify().unclean, [3]);
+    assert_eq!(Tape::open(&tape).unwrap().verify().unwrap().unclean, [3]);
 
     let (blocks, index) = layout::read(&bytes);
     let kinds: Vec<_> = blocks.iter().map(|(_, block)| block.kind).collect();
@@ -140,7 +140,7 @@ fn a_slice_has_the_calls_it_was_asked_for_and_what_they_need() {
     let slice = imported(&bytes, &copy);
     assert_eq!(calls(&slice), wanted);
     assert_eq!(slice.info().unwrap().segments.iter().map(|it| it.number).collect::<Vec<_>>(), [2, 4]);
-    assert!(slice.verify().damage.is_empty() && slice.verify().unclean.is_empty());
+    assert!(slice.verify().unwrap().damage.is_empty() && slice.verify().unwrap().unclean.is_empty());
     let events = all_events(&slice);
     let count = |is: fn(&EventKind) -> bool| events.iter().filter(|event| is(&event.kind)).count();
     assert_eq!(count(|kind| matches!(kind, EventKind::Opening(_))), 2);

@@ -41,7 +41,7 @@ fn exports_of_every_format_stay_readable() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tape");
         let tape = imported(&fs::read(golden(format, "critape")).unwrap(), &path);
-        assert!(tape.verify().damage.is_empty());
+        assert!(tape.verify().unwrap().damage.is_empty());
         assert_eq!(listing(&tape), fs::read_to_string(golden(format, "txt")).unwrap());
         assert_eq!(fs::read(path.join("key")).unwrap(), [7; 64]);
     }

@@ -77,7 +77,7 @@ fn what_another_program_wrote_is_read() {
     import(file(&well()).as_slice(), Path::new("f"), &path).unwrap();
     let tape = Tape::open(&path).unwrap();
     assert_eq!(tape.events().map(Result::unwrap).count(), 4);
-    let verified = tape.verify();
+    let verified = tape.verify().unwrap();
     assert!(verified.damage.is_empty());
     assert_eq!(verified.unclean, [4]);
 }
@@ -262,7 +262,7 @@ proptest! {
                 let tape = Tape::open(&path).unwrap();
                 // One without any segments is said to have lost them.
                 let empty = tape.info().unwrap().segments.is_empty();
-                prop_assert!(empty || tape.verify().damage.is_empty());
+                prop_assert!(empty || tape.verify().unwrap().damage.is_empty());
             }
             Err(_) => prop_assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0),
         }

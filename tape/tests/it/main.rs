@@ -79,7 +79,7 @@ fn what_was_written_is_read() {
     assert!(info.is_clean());
     assert_eq!((info.summary.calls, info.summary.connections), (1000, 1));
     assert_eq!(info.summary.generations.iter().map(String::as_str).collect::<Vec<_>>(), ["runtime.v1"]);
-    let verified = tape.verify();
+    let verified = tape.verify().unwrap();
     assert_eq!((verified.calls, verified.events), (1000, events.len() as u64));
     assert!(verified.damage.is_empty() && verified.unclean.is_empty());
 }
@@ -110,7 +110,7 @@ fn a_segment_that_was_deleted_leaves_the_rest_readable() {
     let tape = Tape::open(&path).unwrap();
     let calls: Vec<_> = tape.calls().map(|call| call.unwrap().id).collect();
     assert_eq!(calls, [1, 2, 5, 6].map(CallId));
-    assert!(tape.verify().damage.is_empty());
+    assert!(tape.verify().unwrap().damage.is_empty());
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_tape_whose_writer_vanished_is_unclean_and_readable() {
     let tape = Tape::open(&path).unwrap();
     assert!(!tape.info().unwrap().is_clean());
     assert_eq!(tape.events().count(), events.len());
-    let verified = tape.verify();
+    let verified = tape.verify().unwrap();
     assert_eq!(verified.unclean, [1]);
     assert!(verified.damage.is_empty());
     assert_eq!(Writer::open(&path, Stamp(2000), "test").unwrap().first_call(), CallId(11));
@@ -181,7 +181,7 @@ fn damage_is_found_and_named() {
     }
     fs::write(&db, bytes).unwrap();
     let tape = Tape::open(&path).unwrap();
-    assert!(!tape.verify().damage.is_empty());
+    assert!(!tape.verify().unwrap().damage.is_empty());
     assert!(tape.events().any(|event| event.is_err()));
 }
 
@@ -196,10 +196,10 @@ fn a_tape_that_lost_its_end_is_not_taken_for_one_whose_recorder_was_killed() {
         bytes[at] ^= 0xFF;
     }
     fs::write(&db, bytes).unwrap();
-    let verified = Tape::open(&path).unwrap().verify();
+    let verified = Tape::open(&path).unwrap().verify().unwrap();
     assert!(!verified.damage.is_empty(), "{verified:?}");
     fs::remove_dir_all(path.join("segments/00000001")).unwrap();
-    assert!(!Tape::open(&path).unwrap().verify().damage.is_empty());
+    assert!(!Tape::open(&path).unwrap().verify().unwrap().damage.is_empty());
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_crash_while_a_segment_is_packed_leaves_one_of_the_two() {
     fs::create_dir(segments.join("00000001.replaced")).unwrap();
     let tape = Tape::open(&path).unwrap();
     assert_eq!(tape.events().count(), events.len());
-    assert!(tape.verify().damage.is_empty());
+    assert!(tape.verify().unwrap().damage.is_empty());
     assert_eq!(fs::read_dir(&segments).unwrap().count(), 1);
 }
 

@@ -146,7 +146,7 @@ fn no_planted_secret_is_anywhere_and_the_key_gives_all_back() {
             assert!(tape.has_key());
             assert_ne!(read(&tape), events);
             assert_eq!(read(&tape.unsealed().unwrap()), events, "{generation} {policy:?}");
-            assert!(tape.verify().damage.is_empty());
+            assert!(tape.verify().unwrap().damage.is_empty());
 
             for (name, key) in [("closed", ExportKey::Left), ("open", ExportKey::Included)] {
                 let (file, sent) = (folder.path().join("export"), folder.path().join(name));

@@ -1,0 +1,78 @@
+//! What a segment that was closed in order looks like on disk, so that damage is seen before the store sees it.
+//!
+//! sled takes a store that is cut off or damaged for one whose writer was killed: it drops what follows the damage, and writes
+//! that down. So its file is looked at first, and nothing opens one that is not as it was left.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::{Result, TapeError};
+
+const NAME: &str = "closed";
+const STORE: &str = "db";
+
+fn place(segment: &Path) -> PathBuf {
+    segment.join(NAME)
+}
+
+/// Whether the segment was closed in order.
+pub(crate) fn is_there(segment: &Path) -> bool {
+    place(segment).is_file()
+}
+
+/// Notes how the store of this segment is left.
+pub(crate) fn put(segment: &Path) -> Result<()> {
+    let (length, sum) = measure(segment, u64::MAX)?;
+    let path = place(segment);
+    fs::write(&path, format!("{length} {sum:08x}\n")).map_err(TapeError::io("writing", &path))
+}
+
+/// Refuses a segment that was closed in order and is no longer as it was left.
+pub(crate) fn check(segment: &Path) -> Result<()> {
+    let path = place(segment);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        // Not closed in order: there is nothing to hold it against.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(TapeError::io("reading", &path)(error)),
+    };
+    let damaged = |reason: String| Err(TapeError::Damaged { path: segment.to_owned(), reason });
+    let mut fields = text.split_whitespace();
+    let Some(left) = fields.next().and_then(|field| field.parse().ok()) else {
+        return damaged("the note of how it was closed can't be read".to_owned());
+    };
+    // Opening it again may have made the file longer, with nothing in it.
+    let (length, sum) = match measure(segment, left) {
+        Ok(measured) => measured,
+        Err(TapeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return damaged("its store is gone".to_owned());
+        }
+        Err(error) => return Err(error),
+    };
+    if length < left {
+        return damaged(format!("its store has {length} bytes of {left}"));
+    }
+    if fields.next() != Some(&format!("{sum:08x}")) {
+        return damaged("its store does not match its checksum".to_owned());
+    }
+    Ok(())
+}
+
+/// Length and checksum of a store, no further than `limit`.
+fn measure(segment: &Path, limit: u64) -> Result<(u64, u32)> {
+    let path = segment.join(STORE);
+    let file = File::open(&path).map_err(TapeError::io("opening the store of", segment))?;
+    let mut file = file.take(limit);
+    let mut hasher = crc32fast::Hasher::new();
+    let mut chunk = vec![0; 1 << 20];
+    let mut length = 0;
+    loop {
+        let count = file.read(&mut chunk).map_err(TapeError::io("reading", &path))?;
+        if count == 0 {
+            return Ok((length, hasher.finalize()));
+        }
+        length += count as u64;
+        hasher.update(&chunk[..count]);
+    }
+}
