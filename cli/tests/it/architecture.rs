@@ -133,7 +133,10 @@ fn every_file_says_what_it_is_and_none_gives_up() {
         for (path, code) in sources(room) {
             assert!(code.trim_start().starts_with("//!"), "{} has no `//!`", path.display());
             for forbidden in [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unsafe "] {
-                let line = code_lines(&code).find(|line| line.contains(forbidden));
+                let line = code_lines(&code).find(|line| {
+                    // A parser may have a method of its own by that name, which gives an error.
+                    line.replace("self.expect(", "").contains(forbidden)
+                });
                 assert_eq!(line, None, "{} has {forbidden}", path.display());
             }
         }
