@@ -307,3 +307,18 @@ async fn without_its_key_a_sealed_tape_replays_what_does_not_need_it() {
     assert_eq!(report.calls.inconclusive, 3, "{reasons:?}");
     assert!(reasons.contains(&"its command is sealed, and the tape's key is not here"), "{reasons:?}");
 }
+
+#[tokio::test]
+async fn short_uids_are_told_apart_from_the_fresh_ones_made_of_them() {
+    for uid in ["1", "web-1", "left-1", "web-uid"] {
+        let tape = recorded(&World::new(&[]), async |client: &Client| {
+            let request = v1::RunPodSandboxRequest { config: Some(config("web", uid)), ..Default::default() };
+            let sandbox = client.run(request).await;
+            client.sandbox_status(&sandbox).await;
+            client.remove_pod(&sandbox).await;
+        })
+        .await;
+        let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
+        assert_eq!(signatures(&report), Vec::<String>::new(), "{uid}");
+    }
+}
