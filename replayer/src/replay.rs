@@ -16,6 +16,9 @@ use crate::preflight::{self, Company};
 use crate::recording::{Recording, RecordingError};
 use crate::uids;
 
+/// How long an interrupted replay waits for what its last calls may still make.
+const LATE_COMERS: Duration = Duration::from_millis(500);
+
 /// How fast calls follow each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
@@ -165,6 +168,10 @@ impl Replay {
                 }
             })
             .await;
+        if !finished {
+            // What was being made when we were told to stop may still appear.
+            tokio::time::sleep(LATE_COMERS).await;
+        }
         let cleaned = cleanup::clean(&client, generation, &run, &engine.pulled_images()).await;
         for left in &cleaned.left {
             tracing::warn!(what = %left, "could not be removed: remove it by hand");

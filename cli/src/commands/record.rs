@@ -14,7 +14,14 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
     if args.seal == SealArg::None && args.seal_key.is_some() {
         bail!("--seal none has no use for --seal-key: leave one of the two out");
     }
-    let upstream = args.endpoints.asked().resolve()?.runtime;
+    let endpoints = args.endpoints.asked().resolve()?;
+    if endpoints.image != endpoints.runtime {
+        bail!(
+            "one recorder stands in front of one socket: start another, with -r {}, for the images",
+            endpoints.image
+        );
+    }
+    let upstream = endpoints.runtime;
     let config = Config {
         memory: args.memory,
         ask_opening: !args.passive,
