@@ -110,7 +110,8 @@ fn all_came(recorded: &EventSequences, live: &EventSequences, ids: &IdentityMap)
     })
 }
 
-fn sequences(call: &Call, method: &Method) -> EventSequences {
+/// The recorded events of a stream, by container.
+pub(crate) fn sequences(call: &Call, method: &Method) -> EventSequences {
     let mut sequences = EventSequences::default();
     for message in &call.responses {
         if let Some(event) = message.body.kept().and_then(|bytes| decode(method.output(), bytes)) {

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
-use cri::{Class, IdentityKind, Method};
+use cri::{Class, IdentityKind};
 use critape_calls::{Call, Ending, IdentityMap, Live, ObjectIndex, ObjectName, Recorded, decode, merged};
-use critape_differ::{Compared, Comparer, EventSequences, Findings, Memory, Report, Rules, SideInfo};
+use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo};
 
 use crate::binding;
+use crate::events::sequences;
 use crate::recording::{Recording, is_event_stream};
 use crate::rewrite::canonical;
 use crate::trajectory::{Seen, Trajectory};
@@ -187,14 +188,4 @@ fn key(call: &Call, ids: &IdentityMap) -> Key {
 
 fn is_read(call: &Call) -> bool {
     call.method().is_some_and(|method| method.class == Class::ReadOnly)
-}
-
-fn sequences(call: &Call, method: &Method) -> EventSequences {
-    let mut sequences = EventSequences::default();
-    for message in &call.responses {
-        if let Some(event) = message.body.kept().and_then(|bytes| decode(method.output(), bytes)) {
-            sequences.push(event);
-        }
-    }
-    sequences
 }
