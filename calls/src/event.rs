@@ -238,6 +238,8 @@ pub enum GapReason {
     Store,
     /// A message was larger than the recorder keeps.
     TooLarge,
+    /// A connection's bytes could not be understood.
+    NotUnderstood,
 }
 
 impl fmt::Display for GapReason {
@@ -247,6 +249,7 @@ impl fmt::Display for GapReason {
             Self::DiskFull => "disk full",
             Self::Store => "store failed",
             Self::TooLarge => "message too large",
+            Self::NotUnderstood => "bytes not understood",
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{CallId, ConnectionId, Event, EventKind, Gap, Stamp};
+use crate::{CallId, ConnectionId, Event, EventKind, Gap, Peer, Stamp};
 
 /// Calls of one kind of client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +53,10 @@ impl Summary {
             EventKind::ConnectionOpened { connection, peer } => {
                 self.connections += 1;
                 self.last_connection = self.last_connection.max(Some(*connection));
-                let peer =
-                    peer.as_ref().map_or((String::new(), None), |peer| (peer.exe.clone(), Some(peer.uid)));
-                self.peer_of.insert(*connection, peer);
+                self.note_peer(*connection, peer.as_ref());
             }
             EventKind::ConnectionContinues { connection, peer, .. } => {
-                let peer =
-                    peer.as_ref().map_or((String::new(), None), |peer| (peer.exe.clone(), Some(peer.uid)));
-                self.peer_of.insert(*connection, peer);
+                self.note_peer(*connection, peer.as_ref());
             }
             EventKind::ConnectionClosed { connection } => {
                 self.peer_of.remove(connection);
@@ -81,6 +77,21 @@ impl Summary {
             }
             _ => {}
         }
+    }
+
+    fn note_peer(&mut self, connection: ConnectionId, peer: Option<&Peer>) {
+        let (exe, uid) = peer.map_or((String::new(), None), |peer| (peer.exe.clone(), Some(peer.uid)));
+        self.note_connection(connection, exe, uid);
+    }
+
+    /// Notes who calls on a connection that opened before the counting began.
+    pub fn note_connection(&mut self, connection: ConnectionId, exe: String, uid: Option<u32>) {
+        self.peer_of.insert(connection, (exe, uid));
+    }
+
+    /// The connections that have not been closed, each with its client's executable and user id.
+    pub fn open_connections(&self) -> impl Iterator<Item = (ConnectionId, &str, Option<u32>)> {
+        self.peer_of.iter().map(|(connection, (exe, uid))| (*connection, exe.as_str(), *uid))
     }
 
     /// Adds what a later stretch holds.

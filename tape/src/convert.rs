@@ -264,6 +264,7 @@ pub(crate) fn gap_to_schema(gap: &Gap) -> schema::Gap {
         GapReason::DiskFull => Reason::DiskFull,
         GapReason::Store => Reason::Store,
         GapReason::TooLarge => Reason::TooLarge,
+        GapReason::NotUnderstood => Reason::NotUnderstood,
     };
     schema::Gap {
         calls: gap.calls,
@@ -280,6 +281,7 @@ pub(crate) fn gap_from_schema(gap: &schema::Gap) -> Gap {
         Reason::DiskFull => GapReason::DiskFull,
         Reason::Store => GapReason::Store,
         Reason::TooLarge => GapReason::TooLarge,
+        Reason::NotUnderstood => GapReason::NotUnderstood,
     };
     Gap { calls: gap.calls, bytes: gap.bytes, reason, lasted: Duration::from_nanos(gap.lasted) }
 }

@@ -73,6 +73,20 @@ pub enum TapeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The disk is full, or nearly.
+    #[error(
+        "{path} lies on a disk with {} MiB free, and writing it takes {}: free some, or give another tape",
+        free >> 20,
+        needed.div_ceil(1 << 20)
+    )]
+    Full {
+        /// The tape or segment.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that must be free.
+        needed: u64,
+    },
     /// The store refused something.
     #[error("{action} the store of {path}: {reason}")]
     Store {
@@ -86,6 +100,17 @@ pub enum TapeError {
 }
 
 impl TapeError {
+    /// Whether it is only that the disk has no room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }

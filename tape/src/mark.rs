@@ -1,7 +1,8 @@
 //! What a segment that was closed in order looks like on disk, so that damage is seen before the store sees it.
 //!
 //! sled takes a store that is cut off or damaged for one whose writer was killed: it drops what follows the damage, and writes
-//! that down. So its file is looked at first, and nothing opens one that is not as it was left.
+//! that down. So its file is looked at first, and nothing opens one that is not as it was left. While a segment is written,
+//! the number of its events that must survive a crash stands beside it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 use crate::{Result, TapeError};
 
 const NAME: &str = "closed";
+const COMMITTED: &str = "committed";
+/// Digits of a note of what is committed: it is written over the last one, so all have one length.
+const COMMITTED_BYTES: usize = 21;
 const STORE: &str = "db";
 
 fn place(segment: &Path) -> PathBuf {
@@ -21,11 +25,33 @@ pub(crate) fn is_there(segment: &Path) -> bool {
     place(segment).is_file()
 }
 
+/// Opens the note of how many events of a new segment are committed.
+pub(crate) fn begin(segment: &Path) -> Result<File> {
+    let path = segment.join(COMMITTED);
+    File::create(&path).map_err(TapeError::io("making", &path))
+}
+
+/// The note that says that so many events will survive a crash.
+pub(crate) fn committed(events: u64) -> Vec<u8> {
+    format!("{events:020}\n").into_bytes()
+}
+
+/// How many events of this segment were committed, where that was noted.
+pub(crate) fn committed_events(segment: &Path) -> Option<u64> {
+    let mut text = String::new();
+    let file = File::open(segment.join(COMMITTED)).ok()?;
+    file.take(COMMITTED_BYTES as u64).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
 /// Notes how the store of this segment is left.
 pub(crate) fn put(segment: &Path) -> Result<()> {
     let (length, sum) = measure(segment, u64::MAX)?;
     let path = place(segment);
-    fs::write(&path, format!("{length} {sum:08x}\n")).map_err(TapeError::io("writing", &path))
+    fs::write(&path, format!("{length} {sum:08x}\n")).map_err(TapeError::io("writing", &path))?;
+    // What was committed is all that there is. Nothing is lost where it stays.
+    let _ = fs::remove_file(segment.join(COMMITTED));
+    Ok(())
 }
 
 /// Refuses a segment that was closed in order and is no longer as it was left.

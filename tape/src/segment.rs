@@ -92,8 +92,12 @@ impl Segment {
 
     /// Chunks in order: position of the first event, and events; the position at which a chunk is damaged, with the reason.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = Result<(u64, Vec<schema::Event>)>> + use<> {
+        self.chunks_from(0)
+    }
+
+    fn chunks_from(&self, from: u64) -> impl Iterator<Item = Result<(u64, Vec<schema::Event>)>> + use<> {
         let path = self.path.clone();
-        self.store.chunks().map(move |chunk| {
+        self.store.chunks(from).map(move |chunk| {
             let (first, bytes) = chunk?;
             let events = chunk::unpack(&bytes).map_err(|reason| TapeError::Damaged {
                 path: path.clone(),
@@ -138,11 +142,24 @@ impl Segment {
         if let Some(footer) = &self.footer {
             return Ok(summary_of(&self.header, footer));
         }
-        let mut summary = Summary::default();
-        for event in self.events() {
-            summary.add(&event?);
+        // Not closed in order: from the counts that were noted last, and what came after.
+        let progress = self.store.progress()?.map(|bytes| schema::SegmentFooter::decode(bytes.as_slice()));
+        let progress = progress.transpose().map_err(|error| self.damaged(error.to_string()))?;
+        let (from, mut summary) = match progress {
+            Some(progress) => (progress.events, summary_of(&self.header, &progress)),
+            None => (0, Summary::default()),
+        };
+        for chunk in self.chunks_from(from) {
+            let (_, events) = chunk?;
+            let outlined = events.into_iter().filter_map(|event| outline(event, self.started()));
+            outlined.for_each(|event| summary.add(&event));
         }
         Ok(summary)
+    }
+
+    /// How many events were committed, where that was noted and the segment was not closed.
+    pub(crate) fn committed(&self) -> Option<u64> {
+        mark::committed_events(&self.path)
     }
 }
 
@@ -182,7 +199,27 @@ pub(crate) fn footer_of(
             .collect(),
         runtime_name,
         runtime_version,
+        open: Vec::new(),
     }
+}
+
+/// The footer that would be right now, with what is needed to count on from it.
+pub(crate) fn progress_of(header: &schema::SegmentHeader, summary: &Summary) -> schema::SegmentFooter {
+    let open = summary.open_connections().map(|(connection, exe, uid)| schema::segment_footer::Open {
+        connection: connection.0,
+        exe: exe.to_owned(),
+        uid,
+    });
+    let ended = summary.span.map_or(Stamp(header.started), |(_, last)| last);
+    schema::SegmentFooter { open: open.collect(), ..footer_of(header, summary, ended) }
+}
+
+/// The event without the body of its message, so that it need not be put together.
+fn outline(mut event: schema::Event, started: Stamp) -> Option<Event> {
+    if let Some(schema::event::Kind::Message(message)) = &mut event.kind {
+        message.body = Some(schema::message::Body::Shed(0));
+    }
+    convert::from_schema(event, started)
 }
 
 fn summary_of(header: &schema::SegmentHeader, footer: &schema::SegmentFooter) -> Summary {
@@ -205,6 +242,9 @@ fn summary_of(header: &schema::SegmentHeader, footer: &schema::SegmentFooter) ->
     summary.peers = footer.clients.iter().map(|it| ((it.exe.clone(), it.uid), it.calls)).collect();
     summary.runtime = (!footer.runtime_name.is_empty())
         .then(|| (footer.runtime_name.clone(), footer.runtime_version.clone()));
+    for open in &footer.open {
+        summary.note_connection(ConnectionId(open.connection), open.exe.clone(), open.uid);
+    }
     summary
 }
 

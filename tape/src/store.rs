@@ -22,6 +22,7 @@ const BUSY_STEP: Duration = Duration::from_millis(20);
 
 const HEADER: &[u8] = b"header";
 const FOOTER: &[u8] = b"footer";
+const PROGRESS: &[u8] = b"progress";
 const DESCRIPTORS: &[u8] = b"descriptors";
 const EVENTS: &str = "events";
 /// What the names of trees with one full chunk begin with; the position of its first event follows.
@@ -78,6 +79,11 @@ impl Store {
         self.entry(FOOTER)
     }
 
+    /// Counts that were noted while the segment was written.
+    pub(crate) fn progress(&self) -> Result<Option<Vec<u8>>> {
+        self.entry(PROGRESS)
+    }
+
     pub(crate) fn put_header(&mut self, header: Vec<u8>, descriptors: Vec<u8>) -> Result<()> {
         self.write("writing the header to", |open| {
             open.db.insert(HEADER, header)?;
@@ -88,6 +94,10 @@ impl Store {
 
     pub(crate) fn put_footer(&mut self, footer: Vec<u8>) -> Result<()> {
         self.write("writing the footer to", |open| open.db.insert(FOOTER, footer).map(drop))
+    }
+
+    pub(crate) fn put_progress(&mut self, progress: Vec<u8>) -> Result<()> {
+        self.write("noting the counts in", |open| open.db.insert(PROGRESS, progress).map(drop))
     }
 
     /// Stores a chunk whose first event has this position, all of it or nothing.
@@ -115,11 +125,11 @@ impl Store {
         self.write("flushing", |open| open.db.flush().map(drop))
     }
 
-    /// The chunks in order: position of the first event, and bytes.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = Result<(u64, Vec<u8>)>> + use<> {
+    /// The chunks in order, from the one that begins at this position: position of the first event, and bytes.
+    pub(crate) fn chunks(&self, from: u64) -> impl Iterator<Item = Result<(u64, Vec<u8>)>> + use<> {
         let path = self.path.clone();
         let trees = self.open.as_ref().map(trees).unwrap_or_default();
-        let mut entries = trees.into_iter().flat_map(|tree| tree.iter()).peekable();
+        let mut entries = trees.into_iter().flat_map(move |tree| tree.range(key(from, 0)..)).peekable();
         std::iter::from_fn(move || {
             let (first, mut chunk) = match entries.next()? {
                 Ok((key, value)) => (position(&key), value.to_vec()),
@@ -150,8 +160,14 @@ impl Store {
         match write(open) {
             Ok(()) => Ok(()),
             Err(error) => {
+                // Its memory is lost until the process ends; a drop might never return.
                 std::mem::forget(self.open.take());
-                Err(self.refused(action, &plain(&error)))
+                Err(match error {
+                    sled::Error::Io(io) if io.kind() == io::ErrorKind::StorageFull => {
+                        TapeError::io(action, &self.path)(io)
+                    }
+                    error => self.refused(action, &plain(&error)),
+                })
             }
         }
     }
@@ -276,7 +292,7 @@ mod tests {
         store.put_chunk(3, &large).unwrap();
         store.put_chunk(500, b"c").unwrap();
         store.flush().unwrap();
-        let chunks: Vec<_> = store.chunks().map(Result::unwrap).collect();
+        let chunks: Vec<_> = store.chunks(0).map(Result::unwrap).collect();
         assert_eq!(chunks, [(0, b"a".to_vec()), (3, large), (500, b"c".to_vec())]);
     }
 

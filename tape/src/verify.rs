@@ -72,12 +72,15 @@ impl Tape {
                     }
                 }
             }
-            match segment.footer() {
-                None => verified.unclean.push(*number),
-                Some(footer) if footer.events != next => {
+            match (segment.footer(), segment.committed()) {
+                (None, Some(committed)) if next < committed => {
+                    wrong(format!("{committed} events were committed and {next} are there"));
+                }
+                (None, _) => verified.unclean.push(*number),
+                (Some(footer), _) if footer.events != next => {
                     wrong(format!("the footer counts {} events and {next} are there", footer.events));
                 }
-                Some(_) => {}
+                (Some(_), _) => {}
             }
             verified.events += summary.events;
             verified.calls += summary.calls;

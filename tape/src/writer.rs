@@ -5,54 +5,35 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use critape_calls::{CallId, ConnectionId, Event, EventKind, Stamp, Summary};
-use prost::Message;
 
-use crate::chunk;
-use crate::convert;
-use crate::elements;
 use crate::folder::{self, WriteLock};
 use crate::ongoing::Ongoing;
+use crate::open::OpenSegment;
 use crate::retention::{Pruned, Retention, prune_closed};
+use crate::room::{self, Room};
 use crate::schema;
 use crate::seal;
 use crate::secrets::{Key, Seal, SealPolicy, Sealer};
-use crate::segment::{Segment, descriptors, footer_of};
-use crate::store::{Mode, Store};
+use crate::segment::Segment;
 use crate::{FORMAT, Result, TapeError};
-
-/// A chunk is stored when it has this many events …
-const CHUNK_EVENTS: usize = 256;
-/// … or about this many bytes, whichever comes first.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The one writer of a tape. It begins a new segment, and another whenever it is told to [`Self::roll`].
 ///
-/// It blocks on the disk, so it belongs on a thread of its own.
+/// It blocks on the disk, so it belongs on a thread of its own. Where the disk refuses, [`Self::suspend`] it; suspended, it takes
+/// note of events without storing them, so that the segment that begins when it is [resumed](Self::resume) stands on its own.
 #[derive(Debug)]
 pub struct Writer {
     tape: PathBuf,
     program: String,
     sealer: Option<Sealer>,
-    segment: Open,
+    /// None while suspended.
+    segment: Option<OpenSegment>,
+    /// What the next segment begins with.
+    next: Next,
     ongoing: Ongoing,
     sealing: Option<JoinHandle<()>>,
     // Last, so that it is given back after the store is closed.
     _lock: WriteLock,
-}
-
-/// The segment that is being written.
-#[derive(Debug)]
-struct Open {
-    path: PathBuf,
-    store: Store,
-    header: schema::SegmentHeader,
-    elements: elements::Writer,
-    pending: Vec<schema::Event>,
-    pending_bytes: usize,
-    next: u64,
-    summary: Summary,
-    stored_bytes: u64,
-    dirty: bool,
 }
 
 impl Writer {
@@ -74,60 +55,50 @@ impl Writer {
             Err(TapeError::NotATape(_)) if is_empty_folder(path) => folder::create(path)?,
             Err(error) => return Err(error),
         }
+        // Opening a store on a full disk can spoil it.
+        room::check(path, Room::ForMore)?;
         let lock = WriteLock::take(path)?;
         seal::recover(path)?;
-        let last = folder::segments(path)?.last().copied();
-        let (first_call, first_connection) = match last {
-            Some(number) => following(&Segment::open(folder::segment(path, number))?)?,
-            None => (1, 1),
-        };
-        let mut sealer = match seal.policy {
+        let next = Next::on(path)?;
+        let sealer = match seal.policy {
             SealPolicy::None => None,
             policy => {
                 let key = Key::for_writing(path, seal.key_file.as_deref())?;
                 Some(Sealer::new(path, &key, policy))
             }
         };
-        let (seal, key_check) = noted(sealer.as_mut());
-        let header = schema::SegmentHeader {
-            format: FORMAT,
-            number: last.unwrap_or(0) + 1,
-            writer: program.to_owned(),
-            started: started.0,
-            first_call,
-            first_connection,
-            seal,
-            key_check,
-        };
-        Ok(Self {
+        let mut writer = Self {
             tape: path.to_owned(),
             program: program.to_owned(),
             sealer,
-            segment: Open::new(path, header)?,
+            segment: None,
+            next,
             ongoing: Ongoing::default(),
             sealing: None,
             _lock: lock,
-        })
+        };
+        writer.begin(started)?;
+        Ok(writer)
     }
 
-    /// The number that the first call of this segment gets.
+    /// The number that the next segment's first call gets, or this one's, as long as it has none.
     pub fn first_call(&self) -> CallId {
-        CallId(self.segment.header.first_call)
+        CallId(self.next.call)
     }
 
-    /// The number that the first connection of this segment gets.
+    /// The same for connections.
     pub fn first_connection(&self) -> ConnectionId {
-        ConnectionId(self.segment.header.first_connection)
+        ConnectionId(self.next.connection)
     }
 
-    /// When the segment began.
-    pub fn started(&self) -> Stamp {
-        Stamp(self.segment.header.started)
+    /// When the segment began; `None` while suspended.
+    pub fn started(&self) -> Option<Stamp> {
+        self.segment.as_ref().map(|segment| Stamp(segment.header().started))
     }
 
     /// Bytes of chunks in this segment.
     pub fn stored_bytes(&self) -> u64 {
-        self.segment.stored_bytes
+        self.segment.as_ref().map_or(0, OpenSegment::stored_bytes)
     }
 
     /// The tape's folder.
@@ -135,7 +106,15 @@ impl Writer {
         &self.tape
     }
 
+    /// Bytes that are free on the tape's disk; `None` where it can't be told.
+    pub fn free_bytes(&self) -> Option<u64> {
+        room::free(&self.tape)
+    }
+
     /// Appends an event. It survives a crash after the next [`Self::commit`].
+    ///
+    /// # Errors
+    /// Also where the disk is nearly full. After any error this segment takes no more: [`Self::suspend`] it.
     pub fn append(&mut self, event: &Event) -> Result<()> {
         // First of all: what is noted, taken apart, hashed and compressed are tokens.
         let sealed = self.sealer.as_mut().map(|sealer| sealer.seal(event));
@@ -145,7 +124,10 @@ impl Writer {
             EventKind::Message { call, .. } => self.ongoing.path(*call),
             _ => "",
         };
-        self.segment.append(event, method)
+        match &mut self.segment {
+            Some(segment) => segment.append(event, method),
+            None => Ok(()),
+        }
     }
 
     /// Makes everything appended so far survive a crash of this process.
@@ -153,41 +135,53 @@ impl Writer {
         if let Some(sealer) = &mut self.sealer {
             sealer.flush();
         }
-        self.segment.commit()
+        match &mut self.segment {
+            Some(segment) => segment.commit(),
+            None => Ok(()),
+        }
     }
 
     /// Closes the segment in order and begins another, which knows what is still going on.
     ///
     /// The closed one is packed more tightly on a thread of its own.
     pub fn roll(&mut self, now: Stamp) -> Result<()> {
-        let (last, first_call, first_connection) = {
-            let (header, summary) = (&self.segment.header, &self.segment.summary);
-            let (call, connection) = next_numbers(header, summary);
-            (header.number, call, connection)
-        };
-        self.segment.close(now)?;
-        if let Some(sealer) = &mut self.sealer {
-            sealer.begin_segment();
-        }
-        let (seal, key_check) = noted(self.sealer.as_mut());
-        let header = schema::SegmentHeader {
-            format: FORMAT,
-            number: last + 1,
-            writer: self.program.clone(),
-            started: now.0,
-            first_call,
-            first_connection,
-            seal,
-            key_check,
-        };
-        // The old store is closed by this, before it is packed.
-        self.segment = Open::new(&self.tape, header)?;
-        for event in self.ongoing.continued(now) {
-            self.segment.append(&event, "")?;
-        }
-        self.segment.commit()?;
-        self.pack(last);
+        let Some(mut segment) = self.segment.take() else { return Ok(()) };
+        self.next.follow(segment.header(), segment.summary());
+        segment.close(now)?;
+        let closed = segment.header().number;
+        // Its store must be closed before it is packed.
+        drop(segment);
+        self.begin(now)?;
+        self.pack(closed);
         Ok(())
+    }
+
+    /// Ends the segment early, in order if the disk lets it. Says whether it did.
+    pub fn suspend(&mut self, now: Stamp) -> bool {
+        let Some(mut segment) = self.segment.take() else { return true };
+        self.next.follow(segment.header(), segment.summary());
+        match segment.close(now) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%error, "a segment could not be closed");
+                false
+            }
+        }
+    }
+
+    /// Whether events are not stored.
+    pub fn is_suspended(&self) -> bool {
+        self.segment.is_none()
+    }
+
+    /// Begins another segment after it was suspended.
+    ///
+    /// # Errors
+    /// The disk still has less than this room, or refuses; it stays suspended.
+    pub fn resume(&mut self, now: Stamp, room: Room) -> Result<()> {
+        room::check(&self.tape, room)?;
+        room::probe(&self.tape)?;
+        self.begin(now)
     }
 
     /// Deletes the oldest closed segments that `retention` does not keep.
@@ -202,15 +196,42 @@ impl Writer {
         if let Some(sealer) = &mut self.sealer {
             sealer.flush();
         }
-        self.segment.close(ended)?;
-        let Self { tape, segment, sealing, _lock, .. } = self;
-        let number = segment.header.number;
+        let Some(mut segment) = self.segment.take() else { return Ok(()) };
+        segment.close(ended)?;
+        let number = segment.header().number;
         drop(segment);
-        wait(sealing);
+        wait(self.sealing.take());
         // Best effort: an unpacked segment is as good, only larger.
-        if let Err(error) = seal::pack(&tape, number) {
+        if let Err(error) = seal::pack(&self.tape, number) {
             tracing::warn!(%error, "a closed segment could not be packed; it is whole");
         }
+        Ok(())
+    }
+
+    /// Begins the next segment, which knows what is still going on.
+    fn begin(&mut self, now: Stamp) -> Result<()> {
+        if let Some(sealer) = &mut self.sealer {
+            sealer.begin_segment();
+        }
+        let (seal, key_check) = noted(self.sealer.as_mut());
+        let header = schema::SegmentHeader {
+            format: FORMAT,
+            number: self.next.number,
+            writer: self.program.clone(),
+            started: now.0,
+            first_call: self.next.call,
+            first_connection: self.next.connection,
+            seal,
+            key_check,
+        };
+        // A number is not used again, even if its segment did not come to be.
+        self.next.number += 1;
+        let mut segment = OpenSegment::begin(&self.tape, header)?;
+        for event in self.ongoing.continued(now) {
+            segment.append(&event, "")?;
+        }
+        segment.commit()?;
+        self.segment = Some(segment);
         Ok(())
     }
 
@@ -226,85 +247,48 @@ impl Writer {
     }
 }
 
-impl Open {
-    fn new(tape: &Path, header: schema::SegmentHeader) -> Result<Self> {
-        let path = folder::segment(tape, header.number);
-        let mut store = Store::open(&path, Mode::New)?;
-        let descriptors = descriptors().map_err(TapeError::io("packing the descriptors of", &path))?;
-        store.put_header(header.encode_to_vec(), descriptors)?;
-        store.flush()?;
-        Ok(Self {
-            path,
-            store,
-            header,
-            elements: elements::Writer::default(),
-            pending: Vec::new(),
-            pending_bytes: 0,
-            next: 0,
-            summary: Summary::default(),
-            stored_bytes: 0,
-            dirty: false,
-        })
-    }
-
-    fn append(&mut self, event: &Event, method: &str) -> Result<()> {
-        self.summary.add(event);
-        let mut stored = convert::to_schema(event, Stamp(self.header.started));
-        if let Some(schema::event::Kind::Message(message)) = &mut stored.kind
-            && let Some(schema::message::Body::Kept(body)) = &message.body
-            && let Some(parts) = self.elements.take_apart(method, body)
-        {
-            message.body = Some(schema::message::Body::Parts(parts.into()));
-        }
-        self.pending_bytes += stored.encoded_len();
-        self.pending.push(stored);
-        if self.pending.len() >= CHUNK_EVENTS || self.pending_bytes >= CHUNK_BYTES {
-            self.store_pending()?;
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self) -> Result<()> {
-        self.store_pending()?;
-        if self.dirty {
-            self.store.flush()?;
-            self.dirty = false;
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, ended: Stamp) -> Result<()> {
-        self.commit()?;
-        let footer = footer_of(&self.header, &self.summary, ended);
-        self.store.put_footer(footer.encode_to_vec())?;
-        self.store.flush()
-    }
-
-    fn store_pending(&mut self) -> Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let count = self.pending.len() as u64;
-        self.pending_bytes = 0;
-        let packed = chunk::pack(std::mem::take(&mut self.pending), chunk::Effort::Quick)
-            .map_err(TapeError::io("packing events of", &self.path))?;
-        self.store.put_chunk(self.next, &packed)?;
-        self.stored_bytes += packed.len() as u64;
-        self.next += count;
-        self.dirty = true;
-        Ok(())
-    }
+/// Numbers that have not been given yet.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    /// Of a segment.
+    number: u32,
+    call: u64,
+    connection: u64,
 }
 
-/// The numbers that follow those of a segment.
-fn following(segment: &Segment) -> Result<(u64, u64)> {
-    Ok(next_numbers(segment.header(), &segment.summary()?))
-}
+/// More calls than a segment holds: numbers passed over for one that can't be read.
+const UNREADABLE_CALLS: u64 = 10_000_000;
 
-fn next_numbers(header: &schema::SegmentHeader, summary: &Summary) -> (u64, u64) {
-    let call = summary.last_call.map_or(header.first_call, |call| call.0 + 1);
-    let connection = summary.last_connection.map_or(header.first_connection, |connection| connection.0 + 1);
-    (call, connection)
+impl Next {
+    /// What follows all that is on a tape. A damaged segment must not keep a recorder from starting.
+    fn on(tape: &Path) -> Result<Self> {
+        let numbers = folder::segments(tape)?;
+        let mut next = Self { number: numbers.last().map_or(1, |last| last + 1), call: 1, connection: 1 };
+        let mut passed = 0;
+        for number in numbers.iter().rev() {
+            match Segment::open(folder::segment(tape, *number)) {
+                Ok(segment) => {
+                    next.follow(segment.header(), &segment.summary()?);
+                    break;
+                }
+                Err(error @ TapeError::Damaged { .. }) => {
+                    tracing::warn!(%error, "a segment can't be read and is left as it is");
+                    passed += UNREADABLE_CALLS;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        next.call += passed;
+        next.connection += passed;
+        Ok(next)
+    }
+
+    /// Passes over those of a segment.
+    fn follow(&mut self, header: &schema::SegmentHeader, summary: &Summary) {
+        self.call = summary.last_call.map_or(header.first_call, |call| call.0 + 1);
+        self.connection =
+            summary.last_connection.map_or(header.first_connection, |connection| connection.0 + 1);
+    }
 }
 
 /// What a header says about sealing.

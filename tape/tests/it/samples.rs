@@ -45,6 +45,7 @@ fn around() -> Vec<EventKind> {
         gap(GapReason::DiskFull, 4),
         gap(GapReason::Store, 5),
         gap(GapReason::TooLarge, 0),
+        gap(GapReason::NotUnderstood, 2),
         EventKind::Traffic { bytes: 1000 },
     ]
 }
