@@ -120,6 +120,9 @@ pub(crate) struct RecordArgs {
     /// Memory for messages that wait to be written; beyond it they are left out of the tape
     #[arg(long, value_parser = values::size, default_value = "48MiB", value_name = "SIZE")]
     pub(crate) memory: u64,
+    /// What happens when the tape can't be written as fast as calls come
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) on_overload: OverloadArg,
     /// Delete the oldest segments when the tape grows beyond this
     #[arg(long, value_parser = values::size, value_name = "SIZE")]
     pub(crate) max_size: Option<u64>,
@@ -138,6 +141,16 @@ pub(crate) struct RecordArgs {
     /// Form of the summary at the end
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
+}
+
+/// What happens when the tape can't be written as fast as calls come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OverloadArg {
+    /// Calls go on; the tape lacks what there was no memory for, and says so
+    #[default]
+    Pass,
+    /// Calls wait
+    Block,
 }
 
 /// What is sealed before it is stored.

@@ -16,6 +16,7 @@
 
 mod clock;
 mod host;
+mod number;
 mod opening;
 mod queue;
 mod recorder;
@@ -23,4 +24,5 @@ mod relay;
 mod tap;
 mod writer;
 
+pub use queue::OnOverload;
 pub use recorder::{Config, RecordError, Recorder, SegmentLimits};

@@ -1,70 +1,124 @@
 //! Events on their way to the writer thread, within a budget of bytes.
+//!
+//! What overload sheds goes in steps: first the bodies of messages, so that calls are still known; then whole calls, those that
+//! begin first, so that memory stays bounded however long the writer takes. All of it is counted in a gap.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use critape_calls::{Body, CallId, Event, EventKind, Gap, GapReason, Stamp};
+use critape_calls::{Body, CallId, Event, EventKind, Gap, GapReason, Metadata, Stamp};
+use tokio::sync::Notify;
 
 /// The writer is woken early when this much waits; otherwise it comes by itself on its tick.
 const WAKE_BYTES: u64 = 1024 * 1024;
 const WAKE_EVENTS: usize = 4096;
-/// What an event costs beside its body, roughly.
-const EVENT_BYTES: u64 = 256;
+/// What an event costs beside its body and its headers, and what a header costs beside its text, roughly.
+const EVENT_BYTES: u64 = 192;
+const HEADER_BYTES: u64 = 64;
+/// What events may take beyond the budget, so that calls are known whose bodies are not.
+const EVENTS_BYTES: u64 = 4 << 20;
 /// Events younger than this stay for the next round, so that what a helper thread finds out a little later is still put where it
 /// belongs.
 const SETTLING: Duration = Duration::from_millis(10);
 /// Calls told apart in one gap; beyond it a call that loses two bodies may count twice.
 const MAX_GAP_CALLS: usize = 100_000;
+/// How long a gap stays open that has nothing to do with overload, so that a broken connection doesn't fill the tape with gaps.
+const GAP_LASTS: Duration = Duration::from_secs(60);
+/// Messages up to this size are kept while the relay waits for the writer: they are what it waits for.
+const SMALL_BODY: u64 = 256 * 1024;
+
+/// What happens when the writer does not keep up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnOverload {
+    /// Calls go on; what there is no memory for is left out of the tape, and counted.
+    #[default]
+    Pass,
+    /// Calls wait for the writer. A message for which there is no memory even then is left out.
+    Block,
+}
 
 /// The way from the relay to the writer.
 #[derive(Debug)]
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     wake: Condvar,
+    /// Told when the writer has made room.
+    room: Notify,
     /// Bytes of bodies and events that are on their way, bodies that are being collected included.
     used: AtomicU64,
     budget: u64,
-    /// The writer gave up: nothing is kept any more.
-    dead: AtomicBool,
+    on_overload: OnOverload,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     events: Vec<Event>,
     bytes: u64,
-    gap: Option<OpenGap>,
+    gaps: Vec<OpenGap>,
+    /// The writer has been told that there is much to do.
+    woken: bool,
     closed: bool,
 }
 
 #[derive(Debug)]
 struct OpenGap {
     since: Stamp,
-    calls: HashSet<CallId>,
-    more_calls: u64,
-    bytes: u64,
+    counted: Lost,
     reason: GapReason,
 }
 
+/// What is missing on a tape, as it adds up.
+#[derive(Debug, Default)]
+pub(crate) struct Lost {
+    calls: HashSet<CallId>,
+    more_calls: u64,
+    bytes: u64,
+}
+
+impl Lost {
+    pub(crate) fn add(&mut self, call: Option<CallId>, bytes: u64) {
+        self.bytes += bytes;
+        let Some(call) = call else { return };
+        if self.calls.len() < MAX_GAP_CALLS {
+            self.calls.insert(call);
+        } else if !self.calls.contains(&call) {
+            self.more_calls += 1;
+        }
+    }
+
+    pub(crate) fn add_gap(&mut self, gap: &Gap) {
+        self.more_calls += gap.calls;
+        self.bytes += gap.bytes;
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.len() as u64 + self.more_calls
+    }
+
+    pub(crate) fn to_gap(&self, reason: GapReason, lasted: Duration) -> Gap {
+        Gap { calls: self.calls(), bytes: self.bytes, reason, lasted }
+    }
+}
+
 impl Queue {
-    pub(crate) fn new(budget: u64) -> Self {
+    pub(crate) fn new(budget: u64, on_overload: OnOverload) -> Self {
         Self {
             waiting: Mutex::default(),
             wake: Condvar::new(),
+            room: Notify::new(),
             used: AtomicU64::new(0),
             budget,
-            dead: AtomicBool::new(false),
+            on_overload,
         }
     }
 
     /// Whether a body of this size may be collected. One that may is paid back by [`Self::release`] or with its event.
     pub(crate) fn admit(&self, length: u64) -> bool {
-        if self.dead.load(Ordering::Relaxed) {
-            return false;
-        }
         let before = self.used.fetch_add(length, Ordering::Relaxed);
-        if before + length > self.budget {
+        let waited_for = self.on_overload == OnOverload::Block && length <= SMALL_BODY;
+        if before + length > self.budget && !waited_for {
             self.used.fetch_sub(length, Ordering::Relaxed);
             return false;
         }
@@ -76,76 +130,80 @@ impl Queue {
         self.used.fetch_sub(length, Ordering::Relaxed);
     }
 
+    /// Whether events themselves are too many, so that no further call can be told of.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.budget + EVENTS_BYTES && self.on_overload == OnOverload::Pass
+    }
+
+    /// Waits for the writer, where calls are to wait for it.
+    pub(crate) async fn room(&self) {
+        let is_full = || self.used.load(Ordering::Relaxed) > self.budget / 2;
+        while self.on_overload == OnOverload::Block && is_full() {
+            let mut made = std::pin::pin!(self.room.notified());
+            made.as_mut().enable();
+            if is_full() {
+                made.await;
+            }
+        }
+    }
+
     /// Sends an event to the writer. Its body, if it has one, was admitted before.
     pub(crate) fn push(&self, event: Event) {
-        if self.dead.load(Ordering::Relaxed) {
-            self.lose(&event);
-            return;
-        }
-        let size = EVENT_BYTES + body_bytes(&event);
-        self.used.fetch_add(EVENT_BYTES, Ordering::Relaxed);
+        let own = own_bytes(&event);
+        self.used.fetch_add(own, Ordering::Relaxed);
         let mut waiting = self.lock();
-        waiting.bytes += size;
+        waiting.bytes += own + body_bytes(&event);
         waiting.events.push(event);
-        let full = waiting.bytes >= WAKE_BYTES || waiting.events.len() >= WAKE_EVENTS;
+        let wake = waiting.is_much() && !std::mem::replace(&mut waiting.woken, true);
         drop(waiting);
-        if full {
+        if wake {
             self.wake.notify_one();
         }
     }
 
-    /// Notes that a call lost a body.
-    pub(crate) fn note_gap(&self, at: Stamp, call: CallId, bytes: u64, reason: GapReason) {
+    /// Notes that something is missing: of a call, where it is known of which.
+    pub(crate) fn note_gap(&self, at: Stamp, call: Option<CallId>, bytes: u64, reason: GapReason) {
         let mut waiting = self.lock();
-        let gap = waiting.gap.get_or_insert_with(|| {
-            tracing::warn!(%reason, "messages are not being kept: the tape has a gap from here");
-            OpenGap { since: at, calls: HashSet::new(), more_calls: 0, bytes: 0, reason }
+        let known = waiting.gaps.iter().position(|gap| gap.reason == reason);
+        let index = known.unwrap_or_else(|| {
+            tracing::warn!(%reason, "something can't be recorded: the tape has a gap from here");
+            waiting.gaps.push(OpenGap { since: at, counted: Lost::default(), reason });
+            waiting.gaps.len() - 1
         });
-        gap.bytes += bytes;
-        if gap.calls.len() < MAX_GAP_CALLS {
-            gap.calls.insert(call);
-        } else if !gap.calls.contains(&call) {
-            gap.more_calls += 1;
-        }
+        waiting.gaps[index].counted.add(call, bytes);
     }
 
     /// Everything that waits, at most one tick after it came. `None` once the queue is closed and empty.
     pub(crate) fn drain(&self, tick: Duration, now: impl Fn() -> Stamp) -> Option<Vec<Event>> {
         let waiting = self.lock();
-        let idle = |waiting: &mut Waiting| {
-            !waiting.closed && waiting.bytes < WAKE_BYTES && waiting.events.len() < WAKE_EVENTS
-        };
+        let idle = |waiting: &mut Waiting| !waiting.closed && !waiting.is_much();
         let (mut waiting, _) =
             self.wake.wait_timeout_while(waiting, tick, idle).unwrap_or_else(PoisonError::into_inner);
-        // A gap ends when there is room again, or with the recording.
-        if waiting.closed || self.used.load(Ordering::Relaxed) < self.budget / 2 {
-            let ended = now();
-            if let Some(gap) = waiting.gap.take() {
-                waiting.events.push(Event { at: ended, kind: EventKind::Gap(gap.close(ended)) });
-            }
-        }
+        waiting.woken = false;
+        // What an ended gap says was paid for by nobody.
+        let ended = now();
+        let has_room = self.used.load(Ordering::Relaxed) < self.budget / 2;
+        let gaps = waiting.end_gaps(ended, has_room);
+        self.used.fetch_add(gaps.iter().map(own_bytes).sum(), Ordering::Relaxed);
+        waiting.events.extend(gaps);
         let mut events = std::mem::take(&mut waiting.events);
         if events.is_empty() && waiting.closed {
             return None;
         }
         events.sort_by_key(|event| event.at);
         if !waiting.closed {
-            let ended = now();
             let settled = events.partition_point(|event| event.at.plus(SETTLING) <= ended);
             waiting.events = events.split_off(settled);
         }
-        waiting.bytes = waiting.events.iter().map(|event| EVENT_BYTES + body_bytes(event)).sum();
+        waiting.bytes = waiting.events.iter().map(|event| own_bytes(event) + body_bytes(event)).sum();
         Some(events)
     }
 
     /// Pays back what these events cost; called when they are written.
     pub(crate) fn written(&self, events: &[Event]) {
-        let size: u64 = events
-            .iter()
-            .filter(|event| !matches!(event.kind, EventKind::Gap(_)))
-            .map(|event| EVENT_BYTES + body_bytes(event))
-            .sum();
+        let size: u64 = events.iter().map(|event| own_bytes(event) + body_bytes(event)).sum();
         self.used.fetch_sub(size, Ordering::Relaxed);
+        self.room.notify_waiters();
     }
 
     /// No more events will come.
@@ -154,35 +212,33 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// The writer can't go on: what comes from now on is lost, and counted.
-    pub(crate) fn give_up(&self) {
-        self.dead.store(true, Ordering::Relaxed);
-        let mut waiting = self.lock();
-        let events = std::mem::take(&mut waiting.events);
-        waiting.bytes = 0;
-        drop(waiting);
-        self.written(&events);
-    }
-
-    fn lose(&self, event: &Event) {
-        if let EventKind::Message { body: Body::Kept(bytes), .. } = &event.kind {
-            self.release(bytes.len() as u64);
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl OpenGap {
-    fn close(self, ended: Stamp) -> Gap {
-        Gap {
-            calls: self.calls.len() as u64 + self.more_calls,
-            bytes: self.bytes,
-            reason: self.reason,
-            lasted: ended.since(self.since),
-        }
+impl Waiting {
+    fn is_much(&self) -> bool {
+        self.bytes >= WAKE_BYTES || self.events.len() >= WAKE_EVENTS
+    }
+
+    /// Ends the gaps that are over: those of overload when there is room again, others after a while, all with the recording.
+    fn end_gaps(&mut self, now: Stamp, has_room: bool) -> Vec<Event> {
+        let closed = self.closed;
+        let over = |gap: &mut OpenGap| {
+            closed
+                || match gap.reason {
+                    GapReason::Overload => has_room,
+                    _ => now.since(gap.since) >= GAP_LASTS,
+                }
+        };
+        let ended = self.gaps.extract_if(.., over);
+        ended
+            .map(|gap| {
+                let gap = gap.counted.to_gap(gap.reason, now.since(gap.since));
+                Event { at: now, kind: EventKind::Gap(gap) }
+            })
+            .collect()
     }
 }
 
@@ -191,6 +247,21 @@ fn body_bytes(event: &Event) -> u64 {
         EventKind::Message { body: Body::Kept(bytes), .. } => bytes.len() as u64,
         _ => 0,
     }
+}
+
+/// What an event takes without its body.
+fn own_bytes(event: &Event) -> u64 {
+    let headers = |metadata: &Metadata| -> u64 {
+        let text = |header: &critape_calls::Header| (header.name.len() + header.value.len()) as u64;
+        metadata.0.iter().map(|header| HEADER_BYTES + text(header)).sum()
+    };
+    EVENT_BYTES
+        + match &event.kind {
+            EventKind::CallStarted { metadata, .. }
+            | EventKind::ResponseStarted { metadata, .. }
+            | EventKind::Trailers { metadata, .. } => headers(metadata),
+            _ => 0,
+        }
 }
 
 #[cfg(test)]
@@ -211,11 +282,11 @@ mod tests {
 
     #[test]
     fn bodies_beyond_the_budget_are_declined_until_there_is_room() {
-        let queue = Queue::new(10_000);
+        let queue = Queue::new(10_000, OnOverload::Pass);
         assert!(queue.admit(8_000));
         queue.push(message(1, 8_000));
         assert!(!queue.admit(8_000));
-        queue.note_gap(Stamp(2), CallId(7), 8_000, GapReason::Overload);
+        queue.note_gap(Stamp(2), Some(CallId(7)), 8_000, GapReason::Overload);
         let events = queue.drain(Duration::ZERO, || LATER).unwrap();
         assert_eq!(events.len(), 1, "no room yet, so the gap goes on");
         queue.written(&events);
@@ -230,7 +301,7 @@ mod tests {
 
     #[test]
     fn events_come_out_in_the_order_of_their_time() {
-        let queue = Queue::new(10_000);
+        let queue = Queue::new(10_000, OnOverload::Pass);
         queue.push(message(5, 0));
         queue.push(message(3, 0));
         let events = queue.drain(Duration::ZERO, || LATER).unwrap();
@@ -241,7 +312,7 @@ mod tests {
 
     #[test]
     fn what_is_found_out_late_is_put_where_it_belongs() {
-        let queue = Queue::new(10_000);
+        let queue = Queue::new(10_000, OnOverload::Pass);
         queue.push(message(LATER.0, 0));
         assert!(queue.drain(Duration::ZERO, || LATER).unwrap().is_empty());
         queue.push(message(LATER.0 - 1, 0));
@@ -250,13 +321,49 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_writer_costs_no_memory() {
-        let queue = Queue::new(10_000);
-        assert!(queue.admit(100));
-        queue.push(message(1, 100));
-        queue.give_up();
-        assert!(!queue.admit(1));
-        queue.push(message(2, 0));
+    fn calls_themselves_are_too_many_when_nothing_is_written() {
+        let queue = Queue::new(1_000, OnOverload::Pass);
+        for _ in 0..25_000 {
+            queue.push(message(1, 0));
+        }
+        assert!(queue.is_flooded());
+        let events = queue.drain(Duration::ZERO, || LATER).unwrap();
+        queue.written(&events);
+        assert!(!queue.is_flooded());
         assert_eq!(queue.used.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_gap_of_broken_bytes_is_not_written_down_each_time() {
+        let queue = Queue::new(10_000, OnOverload::Pass);
+        queue.note_gap(Stamp(0), None, 5, GapReason::NotUnderstood);
+        assert!(queue.drain(Duration::ZERO, || LATER).unwrap().is_empty());
+        queue.note_gap(LATER, None, 6, GapReason::NotUnderstood);
+        let much_later = Stamp(61_000_000_000);
+        queue.drain(Duration::ZERO, || much_later).unwrap();
+        queue.close();
+        let events = queue.drain(Duration::ZERO, || much_later).unwrap();
+        assert!(
+            matches!(events[..], [Event { kind: EventKind::Gap(Gap { calls: 0, bytes: 11, .. }), .. }]),
+            "{events:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn where_calls_wait_they_wait_for_the_writer() {
+        let queue = std::sync::Arc::new(Queue::new(10_000, OnOverload::Block));
+        queue.room().await;
+        assert!(queue.admit(11_000), "small messages are kept");
+        assert!(!queue.admit(SMALL_BODY + 1), "not large ones");
+        queue.push(message(1, 11_000));
+        let waits = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        let events = queue.drain(Duration::ZERO, || LATER).unwrap();
+        queue.written(&events);
+        waits.await.unwrap();
     }
 }

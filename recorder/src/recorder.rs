@@ -11,7 +11,7 @@ use std::time::Duration;
 use cri::Endpoint;
 use cri::listen::{self, Door, ListenError, SocketFile};
 use critape_calls::{Event, EventKind};
-use critape_tape::{Retention, Seal, TapeError, Writer};
+use critape_tape::{Retention, Seal, TapeError};
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -20,7 +20,7 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::clock::Clock;
 use crate::host;
 use crate::opening;
-use crate::queue::Queue;
+use crate::queue::{OnOverload, Queue};
 use crate::relay::relay;
 use crate::tap::{Shared, Tap};
 use crate::writer;
@@ -43,6 +43,8 @@ pub struct Config {
     pub tape: PathBuf,
     /// Bytes of messages that may wait for the writer. Beyond it bodies are left out of the tape.
     pub memory: u64,
+    /// What happens when the writer does not keep up.
+    pub on_overload: OnOverload,
     /// Whether the runtime is asked what it holds when a segment begins.
     pub ask_opening: bool,
     /// When a segment is closed and another begun.
@@ -76,6 +78,7 @@ impl Config {
             listen,
             tape,
             memory: 48 << 20,
+            on_overload: OnOverload::default(),
             ask_opening: true,
             segment: SegmentLimits::default(),
             retention: Retention::default(),
@@ -126,19 +129,33 @@ impl Recorder {
         }
         let (listener, socket) = listen::bind(&config.listen, Door::AsWideAs(config.upstream.path())).await?;
         let clock = Clock::start();
-        let program = concat!("critape ", env!("CARGO_PKG_VERSION"));
-        let tape = Writer::open_sealing(&config.tape, clock.started(), program, &config.seal)?;
-        let queue = Arc::new(Queue::new(config.memory));
+        let (begins, begun) = mpsc::unbounded_channel();
+        let policy = writer::Policy {
+            tape: config.tape.clone(),
+            seal: config.seal.clone(),
+            segment: config.segment,
+            retention: config.retention,
+            begins,
+            roll_asked: Arc::default(),
+        };
+        let tape = match policy.open(clock.started()) {
+            Ok(tape) => Some(tape),
+            // That is no reason to cut a node off.
+            Err(error) if error.is_full() => {
+                tracing::warn!(%error, "calls are forwarded, and recorded as soon as there is room");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let queue = Arc::new(Queue::new(config.memory, config.on_overload));
         let shared = Shared {
             clock,
             queue: queue.clone(),
-            next_call: Cell::new(tape.first_call().0),
-            next_connection: Cell::new(tape.first_connection().0),
+            next_call: Cell::new(tape.as_ref().map_or(1, |tape| tape.first_call().0)),
+            next_connection: Cell::new(tape.as_ref().map_or(1, |tape| tape.first_connection().0)),
             traffic: Cell::new(0),
             other_calls: Cell::new(0),
         };
-        let (begins, begun) = mpsc::unbounded_channel();
-        let policy = writer::Policy { segment: config.segment, retention: config.retention, begins };
         let writer = writer::spawn(tape, queue, clock, policy).map_err(RecordError::Thread)?;
         Ok(Self { config, listener, socket, shared: Rc::new(shared), writer, begun })
     }

@@ -42,6 +42,7 @@ async fn one_way(
     tap: &RefCell<Tap>,
 ) {
     loop {
+        shared.queue.room().await;
         match step(from, &source, &target, shared, tap) {
             Ok(Step::Ended) | Err(_) => break,
             Ok(Step::Forwarded) => {}

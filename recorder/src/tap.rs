@@ -2,13 +2,15 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use critape_calls::{
     Body, CallId, ConnectionId, Event, EventKind, GapReason, Header, Metadata, Peer, Side, Stamp,
 };
-use critape_wire::{Limits, Observer, Sink};
+use critape_wire::{Limits, LostReason, Observer, Sink};
 
 use crate::clock::Clock;
 use crate::host;
@@ -26,6 +28,8 @@ const SERVICES: [&str; 6] = [
 
 /// Ends of calls that wait for their requests, on one connection.
 const MAX_WAITING: usize = 16;
+/// How often the bytes of a connection that is not understood are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// Numbers and ways that all connections share.
 #[derive(Debug)]
@@ -61,7 +65,8 @@ impl Shared {
 /// Watches one connection. When it is dropped, what had not ended is truncated.
 #[derive(Debug)]
 pub(crate) struct Tap {
-    observer: Observer,
+    /// None after an error of its own.
+    observer: Option<Observer>,
     state: State,
 }
 
@@ -69,9 +74,16 @@ impl Tap {
     pub(crate) fn new(shared: Rc<Shared>, peer: Option<Peer>) -> Self {
         let connection = ConnectionId(Shared::take(&shared.next_connection));
         let at = shared.clock.now();
-        shared.push(at, EventKind::ConnectionOpened { connection, peer });
-        let state = State { shared, connection, at, calls: HashMap::new() };
-        Self { observer: Observer::new(Limits::default()), state }
+        let mut state = State {
+            shared,
+            connection,
+            at,
+            unannounced: Some((peer, at)),
+            lost: None,
+            calls: HashMap::new(),
+        };
+        state.announce(|connection, peer, _| EventKind::ConnectionOpened { connection, peer });
+        Self { observer: Some(Observer::new(Limits::default())), state }
     }
 
     /// Bytes that one side sent, read at `at`.
@@ -83,13 +95,25 @@ impl Tap {
             Side::Client => critape_wire::Side::Client,
             Side::Runtime => critape_wire::Side::Server,
         };
-        self.observer.feed(from, bytes, &mut self.state);
+        if let Some(lost) = &mut self.state.lost {
+            lost.bytes += bytes.len() as u64;
+            self.state.count_lost(COUNT_EVERY);
+            return;
+        }
+        let (Some(observer), state) = (&mut self.observer, &mut self.state) else { return };
+        // A bug of ours may cost the recording, never a call.
+        if catch_unwind(AssertUnwindSafe(|| observer.feed(from, bytes, state))).is_err() {
+            self.observer = None;
+            self.state.lose("an error of critape's own".to_owned(), Counts::Yes);
+        }
     }
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        self.observer.end(&mut self.state);
+        if let (Some(observer), state) = (&mut self.observer, &mut self.state) {
+            let _ = catch_unwind(AssertUnwindSafe(|| observer.end(state)));
+        }
         self.state.close();
     }
 }
@@ -99,13 +123,46 @@ struct State {
     shared: Rc<Shared>,
     connection: ConnectionId,
     at: Stamp,
+    /// Who connected, and when, as long as the tape has not been told: there was no room.
+    unannounced: Option<(Option<Peer>, Stamp)>,
+    /// The connection is not understood any more.
+    lost: Option<LostConnection>,
     /// Calls that have not ended, by stream.
     calls: HashMap<u32, OpenCall>,
+}
+
+/// What passes on a connection that is not understood.
+#[derive(Debug)]
+struct LostConnection {
+    /// Bytes since they were last counted.
+    bytes: u64,
+    counted: Stamp,
+    counts: Counts,
+}
+
+/// Whether what is not understood is missing on the tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counts {
+    Yes,
+    /// It never was gRPC: others use the socket too.
+    No,
+}
+
+/// How much of a call goes onto the tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// All of it.
+    Whole,
+    /// It has begun there; the rest found no room.
+    Begun,
+    /// Nothing.
+    Nothing,
 }
 
 #[derive(Debug)]
 struct OpenCall {
     id: CallId,
+    kept: Kept,
     names_host_paths: bool,
     /// The client has sent all it had to send.
     asked: bool,
@@ -119,8 +176,34 @@ impl State {
         self.shared.push(self.at, kind);
     }
 
-    fn call(&self, stream: u32) -> Option<CallId> {
-        self.calls.get(&stream).map(|call| call.id)
+    /// Tells the tape of the connection, where there is room.
+    fn announce(&mut self, how: impl FnOnce(ConnectionId, Option<Peer>, Stamp) -> EventKind) {
+        if self.shared.queue.is_flooded() {
+            return;
+        }
+        if let Some((peer, opened)) = self.unannounced.take() {
+            self.push(how(self.connection, peer, opened));
+        }
+    }
+
+    /// The connection is not understood from here on.
+    fn lose(&mut self, reason: String, counts: Counts) {
+        self.push(EventKind::ConnectionLost { connection: self.connection, reason });
+        if counts == Counts::Yes {
+            for call in self.calls.values() {
+                self.shared.queue.note_gap(self.at, Some(call.id), 0, GapReason::NotUnderstood);
+            }
+        }
+        self.lost = Some(LostConnection { bytes: 0, counted: self.at, counts });
+    }
+
+    /// Counts the bytes that were not understood, if that was not done for so long.
+    fn count_lost(&mut self, every: Duration) {
+        let Some(lost) = &mut self.lost else { return };
+        if lost.counts == Counts::Yes && lost.bytes > 0 && self.at.since(lost.counted) >= every {
+            self.shared.queue.note_gap(self.at, None, lost.bytes, GapReason::NotUnderstood);
+            (lost.bytes, lost.counted) = (0, self.at);
+        }
     }
 
     fn start(&mut self, stream: u32, headers: Vec<critape_wire::Header>) {
@@ -132,14 +215,34 @@ impl State {
         }
         let id = CallId(Shared::take(&self.shared.next_call));
         let names_host_paths = path.ends_with("/CreateContainer");
-        self.calls.insert(stream, OpenCall { id, names_host_paths, asked: false, ended: None });
+        let flooded = self.shared.queue.is_flooded();
+        let kept = if flooded { Kept::Nothing } else { Kept::Whole };
+        self.calls.insert(stream, OpenCall { id, kept, names_host_paths, asked: false, ended: None });
+        if flooded {
+            self.shared.queue.note_gap(self.at, Some(id), 0, GapReason::Overload);
+            return;
+        }
+        self.announce(|connection, peer, opened| EventKind::ConnectionContinues { connection, peer, opened });
         let connection = self.connection;
         self.push(EventKind::CallStarted { call: id, connection, stream, path, metadata: metadata(headers) });
     }
 
+    /// The call on this stream, if there is room to tell of it. If there no longer is, that is noted.
+    fn told(&mut self, stream: u32, bytes: u64) -> Option<&mut OpenCall> {
+        let call = self.calls.get_mut(&stream)?;
+        if call.kept == Kept::Whole && self.shared.queue.is_flooded() {
+            call.kept = Kept::Begun;
+        }
+        if call.kept != Kept::Whole {
+            self.shared.queue.note_gap(self.at, Some(call.id), bytes, GapReason::Overload);
+            return None;
+        }
+        Some(call)
+    }
+
     fn message(&mut self, stream: u32, from: Side, compressed: bool, body: Body) {
-        let call = self.calls.get(&stream).map(|call| (call.id, call.names_host_paths));
-        let Some((call, names_host_paths)) = call else {
+        let told = self.told(stream, body.len()).map(|call| (call.id, call.names_host_paths));
+        let Some((call, names_host_paths)) = told else {
             if let Body::Kept(bytes) = body {
                 self.shared.queue.release(bytes.len() as u64);
             }
@@ -153,7 +256,7 @@ impl State {
             Body::Shed(length) => {
                 let too_large = *length > u64::from(Limits::default().max_message);
                 let reason = if too_large { GapReason::TooLarge } else { GapReason::Overload };
-                self.shared.queue.note_gap(self.at, call, *length, reason);
+                self.shared.queue.note_gap(self.at, Some(call), *length, reason);
             }
         }
         self.push(EventKind::Message { call, from, compressed, body });
@@ -172,35 +275,28 @@ impl State {
 
     /// The client has sent all it had to send.
     fn asked(&mut self, stream: u32) {
+        if let Some(call) = self.told(stream, 0) {
+            let call = call.id;
+            self.push(EventKind::HalfClosed { call });
+        }
         let Some(call) = self.calls.get_mut(&stream) else { return };
         call.asked = true;
-        let (id, ended) = (call.id, call.ended.take());
-        self.push(EventKind::HalfClosed { call: id });
-        if let Some(ended) = ended {
-            self.calls.remove(&stream);
-            self.push(ended);
+        if call.ended.is_some() {
+            self.finish(stream);
         }
     }
 
     /// The call has ended in this way.
     fn ended(&mut self, stream: u32, by: Side, how: impl FnOnce(CallId) -> EventKind) {
         let Some(call) = self.calls.get_mut(&stream) else { return };
-        if let Some(ended) = call.ended.take() {
-            // It had ended before; if the client says so as well, nothing more comes.
-            if by == Side::Client {
-                self.calls.remove(&stream);
-                self.push(ended);
-            } else {
-                call.ended = Some(ended);
-            }
-            return;
+        let first = call.ended.is_none();
+        if first {
+            call.ended = Some(how(call.id));
         }
-        let how = how(call.id);
-        if call.asked || by == Side::Client {
-            self.calls.remove(&stream);
-            self.push(how);
-        } else {
-            call.ended = Some(how);
+        // If it had ended before and the client says so as well, nothing more comes.
+        if by == Side::Client || (first && call.asked) {
+            self.finish(stream);
+        } else if first {
             self.give_up_waiting();
         }
     }
@@ -209,24 +305,41 @@ impl State {
     fn give_up_waiting(&mut self) {
         let waiting =
             || self.calls.iter().filter(|(_, call)| call.ended.is_some()).map(|(stream, _)| *stream);
-        if waiting().count() <= MAX_WAITING {
-            return;
-        }
-        let oldest = waiting().min();
-        if let Some(ended) = oldest.and_then(|stream| self.calls.remove(&stream)).and_then(|call| call.ended)
+        if waiting().count() > MAX_WAITING
+            && let Some(oldest) = waiting().min()
         {
-            self.push(ended);
+            self.finish(oldest);
+        }
+    }
+
+    /// Writes down how a call ended: it is not watched any more.
+    fn finish(&mut self, stream: u32) {
+        if let Some(call) = self.calls.remove(&stream) {
+            self.write_end(call);
+        }
+    }
+
+    fn write_end(&self, call: OpenCall) {
+        let unseen = EventKind::Truncated { call: call.id };
+        match call.kept {
+            Kept::Whole => self.push(call.ended.unwrap_or(unseen)),
+            // What is missing of it may be anything.
+            Kept::Begun => self.push(unseen),
+            Kept::Nothing => {}
         }
     }
 
     fn close(&mut self) {
         self.at = self.shared.clock.now();
+        self.count_lost(Duration::ZERO);
         let mut open: Vec<OpenCall> = self.calls.drain().map(|(_, call)| call).collect();
         open.sort_unstable_by_key(|call| call.id);
         for call in open {
-            self.push(call.ended.unwrap_or(EventKind::Truncated { call: call.id }));
+            self.write_end(call);
         }
-        self.push(EventKind::ConnectionClosed { connection: self.connection });
+        if self.unannounced.is_none() {
+            self.push(EventKind::ConnectionClosed { connection: self.connection });
+        }
     }
 }
 
@@ -245,7 +358,8 @@ impl Sink for State {
             }
             Wire::RequestEnd { stream } => self.asked(stream),
             Wire::ResponseHeaders { stream, headers } => {
-                if let Some(call) = self.call(stream) {
+                if let Some(call) = self.told(stream, 0) {
+                    let call = call.id;
                     self.push(EventKind::ResponseStarted { call, metadata: metadata(headers) });
                 }
             }
@@ -258,10 +372,8 @@ impl Sink for State {
                 self.ended(stream, by, |call| EventKind::Reset { call, by, code });
             }
             Wire::Lost { reason, .. } => {
-                self.push(EventKind::ConnectionLost {
-                    connection: self.connection,
-                    reason: reason.to_string(),
-                });
+                let counts = if reason == LostReason::NotHttp2 { Counts::No } else { Counts::Yes };
+                self.lose(reason.to_string(), counts);
             }
             // The bytes of these are not a message, and the call's end tells the rest.
             Wire::MessageTruncated { .. } | Wire::BadPrefix { .. } | Wire::GoAway { .. } => {}

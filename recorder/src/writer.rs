@@ -1,87 +1,266 @@
 //! The writer thread: takes events from the queue and puts them on the tape.
+//!
+//! Where the disk is full or refuses, it goes on taking events, counts what is lost, and tries again until the tape takes them
+//! again; then the tape says in a gap what is missing. Nobody waits for it meanwhile.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use critape_calls::{Event, EventKind};
-use critape_tape::{Result, Retention, TapeError, Writer};
+use critape_calls::{Body, Event, EventKind, GapReason, Stamp};
+use critape_tape::{Result, Retention, Room, Seal, TapeError, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::{self, Clock};
 use crate::host;
-use crate::queue::Queue;
+use crate::number::Numbers;
+use crate::queue::{Lost, Queue};
 use crate::recorder::SegmentLimits;
 
 /// How long an event waits at most before it is committed.
 const TICK: Duration = Duration::from_millis(250);
 /// How often the wall clock is noted.
 const ANCHOR_EVERY: Duration = Duration::from_secs(60);
+/// How long after a failure the tape is tried again: the first time, and at most.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LAST: Duration = Duration::from_secs(60);
+/// Each failure of the store costs the memory of what it had in mind; after so many it is left alone.
+const MOST_FAILURES: u32 = 16;
 
-/// When segments end, and how many are kept.
+/// The tape, and how it is written.
 #[derive(Debug)]
 pub(crate) struct Policy {
+    pub(crate) tape: PathBuf,
+    pub(crate) seal: Seal,
     pub(crate) segment: SegmentLimits,
     pub(crate) retention: Retention,
     /// Told whenever a segment has begun.
     pub(crate) begins: UnboundedSender<()>,
+    /// Another segment is to begin.
+    pub(crate) roll_asked: Arc<AtomicBool>,
+}
+
+impl Policy {
+    /// Opens the tape.
+    pub(crate) fn open(&self, started: Stamp) -> Result<Writer> {
+        let program = concat!("critape ", env!("CARGO_PKG_VERSION"));
+        Writer::open_sealing(&self.tape, started, program, &self.seal)
+    }
 }
 
 /// Starts the thread. It ends when the queue is closed and empty.
+///
+/// Without a tape, because its disk is full, it tries to open it again and again.
 pub(crate) fn spawn(
-    writer: Writer,
+    tape: Option<Writer>,
     queue: Arc<Queue>,
     clock: Clock,
     policy: Policy,
 ) -> std::io::Result<JoinHandle<Result<()>>> {
-    thread::Builder::new().name("tape-writer".to_owned()).spawn(move || {
-        let written = write(writer, &queue, clock, &policy);
-        if let Err(error) = &written {
-            queue.give_up();
-            tracing::error!(%error, "recording has stopped; calls are still forwarded");
-        }
-        written
-    })
+    let thread =
+        Thread { tape, queue, clock, policy, anchored: None, numbers: Numbers::default(), pause: None };
+    thread::Builder::new().name("tape-writer".to_owned()).spawn(move || thread.run())
 }
 
-fn write(mut writer: Writer, queue: &Queue, clock: Clock, policy: &Policy) -> Result<()> {
-    let mut anchored = None;
-    begin(&mut writer, policy, clock)?;
-    while let Some(events) = queue.drain(TICK, || clock.now()) {
-        let now = clock.now();
-        if anchored.is_none_or(|last| now.since(last) >= ANCHOR_EVERY) {
-            writer.append(&Event { at: now, kind: EventKind::ClockAnchor { wall: clock::wall() } })?;
-            anchored = Some(now);
-        }
-        let written = append(&mut writer, &events);
-        queue.written(&events);
-        written?;
-        let age = now.since(writer.started());
-        if writer.stored_bytes() >= policy.segment.max_bytes || age >= policy.segment.max_age {
-            writer.roll(clock.now())?;
-            // Its first event says what the wall clock says.
-            anchored = None;
-            begin(&mut writer, policy, clock)?;
-        }
-    }
-    writer.close(clock.now())
+#[derive(Debug)]
+struct Thread {
+    tape: Option<Writer>,
+    queue: Arc<Queue>,
+    clock: Clock,
+    policy: Policy,
+    anchored: Option<Stamp>,
+    /// What is added to the numbers of calls, where they were given before the tape was opened.
+    numbers: Numbers,
+    pause: Option<Pause>,
 }
 
-/// What is done when a segment has begun.
-fn begin(writer: &mut Writer, policy: &Policy, clock: Clock) -> Result<()> {
-    writer.append(&Event { at: clock.now(), kind: EventKind::Surroundings(host::surroundings()) })?;
-    let pruned = writer.prune(policy.retention, clock.now())?;
-    if pruned.segments > 0 {
-        tracing::info!(segments = pruned.segments, bytes = pruned.bytes, "old segments were deleted");
-    }
-    // Nobody listens any more when the recorder is ending.
-    let _ = policy.begins.send(());
-    Ok(())
+/// A time in which nothing is written.
+#[derive(Debug)]
+struct Pause {
+    since: Stamp,
+    reason: GapReason,
+    lost: Lost,
+    traffic: u64,
+    failures: u32,
+    retry: Stamp,
 }
 
-fn append(writer: &mut Writer, events: &[Event]) -> std::result::Result<(), TapeError> {
-    for event in events {
-        writer.append(event)?;
+impl Thread {
+    fn run(mut self) -> Result<()> {
+        if self.tape.is_none() {
+            let now = self.clock.now();
+            self.pause = Some(Pause::new(now, GapReason::DiskFull, 0));
+        } else if let Err(error) = self.begin() {
+            self.suspend(&error, &[]);
+        }
+        let (queue, clock) = (self.queue.clone(), self.clock);
+        while let Some(mut events) = queue.drain(TICK, || clock.now()) {
+            self.numbers.shift(&mut events);
+            self.take(&events);
+            queue.written(&events);
+        }
+        self.end()
     }
-    writer.commit()
+
+    /// Writes events, or takes note of what is lost.
+    fn take(&mut self, events: &[Event]) {
+        let retry = self.pause.as_ref().is_some_and(|pause| self.clock.now() >= pause.retry);
+        if retry {
+            self.resume(Room::ForAll);
+        }
+        if self.pause.is_some() {
+            self.lose(events);
+        } else if let Err(error) = self.write(events) {
+            self.suspend(&error, events);
+        }
+    }
+
+    fn write(&mut self, events: &[Event]) -> Result<()> {
+        let Some(tape) = &mut self.tape else { return Ok(()) };
+        let now = self.clock.now();
+        if self.anchored.is_none_or(|last| now.since(last) >= ANCHOR_EVERY) {
+            tape.append(&Event { at: now, kind: EventKind::ClockAnchor { wall: clock::wall() } })?;
+            self.anchored = Some(now);
+        }
+        for event in events {
+            tape.append(event)?;
+        }
+        tape.commit()?;
+        let age = tape.started().map_or(Duration::ZERO, |started| now.since(started));
+        let limits = self.policy.segment;
+        let asked = self.policy.roll_asked.swap(false, Ordering::Relaxed);
+        if asked || tape.stored_bytes() >= limits.max_bytes || age >= limits.max_age {
+            tape.roll(self.clock.now())?;
+            self.begin()?;
+        }
+        Ok(())
+    }
+
+    /// What is done when a segment has begun.
+    fn begin(&mut self) -> Result<()> {
+        let Some(tape) = &mut self.tape else { return Ok(()) };
+        // The first event of a segment says what the wall clock says.
+        self.anchored = None;
+        let now = self.clock.now();
+        tape.append(&Event { at: now, kind: EventKind::Surroundings(host::surroundings()) })?;
+        let pruned = tape.prune(self.policy.retention, now)?;
+        if pruned.segments > 0 {
+            tracing::info!(segments = pruned.segments, bytes = pruned.bytes, "old segments were deleted");
+        }
+        // Nobody listens any more when the recorder is ending.
+        let _ = self.policy.begins.send(());
+        Ok(())
+    }
+
+    /// The tape takes no more for now. What it was given last may not be on it.
+    fn suspend(&mut self, error: &TapeError, events: &[Event]) {
+        let now = self.clock.now();
+        if let Some(tape) = &mut self.tape {
+            tape.suspend(now);
+        }
+        let reason = if error.is_full() { GapReason::DiskFull } else { GapReason::Store };
+        tracing::warn!(%error, "recording pauses, and goes on by itself when the tape can be written again; calls are forwarded as ever");
+        let failures = u32::from(reason == GapReason::Store);
+        self.pause.get_or_insert_with(|| Pause::new(now, reason, failures));
+        self.lose(events);
+    }
+
+    fn lose(&mut self, events: &[Event]) {
+        let Some(pause) = &mut self.pause else { return };
+        for event in events {
+            pause.count(event);
+            if let Some(tape) = &mut self.tape {
+                // Suspended, it only takes note of what goes on.
+                let _ = tape.append(event);
+            }
+        }
+    }
+
+    /// Tries to go on, and writes down what is missing.
+    fn resume(&mut self, room: Room) {
+        let Some(mut pause) = self.pause.take() else { return };
+        match self.reopen(room, &pause) {
+            Ok(()) => tracing::info!(calls = pause.lost.calls(), "recording goes on; the tape has a gap"),
+            Err(error) => {
+                tracing::debug!(%error, "the tape can't be written yet");
+                let now = self.clock.now();
+                if let Some(tape) = &mut self.tape {
+                    tape.suspend(now);
+                }
+                pause.failed(now, !error.is_full());
+                self.pause = Some(pause);
+            }
+        }
+    }
+
+    fn reopen(&mut self, room: Room, pause: &Pause) -> Result<()> {
+        let now = self.clock.now();
+        match &mut self.tape {
+            Some(tape) => tape.resume(now, room)?,
+            None => {
+                let tape = self.policy.open(now)?;
+                self.numbers = Numbers::following(&tape);
+                self.tape = Some(tape);
+            }
+        }
+        let Some(tape) = &mut self.tape else { return Ok(()) };
+        tape.append(&Event { at: now, kind: EventKind::Gap(pause.gap(now)) })?;
+        if pause.traffic > 0 {
+            tape.append(&Event { at: now, kind: EventKind::Traffic { bytes: pause.traffic } })?;
+        }
+        tape.commit()?;
+        self.begin()
+    }
+
+    /// The recording is over.
+    fn end(mut self) -> Result<()> {
+        self.resume(Room::ForEnd);
+        if let Some(pause) = &self.pause {
+            tracing::error!(
+                calls = pause.lost.calls(),
+                reason = %pause.reason,
+                "what was lost at the end could not be written down on the tape"
+            );
+        }
+        match self.tape {
+            Some(tape) => tape.close(self.clock.now()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Pause {
+    fn new(since: Stamp, reason: GapReason, failures: u32) -> Self {
+        let retry = since.plus(RETRY_FIRST);
+        Self { since, reason, lost: Lost::default(), traffic: 0, failures, retry }
+    }
+
+    fn count(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::CallStarted { call, .. } => self.lost.add(Some(*call), 0),
+            EventKind::Message { call, body, .. } => {
+                let kept = if let Body::Kept(body) = body { body.len() as u64 } else { 0 };
+                self.lost.add(Some(*call), kept);
+            }
+            EventKind::Trailers { call, .. } | EventKind::Reset { call, .. } => self.lost.add(Some(*call), 0),
+            EventKind::Gap(gap) => self.lost.add_gap(gap),
+            EventKind::Traffic { bytes } => self.traffic += bytes,
+            _ => {}
+        }
+    }
+
+    /// It could not go on yet.
+    fn failed(&mut self, now: Stamp, by_store: bool) {
+        if by_store {
+            self.failures += 1;
+        }
+        let wait = (RETRY_FIRST * (1 << self.failures.min(6))).min(RETRY_LAST);
+        self.retry = if self.failures < MOST_FAILURES { now.plus(wait) } else { Stamp(u64::MAX) };
+    }
+
+    fn gap(&self, now: Stamp) -> critape_calls::Gap {
+        self.lost.to_gap(self.reason, now.since(self.since))
+    }
 }

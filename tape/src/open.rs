@@ -126,7 +126,9 @@ impl OpenSegment {
         self.store.flush()?;
         self.dirty = false;
         let note = mark::committed(self.next);
-        self.committed.write_all_at(&note, 0).map_err(TapeError::io("noting what is committed to", &self.path))
+        self.committed
+            .write_all_at(&note, 0)
+            .map_err(TapeError::io("noting what is committed to", &self.path))
     }
 
     fn store_pending(&mut self) -> Result<()> {

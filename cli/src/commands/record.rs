@@ -1,11 +1,11 @@
 //! `critape record`.
 
 use anyhow::{Result, bail};
-use critape_recorder::{Config, Recorder};
+use critape_recorder::{Config, OnOverload, Recorder};
 use critape_tape::{Retention, Seal, SealPolicy, Tape};
 
 use super::{one_thread, tape};
-use crate::args::{RecordArgs, SealArg};
+use crate::args::{OverloadArg, RecordArgs, SealArg};
 use crate::exit::Exit;
 use crate::output::{self, Format};
 use crate::signals;
@@ -24,6 +24,10 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
     let upstream = endpoints.runtime;
     let config = Config {
         memory: args.memory,
+        on_overload: match args.on_overload {
+            OverloadArg::Pass => OnOverload::Pass,
+            OverloadArg::Block => OnOverload::Block,
+        },
         ask_opening: !args.passive,
         retention: Retention { max_bytes: args.max_size, max_age: args.max_age },
         seal: Seal { policy: policy(args.seal), key_file: args.seal_key.clone() },
