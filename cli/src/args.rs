@@ -231,6 +231,9 @@ pub(crate) struct ShowArgs {
     pub(crate) call: Option<CallId>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
+    /// Go on with what its recorder writes, each call when it ends, until the recorder ends
+    #[arg(short, long, conflicts_with = "call")]
+    pub(crate) follow: bool,
     /// Show what is sealed as it came; needs the tape's key
     #[arg(long)]
     pub(crate) unseal: bool,

@@ -123,6 +123,7 @@ impl Thread {
         if self.anchored.is_none_or(|last| now.since(last) >= ANCHOR_EVERY) {
             tape.append(&Event { at: now, kind: EventKind::ClockAnchor { wall: clock::wall() } })?;
             self.anchored = Some(now);
+            prune(tape, self.policy.retention, now);
         }
         for event in events {
             tape.append(event)?;
@@ -145,10 +146,6 @@ impl Thread {
         self.anchored = None;
         let now = self.clock.now();
         tape.append(&Event { at: now, kind: EventKind::Surroundings(host::surroundings()) })?;
-        let pruned = tape.prune(self.policy.retention, now)?;
-        if pruned.segments > 0 {
-            tracing::info!(segments = pruned.segments, bytes = pruned.bytes, "old segments were deleted");
-        }
         // Nobody listens any more when the recorder is ending.
         let _ = self.policy.begins.send(());
         Ok(())
@@ -228,6 +225,17 @@ impl Thread {
             Some(tape) => tape.close(self.clock.now()),
             None => Ok(()),
         }
+    }
+}
+
+/// What can't be deleted now may be the next time.
+fn prune(tape: &mut Writer, retention: Retention, now: Stamp) {
+    match tape.prune(retention, now) {
+        Ok(pruned) if pruned.segments > 0 => {
+            tracing::info!(segments = pruned.segments, bytes = pruned.bytes, "old segments were deleted");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "old segments could not be deleted"),
     }
 }
 

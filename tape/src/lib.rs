@@ -2,11 +2,13 @@
 //!
 //! A tape is a folder of segments; a segment is one sled database with a header, the descriptors of its messages, and
 //! compressed chunks of events ([`proto/critape/tape/v1/tape.proto`] is its schema). One [`Writer`] appends to the last
-//! segment; a [`Tape`] reads those that are closed. Secrets are sealed before they are stored. This crate never opens a socket, and no other names sled.
+//! segment; a [`Tape`] reads those that are closed, and through the writer the open one. Secrets are sealed before they are stored.
+//! The only socket of this crate is the writer's, in the tape's folder; no other crate names sled.
 //!
 //! ```text
 //! TAPE/critape-tape          marker: "critape tape, format 1"
 //! TAPE/lock                  held by the one writer, with its process id
+//! TAPE/live                  the writer's socket, on which it shows the open segment
 //! TAPE/key                   opens what is sealed; of the tape's owner only
 //! TAPE/known                 tokens of secrets to look for in error texts
 //! TAPE/segments/00000001/    a segment
@@ -18,12 +20,15 @@ mod chunk;
 mod convert;
 mod elements;
 mod error;
+mod events;
 mod export;
 mod folder;
 mod import;
+mod live;
 mod mark;
 mod ongoing;
 mod open;
+mod packer;
 mod reader;
 mod retention;
 mod room;
@@ -35,10 +40,11 @@ mod verify;
 mod writer;
 
 pub use error::{Result, TapeError};
+pub use events::Events;
 pub use export::{Chosen, ExportError, ExportKey, Exported, Slice, export};
 pub use folder::is_tape;
 pub use import::{ImportError, Imported, import};
-pub use reader::{Events, Info, SegmentInfo, Tape};
+pub use reader::{Info, SegmentInfo, Tape};
 pub use retention::{Pruned, Retention, prune};
 pub use room::Room;
 pub use secrets::{Needed, Seal, SealPolicy, needs_key};

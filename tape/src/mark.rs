@@ -44,11 +44,29 @@ pub(crate) fn committed_events(segment: &Path) -> Option<u64> {
     text.trim().parse().ok()
 }
 
+/// In which form a closed segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As it was recorded: it is still to be packed.
+    Loose,
+    /// As it stays.
+    Packed,
+}
+
+/// What stands in the note of one that is loose.
+const LOOSE: &str = "loose";
+
+/// Whether this segment was closed in order and is still to be packed.
+pub(crate) fn is_loose(segment: &Path) -> bool {
+    fs::read_to_string(place(segment)).is_ok_and(|text| text.split_whitespace().nth(2) == Some(LOOSE))
+}
+
 /// Notes how the store of this segment is left.
-pub(crate) fn put(segment: &Path) -> Result<()> {
+pub(crate) fn put(segment: &Path, form: Form) -> Result<()> {
     let (length, sum) = measure(segment, u64::MAX)?;
     let path = place(segment);
-    fs::write(&path, format!("{length} {sum:08x}\n")).map_err(TapeError::io("writing", &path))?;
+    let loose = if form == Form::Loose { " loose" } else { "" };
+    fs::write(&path, format!("{length} {sum:08x}{loose}\n")).map_err(TapeError::io("writing", &path))?;
     // What was committed is all that there is. Nothing is lost where it stays.
     let _ = fs::remove_file(segment.join(COMMITTED));
     Ok(())

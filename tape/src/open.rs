@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use critape_calls::{Event, Stamp, Summary};
 use prost::Message;
@@ -11,6 +12,7 @@ use crate::chunk;
 use crate::convert;
 use crate::elements;
 use crate::folder;
+use crate::live::{Server, Shown};
 use crate::mark;
 use crate::room::{self, Room};
 use crate::schema;
@@ -40,18 +42,23 @@ pub(crate) struct OpenSegment {
     /// Stored when the counts were last noted.
     noted_bytes: u64,
     dirty: bool,
+    /// Shows it to readers.
+    server: Arc<Server>,
     /// Where the number of events that must survive a crash is noted.
     committed: File,
 }
 
 impl OpenSegment {
-    pub(crate) fn begin(tape: &Path, header: schema::SegmentHeader) -> Result<Self> {
+    pub(crate) fn begin(tape: &Path, header: schema::SegmentHeader, server: Arc<Server>) -> Result<Self> {
         let path = folder::segment(tape, header.number);
         let mut store = Store::open(&path, Mode::New)?;
         let descriptors = descriptors().map_err(TapeError::io("packing the descriptors of", &path))?;
-        store.put_header(header.encode_to_vec(), descriptors)?;
+        store.put_header(header.encode_to_vec(), descriptors.clone())?;
         store.flush()?;
         let committed = mark::begin(&path)?;
+        if let Some(view) = store.view() {
+            server.show(Shown { number: header.number, header: header.encode_to_vec(), descriptors, view });
+        }
         Ok(Self {
             path,
             store,
@@ -64,6 +71,7 @@ impl OpenSegment {
             stored_bytes: 0,
             noted_bytes: 0,
             dirty: false,
+            server,
             committed,
         })
     }
@@ -108,6 +116,8 @@ impl OpenSegment {
     /// Writes the rest and the end, from the reserve if need be.
     pub(crate) fn close(&mut self, ended: Stamp) -> Result<()> {
         self.flush()?;
+        // Nobody may look at the store any more when it is closed.
+        self.server.hide();
         let footer = footer_of(&self.header, &self.summary, ended);
         self.store.put_footer(footer.encode_to_vec())?;
         self.store.flush()
@@ -128,7 +138,9 @@ impl OpenSegment {
         let note = mark::committed(self.next);
         self.committed
             .write_all_at(&note, 0)
-            .map_err(TapeError::io("noting what is committed to", &self.path))
+            .map_err(TapeError::io("noting what is committed to", &self.path))?;
+        self.server.committed(self.next, progress_of(&self.header, &self.summary).encode_to_vec());
+        Ok(())
     }
 
     fn store_pending(&mut self) -> Result<()> {
@@ -144,5 +156,12 @@ impl OpenSegment {
         self.next += count;
         self.dirty = true;
         Ok(())
+    }
+}
+
+impl Drop for OpenSegment {
+    fn drop(&mut self) {
+        // Also where it could not be closed.
+        self.server.hide();
     }
 }

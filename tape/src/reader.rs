@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use critape_calls::{Assembler, Call, Event, Stamp, Summary};
+use critape_calls::{Assembler, Call, Stamp, Summary};
 
+use crate::events::Events;
 use crate::folder::{self, WriteLock};
 use crate::seal;
-use crate::secrets::{Key, Opener};
+use crate::secrets::Key;
 use crate::segment::Segment;
 use crate::{Result, TapeError};
 
@@ -14,7 +15,10 @@ use crate::{Result, TapeError};
 #[derive(Clone, Debug)]
 pub struct Tape {
     path: PathBuf,
+    /// Those that are closed.
     segments: Vec<u32>,
+    /// The process that writes it.
+    holder: Option<String>,
     /// Opens what is sealed.
     key: Option<Key>,
 }
@@ -33,9 +37,14 @@ pub struct Info {
 }
 
 impl Info {
-    /// Whether every segment was closed in order.
+    /// Whether a recorder writes it.
+    pub fn is_open(&self) -> bool {
+        self.segments.iter().any(|segment| segment.open)
+    }
+
+    /// Whether every segment that has ended was closed in order.
     pub fn is_clean(&self) -> bool {
-        self.segments.iter().all(|segment| segment.clean)
+        self.segments.iter().all(|segment| segment.clean || segment.open)
     }
 }
 
@@ -48,6 +57,8 @@ pub struct SegmentInfo {
     pub started: Stamp,
     /// Whether it was closed in order.
     pub clean: bool,
+    /// Whether it is being written.
+    pub open: bool,
     /// The program that wrote it.
     pub writer: String,
     /// What of it is sealed: `default` or `strict`; empty where nothing is.
@@ -55,17 +66,25 @@ pub struct SegmentInfo {
 }
 
 impl Tape {
-    /// Opens the tape in this folder.
+    /// Opens the tape in this folder. It may be written meanwhile: what is committed can be read.
     pub fn open(path: &Path) -> Result<Self> {
         folder::check(path)?;
-        if let Some(holder) = WriteLock::holder(path) {
-            return Err(TapeError::BeingWritten { path: path.to_owned(), holder });
-        }
-        if !folder::leftovers(path)?.is_empty() {
+        let holder = WriteLock::holder(path);
+        if holder.is_none() && !folder::leftovers(path)?.is_empty() {
             let _lock = WriteLock::take(path)?;
             seal::recover(path)?;
         }
-        Ok(Self { path: path.to_owned(), segments: folder::segments(path)?, key: None })
+        let mut tape = Self { path: path.to_owned(), segments: folder::segments(path)?, holder, key: None };
+        if let Some(open) = tape.open_segment()? {
+            let number = open.header().number;
+            tape.segments.retain(|closed| *closed != number);
+        }
+        Ok(tape)
+    }
+
+    /// The process that writes it, if one does.
+    pub fn holder(&self) -> Option<&str> {
+        self.holder.as_deref()
     }
 
     /// The same tape, read as it came over the socket where its key is there; else, and where a segment has another key, as it is
@@ -91,13 +110,14 @@ impl Tape {
     pub fn info(&self) -> Result<Info> {
         let mut summary = Summary::default();
         let mut segments = Vec::new();
-        for number in &self.segments {
-            let segment = self.segment(*number)?;
+        for segment in self.each_segment() {
+            let segment = segment?;
             summary.merge(&segment.summary()?);
             segments.push(SegmentInfo {
-                number: *number,
+                number: segment.header().number,
                 started: segment.started(),
                 clean: segment.footer().is_some(),
+                open: segment.is_open(),
                 writer: segment.header().writer.clone(),
                 seal: segment.header().seal.clone(),
             });
@@ -108,104 +128,79 @@ impl Tape {
 
     /// Its events, oldest segment first. At most one segment is open at a time.
     pub fn events(&self) -> Events {
-        let opener = self.key.as_ref().map(Opener::new);
-        Events { tape: self.clone(), next: 0, current: None, opener, is_sealed: false }
+        Events::of(self.clone())
+    }
+
+    /// The same, and then those that its recorder writes, as they are committed, until it ends: waits for them.
+    pub fn follow(&self) -> Events {
+        Events::following(self.clone())
     }
 
     /// Its calls, in the order of their ends; those without an end come last, as truncated.
     pub fn calls(&self) -> impl Iterator<Item = Result<Call>> + use<> {
-        let mut events = self.events();
-        let mut assembler = Some(Assembler::default());
-        let mut rest = Vec::new().into_iter();
-        std::iter::from_fn(move || {
-            while let Some(open) = assembler.as_mut() {
-                match events.next() {
-                    Some(Ok(event)) => {
-                        if let Some(call) = open.push(event) {
-                            return Some(Ok(call));
-                        }
-                    }
-                    Some(Err(error)) => return Some(Err(error)),
-                    None => rest = assembler.take().map(Assembler::finish).unwrap_or_default().into_iter(),
-                }
-            }
-            rest.next().map(Ok)
-        })
+        calls_of(self.events())
     }
 
-    fn segment_path(&self, index: usize) -> PathBuf {
-        self.segments
-            .get(index)
-            .map_or_else(|| self.path.clone(), |number| folder::segment(&self.path, *number))
+    /// The same, and then those that its recorder writes, when they end: waits for them until the recorder ends.
+    pub fn following_calls(&self) -> impl Iterator<Item = Result<Call>> + use<> {
+        calls_of(self.follow())
+    }
+
+    pub(crate) fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
     }
 
     pub(crate) fn segments(&self) -> &[u32] {
         &self.segments
     }
 
+    /// Its segments in order, one at a time, the open one last.
+    pub(crate) fn each_segment(&self) -> impl Iterator<Item = Result<Segment>> + '_ {
+        let closed = self.segments.iter().map(|number| self.segment(*number));
+        let open = std::iter::once_with(|| self.open_segment().transpose()).flatten();
+        closed.chain(open)
+    }
+
     pub(crate) fn segment(&self, number: u32) -> Result<Segment> {
-        Segment::open(folder::segment(&self.path, number))
-    }
-}
-
-type BoxedEvents = Box<dyn Iterator<Item = Result<Event>> + Send>;
-
-/// The events of a tape, in order.
-pub struct Events {
-    tape: Tape,
-    next: usize,
-    current: Option<(Segment, BoxedEvents)>,
-    opener: Option<Opener>,
-    /// Whether the current segment is sealed with our key.
-    is_sealed: bool,
-}
-
-impl Events {
-    /// The event as it is to be read.
-    fn read(&mut self, event: Result<Event>) -> Result<Event> {
-        let mut event = event?;
-        match &mut self.opener {
-            None => {}
-            Some(opener) if !self.is_sealed => opener.pass(&event),
-            Some(opener) => opener.open(&mut event).map_err(|_| TapeError::Tampered {
-                path: self.tape.segment_path(self.next.saturating_sub(1)),
-            })?,
-        }
-        Ok(event)
-    }
-}
-
-impl std::fmt::Debug for Events {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Events").field("tape", &self.tape).field("next", &self.next).finish_non_exhaustive()
-    }
-}
-
-impl Iterator for Events {
-    type Item = Result<Event>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some((_, events)) = &mut self.current {
-                if let Some(event) = events.next() {
-                    return Some(self.read(event));
-                }
-                self.current = None;
-            }
-            let number = *self.tape.segments.get(self.next)?;
-            self.next += 1;
-            match self.tape.segment(number) {
-                Ok(segment) => {
-                    let check = self.opener.as_mut().map(|opener| {
-                        opener.begin_segment();
-                        opener.check()
-                    });
-                    self.is_sealed = check.is_some_and(|check| segment.header().key_check == check);
-                    let events: BoxedEvents = Box::new(segment.events());
-                    self.current = Some((segment, events));
-                }
-                Err(error) => return Some(Err(error)),
-            }
+        let path = folder::segment(&self.path, number);
+        match Segment::open(path.clone()) {
+            // Its recorder may just have put the packed one in its place.
+            Err(TapeError::Damaged { .. }) if self.holder.is_some() => Segment::open(path),
+            opened => opened,
         }
     }
+
+    /// The one that is being written, if one is and its writer shows it.
+    pub(crate) fn open_segment(&self) -> Result<Option<Segment>> {
+        if self.holder.is_none() {
+            return Ok(None);
+        }
+        match Segment::live(&self.path) {
+            Err(TapeError::Io { source, .. }) => {
+                tracing::warn!(error = %source, "the open segment can't be read: its writer does not show it");
+                Ok(None)
+            }
+            shown => shown,
+        }
+    }
+}
+
+/// Calls in the order of their ends, and then those without an end, as truncated.
+fn calls_of(mut events: Events) -> impl Iterator<Item = Result<Call>> {
+    let mut assembler = Some(Assembler::default());
+    let mut rest = Vec::new().into_iter();
+    std::iter::from_fn(move || {
+        while let Some(open) = assembler.as_mut() {
+            match events.next() {
+                Some(Ok(event)) => {
+                    if let Some(call) = open.push(event) {
+                        return Some(Ok(call));
+                    }
+                }
+                Some(Err(error)) => return Some(Err(error)),
+                None => rest = assembler.take().map(Assembler::finish).unwrap_or_default().into_iter(),
+            }
+        }
+        rest.next().map(Ok)
+    })
 }

@@ -4,11 +4,16 @@
 //! the two.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::chunk::{self, Effort};
 use crate::folder;
-use crate::mark;
+use crate::mark::{self, Form};
+use crate::room::{self, Room};
 use crate::segment::Segment;
 use crate::store::{Mode, Store};
 use crate::{Result, TapeError};
@@ -19,28 +24,56 @@ const FULL_BYTES: usize = 1024 * 1024;
 const PACKED: &str = "packed";
 const REPLACED: &str = "replaced";
 
-/// Packs a closed segment. One that is not closed, or is not there any more, is left as it is.
-pub(crate) fn pack(tape: &Path, number: u32) -> Result<()> {
+/// Notes that a segment was closed in order; it is packed later. One that was not closed is left as it is.
+pub(crate) fn close(tape: &Path, number: u32) -> Result<()> {
     let path = folder::segment(tape, number);
-    if !path.is_dir() {
-        return Ok(());
-    }
     // Whoever closed it has the store no longer open.
     let segment = Segment::open(path.clone())?;
     if segment.footer().is_none() {
         return Ok(());
     }
     drop(segment);
-    mark::put(&path)?;
+    mark::put(&path, Form::Loose)
+}
+
+/// The segments that are closed and still to be packed.
+pub(crate) fn loose(tape: &Path) -> Result<Vec<u32>> {
+    let numbers = folder::segments(tape)?;
+    Ok(numbers.into_iter().filter(|number| mark::is_loose(&folder::segment(tape, *number))).collect())
+}
+
+/// Packs a segment that is loose; any other is left as it is.
+///
+/// # Errors
+/// Also where it was told to stop. The segment is whole in any case.
+pub(crate) fn pack(tape: &Path, number: u32, stop: &AtomicBool) -> Result<()> {
+    let path = folder::segment(tape, number);
+    if !mark::is_loose(&path) {
+        return Ok(());
+    }
+    let before = folder::stored_bytes(&path);
+    // For a while there are two.
+    room::check(tape, Room::ForAll)?;
+    if room::free(tape).is_some_and(|free| free < 2 * before) {
+        return Ok(());
+    }
     let segment = Segment::open(path.clone())?;
     let packed = beside(&path, PACKED);
-    let before = folder::stored_bytes(&path);
-    write(&segment, &packed)?;
-    mark::put(&packed)?;
+    let written = write(&segment, &packed, stop).and_then(|()| mark::put(&packed, Form::Packed));
     drop(segment);
-    if folder::stored_bytes(&packed) >= before {
+    let smaller = written.is_ok() && folder::stored_bytes(&packed) < before;
+    if !smaller {
+        if packed.exists() {
+            fs::remove_dir_all(&packed).map_err(TapeError::io("removing", &packed))?;
+        }
+        written?;
+        return mark::put(&path, Form::Packed);
+    }
+    // At once, so that there is one at any moment.
+    if renameat_with(CWD, &path, CWD, &packed, RenameFlags::EXCHANGE).is_ok() {
         return fs::remove_dir_all(&packed).map_err(TapeError::io("removing", &packed));
     }
+    // Not every file system can.
     let replaced = beside(&path, REPLACED);
     fs::rename(&path, &replaced).map_err(TapeError::io("moving", &path))?;
     fs::rename(&packed, &path).map_err(TapeError::io("moving", &packed))?;
@@ -65,7 +98,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     path.with_extension(suffix)
 }
 
-fn write(segment: &Segment, to: &Path) -> Result<()> {
+fn write(segment: &Segment, to: &Path, stop: &AtomicBool) -> Result<()> {
     let mut store = Store::open(to, Mode::New)?;
     let (header, descriptors, footer) = segment.entries()?;
     store.put_header(header, descriptors)?;
@@ -74,6 +107,9 @@ fn write(segment: &Segment, to: &Path) -> Result<()> {
     let packing = |events| chunk::pack(events, Effort::Thorough).map_err(TapeError::io("packing", to));
     for chunk in segment.chunks() {
         let (position, events) = chunk?;
+        if stop.load(Ordering::Relaxed) {
+            return Err(TapeError::io("packing", to)(io::ErrorKind::Interrupted.into()));
+        }
         if position != next {
             // It has a hole: the positions are all that tells, so they stay.
             return Err(segment.damaged(format!("events {next} to {position} are missing")));

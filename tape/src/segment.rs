@@ -1,6 +1,6 @@
 //! One segment: its header, its footer, and its events.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use critape_calls::{CallId, ConnectionId, Event, Stamp, Summary};
 use prost::Message;
@@ -8,6 +8,8 @@ use prost::Message;
 use crate::chunk;
 use crate::convert;
 use crate::elements;
+use crate::folder;
+use crate::live::{Connection, LiveChunks, LiveSegment, Until};
 use crate::mark;
 use crate::schema;
 use crate::store::{Mode, Store};
@@ -22,12 +24,51 @@ const MAX_DESCRIPTORS_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Segment {
     path: PathBuf,
-    store: Store,
+    source: Source,
     header: schema::SegmentHeader,
     footer: Option<schema::SegmentFooter>,
 }
 
+/// Where its bytes come from.
+#[derive(Debug)]
+enum Source {
+    Store(Store),
+    /// The one who writes it.
+    Live(Live),
+}
+
+#[derive(Clone, Debug)]
+struct Live {
+    tape: PathBuf,
+    shown: LiveSegment,
+}
+
+/// Chunks: position of the first event, and events.
+pub(crate) type Chunks = Box<dyn Iterator<Item = Result<(u64, Vec<schema::Event>)>> + Send>;
+
 impl Segment {
+    /// The segment that is being written, as far as it is committed; `None` where none is.
+    pub(crate) fn live(tape: &Path) -> Result<Option<Self>> {
+        let Some((shown, _)) = Connection::open(tape, 0, 0, false)? else { return Ok(None) };
+        let header = schema::SegmentHeader::decode(shown.header.as_slice());
+        let damaged = |error: prost::DecodeError| TapeError::Damaged {
+            path: tape.to_owned(),
+            reason: format!("what its recorder says: {error}"),
+        };
+        let header = header.map_err(damaged)?;
+        if header.format > FORMAT {
+            return Err(TapeError::Newer { path: tape.to_owned(), found: header.format, known: FORMAT });
+        }
+        let path = folder::segment(tape, header.number);
+        let live = Live { tape: tape.to_owned(), shown };
+        Ok(Some(Self { path, source: Source::Live(live), header, footer: None }))
+    }
+
+    /// Whether it is being written.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.source, Source::Live(_))
+    }
+
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
         mark::check(&path)?;
         let store = Store::open(&path, Mode::Existing)?;
@@ -43,7 +84,7 @@ impl Segment {
         if footer.is_none() && mark::is_there(&path) {
             return Err(damaged("it was closed in order, and its end is gone".to_owned()));
         }
-        Ok(Self { path, store, header, footer })
+        Ok(Self { path, source: Source::Store(store), header, footer })
     }
 
     pub(crate) fn started(&self) -> Stamp {
@@ -67,21 +108,25 @@ impl Segment {
 
     /// The descriptors of its messages, decompressed.
     pub(crate) fn descriptors(&self) -> Result<Vec<u8>> {
-        let stored =
-            self.store.descriptors()?.ok_or_else(|| self.damaged("it has no descriptors".to_owned()))?;
+        let stored = match &self.source {
+            Source::Store(store) => store.descriptors()?,
+            Source::Live(live) => Some(live.shown.descriptors.clone()),
+        };
+        let stored = stored.ok_or_else(|| self.damaged("it has no descriptors".to_owned()))?;
         chunk::decompress(&stored, MAX_DESCRIPTORS_BYTES)
             .map_err(|reason| self.damaged(format!("its descriptors: {reason}")))
     }
 
-    /// Its header, descriptors and footer as they are stored.
+    /// Header, descriptors and footer of a closed segment as they are stored.
     pub(crate) fn entries(&self) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
         let entry = |entry: Option<Vec<u8>>, what: &str| {
             entry.ok_or_else(|| self.damaged(format!("it has no {what}")))
         };
+        let Source::Store(store) = &self.source else { return Err(self.damaged("it is open".to_owned())) };
         Ok((
-            entry(self.store.header()?, "header")?,
-            entry(self.store.descriptors()?, "descriptors")?,
-            entry(self.store.footer()?, "footer")?,
+            entry(store.header()?, "header")?,
+            entry(store.descriptors()?, "descriptors")?,
+            entry(store.footer()?, "footer")?,
         ))
     }
 
@@ -91,26 +136,40 @@ impl Segment {
     }
 
     /// Chunks in order: position of the first event, and events; the position at which a chunk is damaged, with the reason.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = Result<(u64, Vec<schema::Event>)>> + use<> {
+    pub(crate) fn chunks(&self) -> Chunks {
         self.chunks_from(0)
     }
 
-    fn chunks_from(&self, from: u64) -> impl Iterator<Item = Result<(u64, Vec<schema::Event>)>> + use<> {
-        let path = self.path.clone();
-        self.store.chunks(from).map(move |chunk| {
-            let (first, bytes) = chunk?;
-            let events = chunk::unpack(&bytes).map_err(|reason| TapeError::Damaged {
-                path: path.clone(),
-                reason: format!("the chunk at event {first}: {reason}"),
-            })?;
-            Ok((first, events))
-        })
+    /// The same from the chunk that begins at this position.
+    fn chunks_from(&self, from: u64) -> Chunks {
+        match &self.source {
+            Source::Store(store) => {
+                let path = self.path.clone();
+                Box::new(store.chunks(from).map(move |chunk| {
+                    let (first, bytes) = chunk?;
+                    unpack(&path, first, &bytes)
+                }))
+            }
+            Source::Live(live) => {
+                Box::new(LiveChunks::new(&live.tape, &self.path, self.header.number, from, Until::CaughtUp))
+            }
+        }
     }
 
-    /// Its events in order.
-    pub(crate) fn events(&self) -> impl Iterator<Item = Result<Event>> + use<> {
+    /// The chunks of a segment that is being written, until it is closed: waits for them.
+    pub(crate) fn follow(&self) -> Chunks {
+        match &self.source {
+            Source::Store(_) => self.chunks(),
+            Source::Live(live) => {
+                Box::new(LiveChunks::new(&live.tape, &self.path, self.header.number, 0, Until::Closed))
+            }
+        }
+    }
+
+    /// The events of its chunks.
+    pub(crate) fn events_of(&self, chunks: Chunks) -> impl Iterator<Item = Result<Event>> + use<> {
         let mut restore = self.restorer();
-        self.chunks().flat_map(move |chunk| match chunk {
+        chunks.flat_map(move |chunk| match chunk {
             Ok((_, events)) => events.into_iter().filter_map(|event| restore(event).transpose()).collect(),
             Err(error) => vec![Err(error)],
         })
@@ -143,12 +202,19 @@ impl Segment {
             return Ok(summary_of(&self.header, footer));
         }
         // Not closed in order: from the counts that were noted last, and what came after.
-        let progress = self.store.progress()?.map(|bytes| schema::SegmentFooter::decode(bytes.as_slice()));
+        let progress = match &self.source {
+            Source::Store(store) => store.progress()?,
+            Source::Live(live) => Some(live.shown.progress.clone()),
+        };
+        let progress = progress.map(|bytes| schema::SegmentFooter::decode(bytes.as_slice()));
         let progress = progress.transpose().map_err(|error| self.damaged(error.to_string()))?;
         let (from, mut summary) = match progress {
             Some(progress) => (progress.events, summary_of(&self.header, &progress)),
             None => (0, Summary::default()),
         };
+        if self.is_open() {
+            return Ok(summary);
+        }
         for chunk in self.chunks_from(from) {
             let (_, events) = chunk?;
             let outlined = events.into_iter().filter_map(|event| outline(event, self.started()));
@@ -159,8 +225,17 @@ impl Segment {
 
     /// How many events were committed, where that was noted and the segment was not closed.
     pub(crate) fn committed(&self) -> Option<u64> {
-        mark::committed_events(&self.path)
+        if self.is_open() { None } else { mark::committed_events(&self.path) }
     }
+}
+
+/// The events of a stored chunk.
+pub(crate) fn unpack(path: &Path, first: u64, bytes: &[u8]) -> Result<(u64, Vec<schema::Event>)> {
+    let events = chunk::unpack(bytes).map_err(|reason| TapeError::Damaged {
+        path: path.to_owned(),
+        reason: format!("the chunk at event {first}: {reason}"),
+    })?;
+    Ok((first, events))
 }
 
 /// The footer that says this.

@@ -15,8 +15,8 @@ use crate::{Result, TapeError};
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// The largest value that sled keeps beside its neighbours; a larger one gets a file of its own that is never synced.
 const MAX_VALUE_BYTES: usize = 96 * 1024;
-/// How long to wait for another process that has the store open: readers are brief.
-const BUSY_WAIT: Duration = Duration::from_secs(2);
+/// How long to wait for another process that has the store open: readers are brief, and packing takes seconds.
+const BUSY_WAIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// How often to look whether it has finished.
 const BUSY_STEP: Duration = Duration::from_millis(20);
 
@@ -127,22 +127,13 @@ impl Store {
 
     /// The chunks in order, from the one that begins at this position: position of the first event, and bytes.
     pub(crate) fn chunks(&self, from: u64) -> impl Iterator<Item = Result<(u64, Vec<u8>)>> + use<> {
-        let path = self.path.clone();
-        let trees = self.open.as_ref().map(trees).unwrap_or_default();
-        let mut entries = trees.into_iter().flat_map(move |tree| tree.range(key(from, 0)..)).peekable();
-        std::iter::from_fn(move || {
-            let (first, mut chunk) = match entries.next()? {
-                Ok((key, value)) => (position(&key), value.to_vec()),
-                Err(error) => return Some(Err(reading(&path, &error))),
-            };
-            while let Some(Ok((key, value))) = entries
-                .next_if(|next| next.as_ref().is_ok_and(|(key, _)| position(key) == first && part(key) > 0))
-            {
-                debug_assert_eq!(position(&key), first);
-                chunk.extend_from_slice(&value);
-            }
-            Some(Ok((first, chunk)))
-        })
+        chunks(self.path.clone(), self.open.as_ref().map(trees).unwrap_or_default(), from)
+    }
+
+    /// What others may read while it is written. It keeps the store open.
+    pub(crate) fn view(&self) -> Option<View> {
+        let open = self.open.as_ref()?;
+        Some(View { path: self.path.clone(), events: open.events.clone() })
     }
 
     fn entry(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -175,6 +166,41 @@ impl Store {
     fn refused(&self, action: &'static str, reason: &str) -> TapeError {
         TapeError::Store { action, path: self.path.clone(), reason: reason.to_owned() }
     }
+}
+
+/// The chunks of a store that is being written.
+#[derive(Debug)]
+pub(crate) struct View {
+    path: PathBuf,
+    events: sled::Tree,
+}
+
+impl View {
+    /// As those of a store.
+    pub(crate) fn chunks(&self, from: u64) -> impl Iterator<Item = Result<(u64, Vec<u8>)>> + use<> {
+        chunks(self.path.clone(), vec![self.events.clone()], from)
+    }
+}
+
+fn chunks(
+    path: PathBuf,
+    trees: Vec<sled::Tree>,
+    from: u64,
+) -> impl Iterator<Item = Result<(u64, Vec<u8>)>> + use<> {
+    let mut entries = trees.into_iter().flat_map(move |tree| tree.range(key(from, 0)..)).peekable();
+    std::iter::from_fn(move || {
+        let (first, mut chunk) = match entries.next()? {
+            Ok((key, value)) => (position(&key), value.to_vec()),
+            Err(error) => return Some(Err(reading(&path, &error))),
+        };
+        while let Some(Ok((key, value))) = entries
+            .next_if(|next| next.as_ref().is_ok_and(|(key, _)| position(key) == first && part(key) > 0))
+        {
+            debug_assert_eq!(position(&key), first);
+            chunk.extend_from_slice(&value);
+        }
+        Some(Ok((first, chunk)))
+    })
 }
 
 /// The trees with chunks, in the order of their events: those of a live recording or those of a packed segment, never both.

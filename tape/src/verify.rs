@@ -36,13 +36,15 @@ impl Tape {
     /// What kept it from being read, which says nothing of the tape.
     pub fn verify(&self) -> Result<Verified> {
         let mut verified = Verified::default();
-        if self.segments().is_empty() {
+        if self.segments().is_empty() && self.holder().is_none() {
             verified.damage.push(Damage { segment: 0, what: "its segments are gone".to_owned() });
         }
-        for number in self.segments() {
+        let closed = self.segments().iter().map(|number| (*number, self.segment(*number)));
+        let open = self.open_segment()?.map(|segment| (segment.header().number, Ok(segment)));
+        for (number, segment) in closed.chain(open) {
             verified.segments += 1;
-            let mut wrong = |what: String| verified.damage.push(Damage { segment: *number, what });
-            let segment = match self.segment(*number) {
+            let mut wrong = |what: String| verified.damage.push(Damage { segment: number, what });
+            let segment = match segment {
                 Ok(segment) => segment,
                 Err(error @ TapeError::Damaged { .. }) => {
                     wrong(error.to_string());
@@ -76,7 +78,8 @@ impl Tape {
                 (None, Some(committed)) if next < committed => {
                     wrong(format!("{committed} events were committed and {next} are there"));
                 }
-                (None, _) => verified.unclean.push(*number),
+                (None, _) if segment.is_open() => {}
+                (None, _) => verified.unclean.push(number),
                 (Some(footer), _) if footer.events != next => {
                     wrong(format!("the footer counts {} events and {next} are there", footer.events));
                 }

@@ -1,14 +1,17 @@
 //! Appends to a tape.
 
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use critape_calls::{CallId, ConnectionId, Event, EventKind, Stamp, Summary};
 
 use crate::folder::{self, WriteLock};
+use crate::live::Server;
 use crate::ongoing::Ongoing;
 use crate::open::OpenSegment;
+use crate::packer::Packer;
 use crate::retention::{Pruned, Retention, prune_closed};
 use crate::room::{self, Room};
 use crate::schema;
@@ -16,6 +19,10 @@ use crate::seal;
 use crate::secrets::{Key, Seal, SealPolicy, Sealer};
 use crate::segment::Segment;
 use crate::{FORMAT, Result, TapeError};
+
+/// The last segment is packed at the end if it has at most this many bytes: a recorder that is told to end should not take seconds.
+/// A larger one is packed when the tape is next written.
+const PACKED_AT_END: u64 = 16 << 20;
 
 /// The one writer of a tape. It begins a new segment, and another whenever it is told to [`Self::roll`].
 ///
@@ -31,7 +38,8 @@ pub struct Writer {
     /// What the next segment begins with.
     next: Next,
     ongoing: Ongoing,
-    sealing: Option<JoinHandle<()>>,
+    packer: Packer,
+    server: Arc<Server>,
     // Last, so that it is given back after the store is closed.
     _lock: WriteLock,
 }
@@ -74,10 +82,13 @@ impl Writer {
             segment: None,
             next,
             ongoing: Ongoing::default(),
-            sealing: None,
+            packer: Packer::new(path),
+            server: Arc::new(Server::start(path)),
             _lock: lock,
         };
         writer.begin(started)?;
+        // What the last recorder had no time for.
+        writer.packer.add(seal::loose(path)?);
         Ok(writer)
     }
 
@@ -151,8 +162,9 @@ impl Writer {
         let closed = segment.header().number;
         // Its store must be closed before it is packed.
         drop(segment);
+        seal::close(&self.tape, closed)?;
         self.begin(now)?;
-        self.pack(closed);
+        self.packer.add([closed]);
         Ok(())
     }
 
@@ -160,7 +172,10 @@ impl Writer {
     pub fn suspend(&mut self, now: Stamp) -> bool {
         let Some(mut segment) = self.segment.take() else { return true };
         self.next.follow(segment.header(), segment.summary());
-        match segment.close(now) {
+        let number = segment.header().number;
+        let closed = segment.close(now);
+        drop(segment);
+        match closed.and_then(|()| seal::close(&self.tape, number)) {
             Ok(()) => true,
             Err(error) => {
                 tracing::debug!(%error, "a segment could not be closed");
@@ -181,13 +196,16 @@ impl Writer {
     pub fn resume(&mut self, now: Stamp, room: Room) -> Result<()> {
         room::check(&self.tape, room)?;
         room::probe(&self.tape)?;
-        self.begin(now)
+        self.begin(now)?;
+        self.packer.add(seal::loose(&self.tape)?);
+        Ok(())
     }
 
-    /// Deletes the oldest closed segments that `retention` does not keep.
+    /// Deletes the oldest closed segments that `retention` does not keep; nothing while one is being packed, which takes seconds.
     pub fn prune(&mut self, retention: Retention, now: Stamp) -> Result<Pruned> {
-        // What is being packed can't be looked at.
-        wait(self.sealing.take());
+        if self.packer.is_busy() {
+            return Ok(Pruned::default());
+        }
         prune_closed(&self.tape, retention, now)
     }
 
@@ -199,11 +217,14 @@ impl Writer {
         let Some(mut segment) = self.segment.take() else { return Ok(()) };
         segment.close(ended)?;
         let number = segment.header().number;
+        let small = segment.stored_bytes() <= PACKED_AT_END;
         drop(segment);
-        wait(self.sealing.take());
-        // Best effort: an unpacked segment is as good, only larger.
-        if let Err(error) = seal::pack(&self.tape, number) {
-            tracing::warn!(%error, "a closed segment could not be packed; it is whole");
+        seal::close(&self.tape, number)?;
+        if small && !self.packer.is_busy() {
+            // Best effort: an unpacked segment is as good, only larger.
+            if let Err(error) = seal::pack(&self.tape, number, &AtomicBool::new(false)) {
+                tracing::warn!(%error, "a closed segment could not be packed; it is whole");
+            }
         }
         Ok(())
     }
@@ -226,24 +247,13 @@ impl Writer {
         };
         // A number is not used again, even if its segment did not come to be.
         self.next.number += 1;
-        let mut segment = OpenSegment::begin(&self.tape, header)?;
+        let mut segment = OpenSegment::begin(&self.tape, header, self.server.clone())?;
         for event in self.ongoing.continued(now) {
             segment.append(&event, "")?;
         }
         segment.commit()?;
         self.segment = Some(segment);
         Ok(())
-    }
-
-    fn pack(&mut self, number: u32) {
-        wait(self.sealing.take());
-        let tape = self.tape.clone();
-        let packed = std::thread::Builder::new().name("tape-sealer".to_owned()).spawn(move || {
-            if let Err(error) = seal::pack(&tape, number) {
-                tracing::warn!(%error, "a closed segment could not be packed; it is whole");
-            }
-        });
-        self.sealing = packed.ok();
     }
 }
 
@@ -295,11 +305,6 @@ impl Next {
 fn noted(sealer: Option<&mut Sealer>) -> (String, Bytes) {
     let note = sealer.map(Sealer::note);
     note.map(|(policy, check)| (policy.name().to_owned(), check.into())).unwrap_or_default()
-}
-
-fn wait(sealing: Option<JoinHandle<()>>) {
-    // It has no result; a panic in it was printed.
-    let _ = sealing.map(JoinHandle::join);
 }
 
 fn is_empty_folder(path: &Path) -> bool {

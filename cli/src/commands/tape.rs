@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use critape_calls::{Call, CallId, ObjectIndex, call_to_json, time_text};
-use critape_tape::{Info, Retention, Tape, TapeError, Verified, is_tape, prune};
+use critape_tape::{Info, Retention, Tape, Verified, is_tape, prune};
 use serde_json::{Value, json};
 
 use crate::args::{ShowArgs, TapeCommand};
@@ -48,12 +48,6 @@ fn list(folder: &Path, output: Format) -> Result<Exit> {
         match (Tape::open(&path).and_then(|tape| tape.info()), output) {
             (Ok(info), Format::Json) => documents.push(info_json(&path, &info)),
             (Ok(info), Format::Table) => writeln!(out, "{}", one_line(&path, &info))?,
-            (Err(TapeError::BeingWritten { holder, .. }), Format::Json) => {
-                documents.push(json!({"tape": path.display().to_string(), "open": true, "writer": holder}));
-            }
-            (Err(TapeError::BeingWritten { holder, .. }), Format::Table) => {
-                writeln!(out, "{}  being written by process {holder}", path.display())?;
-            }
             (Err(error), Format::Json) => {
                 documents.push(json!({"tape": path.display().to_string(), "error": error.to_string()}));
             }
@@ -71,7 +65,11 @@ fn one_line(path: &Path, info: &Info) -> String {
     let started = info.summary.span.map(|(started, _)| time_text(started)).unwrap_or_default();
     let runtime =
         info.summary.runtime.as_ref().map(|(name, version)| format!("{name} {version}")).unwrap_or_default();
-    let state = if info.is_clean() { "clean" } else { "unclean" };
+    let state = match (info.is_clean(), info.is_open()) {
+        (false, _) => "unclean",
+        (true, true) => "being written",
+        (true, false) => "clean",
+    };
     format!(
         "{}  {started}  {} calls  {}  {runtime}  {state}",
         path.display(),
@@ -98,7 +96,7 @@ fn info_json(path: &Path, info: &Info) -> Value {
         "generations": summary.generations,
         "runtime": {"name": name, "version": version},
         "clean": info.is_clean(),
-        "open": false,
+        "open": info.is_open(),
         "segments": info.segments.len(),
         "started": summary.span.map(|(started, _)| time_text(started)),
         "ended": summary.span.map(|(_, ended)| time_text(ended)),
@@ -129,10 +127,10 @@ fn print_info_table(path: &Path, info: &Info) -> Result<()> {
         line("started", time_text(started))?;
         line("ended", format!("{} ({})", time_text(ended), short(ended.since(started))))?;
     }
-    let clean = if info.is_clean() {
-        "closed in order"
-    } else {
-        "the recorder was killed: what it had committed is there"
+    let clean = match (info.is_clean(), info.is_open()) {
+        (false, _) => "the recorder was killed: what it had committed is there",
+        (true, true) => "being written",
+        (true, false) => "closed in order",
     };
     line("segments", format!("{}, {clean}", info.segments.len()))?;
     line(
@@ -170,6 +168,9 @@ fn show(args: ShowArgs) -> Result<Exit> {
         return show_one(&tape, call);
     }
     let filter = Filter::new(args.filter)?;
+    if args.follow {
+        return follow(&tape, &filter, args.output);
+    }
     let objects = index(&tape)?;
     let mut calls: Vec<Call> = tape
         .calls()
@@ -181,20 +182,47 @@ fn show(args: ShowArgs) -> Result<Exit> {
     calls.sort_by_key(|call| (call.started, call.id));
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.output == Format::Table && !calls.is_empty() {
-        writeln!(
-            out,
-            "{:>6}  {:<15}  {:<12}  {:<24}  {:<32}  {:<20}  {:>8}",
-            "CALL", "TIME", "CLIENT", "METHOD", "OBJECT", "OUTCOME", "TOOK"
-        )?;
+        writeln!(out, "{}", headings())?;
     }
     for call in &calls {
-        match args.output {
-            Format::Json => writeln!(out, "{}", call_to_json(call))?,
-            Format::Table => writeln!(out, "{}", row(call, &objects))?,
-        }
+        writeln!(out, "{}", listed(call, &objects, args.output))?;
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+/// Lists calls when they end, until the recorder ends.
+fn follow(tape: &Tape, filter: &Filter, output: Format) -> Result<Exit> {
+    // What the ids name is learnt on the way.
+    let mut objects = ObjectIndex::default();
+    let mut out = io::stdout().lock();
+    if output == Format::Table {
+        writeln!(out, "{}", headings())?;
+        out.flush()?;
+    }
+    for call in tape.following_calls() {
+        let call = call?;
+        objects.observe(&call);
+        if filter.matches(&call, &objects) {
+            writeln!(out, "{}", listed(&call, &objects, output))?;
+            out.flush()?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn headings() -> String {
+    format!(
+        "{:>6}  {:<15}  {:<12}  {:<24}  {:<32}  {:<20}  {:>8}",
+        "CALL", "TIME", "CLIENT", "METHOD", "OBJECT", "OUTCOME", "TOOK"
+    )
+}
+
+fn listed(call: &Call, objects: &ObjectIndex, output: Format) -> String {
+    match output {
+        Format::Json => call_to_json(call).to_string(),
+        Format::Table => row(call, objects),
+    }
 }
 
 /// What the ids of a tape name: learnt from all of it, so that calls before an object's first listing are told too.

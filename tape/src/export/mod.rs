@@ -90,8 +90,8 @@ pub fn export(tape: &Tape, slice: &Slice, key: ExportKey, out: impl Write) -> Re
     if key == ExportKey::Included {
         exporter.put_key()?;
     }
-    for number in tape.segments() {
-        exporter.put_segment(&tape.segment(*number)?)?;
+    for segment in tape.each_segment() {
+        exporter.put_segment(&segment?)?;
     }
     exporter.end()
 }

@@ -11,7 +11,7 @@ use crate::convert;
 use crate::elements;
 use crate::export::format::IndexEntry;
 use crate::folder;
-use crate::mark;
+use crate::mark::{self, Form};
 use crate::schema;
 use crate::segment::footer_of;
 use crate::store::{Mode, Store};
@@ -109,7 +109,7 @@ impl Importing {
         let Self { store, path, .. } = self;
         drop(store);
         if ended.is_some() {
-            mark::put(&path)?;
+            mark::put(&path, Form::Packed)?;
         }
         Ok(entry)
     }

@@ -15,6 +15,7 @@ mod export;
 mod golden;
 mod hostile;
 mod layout;
+mod live;
 mod samples;
 mod secrets;
 
@@ -155,15 +156,17 @@ fn large_messages_come_back() {
 }
 
 #[test]
-fn a_tape_that_is_being_written_says_by_whom() {
+fn a_tape_has_one_writer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tape");
     let writer = Writer::open(&path, Stamp(0), "test").unwrap();
     let me = std::process::id().to_string();
-    assert!(matches!(Tape::open(&path), Err(TapeError::BeingWritten { holder, .. }) if holder == me));
-    assert!(matches!(Writer::open(&path, Stamp(0), "test"), Err(TapeError::BeingWritten { .. })));
+    assert_eq!(Tape::open(&path).unwrap().holder(), Some(me.as_str()));
+    assert!(
+        matches!(Writer::open(&path, Stamp(0), "test"), Err(TapeError::BeingWritten { holder, .. }) if holder == me)
+    );
     drop(writer);
-    Tape::open(&path).unwrap();
+    assert_eq!(Tape::open(&path).unwrap().holder(), None);
 }
 
 #[test]
