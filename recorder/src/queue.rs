@@ -55,7 +55,9 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     events: Vec<Event>,
-    bytes: u64,
+    /// Bytes and events that came since the writer looked last: what it left because it was too young is no reason to look again.
+    new_bytes: u64,
+    new_events: usize,
     gaps: Vec<OpenGap>,
     /// The writer has been told that there is much to do.
     woken: bool,
@@ -152,7 +154,8 @@ impl Queue {
         let own = own_bytes(&event);
         self.used.fetch_add(own, Ordering::Relaxed);
         let mut waiting = self.lock();
-        waiting.bytes += own + body_bytes(&event);
+        waiting.new_bytes += own + body_bytes(&event);
+        waiting.new_events += 1;
         waiting.events.push(event);
         let wake = waiting.is_much() && !std::mem::replace(&mut waiting.woken, true);
         drop(waiting);
@@ -179,7 +182,7 @@ impl Queue {
         let idle = |waiting: &mut Waiting| !waiting.closed && !waiting.is_much();
         let (mut waiting, _) =
             self.wake.wait_timeout_while(waiting, tick, idle).unwrap_or_else(PoisonError::into_inner);
-        waiting.woken = false;
+        (waiting.woken, waiting.new_bytes, waiting.new_events) = (false, 0, 0);
         // What an ended gap says was paid for by nobody.
         let ended = now();
         let has_room = self.used.load(Ordering::Relaxed) < self.budget / 2;
@@ -195,7 +198,6 @@ impl Queue {
             let settled = events.partition_point(|event| event.at.plus(SETTLING) <= ended);
             waiting.events = events.split_off(settled);
         }
-        waiting.bytes = waiting.events.iter().map(|event| own_bytes(event) + body_bytes(event)).sum();
         Some(events)
     }
 
@@ -219,7 +221,7 @@ impl Queue {
 
 impl Waiting {
     fn is_much(&self) -> bool {
-        self.bytes >= WAKE_BYTES || self.events.len() >= WAKE_EVENTS
+        self.new_bytes >= WAKE_BYTES || self.new_events >= WAKE_EVENTS
     }
 
     /// Ends the gaps that are over: those of overload when there is room again, others after a while, all with the recording.

@@ -66,7 +66,7 @@ pub struct SegmentLimits {
 
 impl Default for SegmentLimits {
     fn default() -> Self {
-        Self { max_bytes: 64 << 20, max_age: Duration::from_secs(3600) }
+        Self { max_bytes: 16 << 20, max_age: Duration::from_secs(3600) }
     }
 }
 

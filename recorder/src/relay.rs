@@ -4,11 +4,14 @@
 //! read from this side until it does, so a slow peer slows its partner as it would without us, and memory stays bounded.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use critape_calls::Side;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -36,21 +39,16 @@ pub(crate) async fn relay(client: UnixStream, runtime: UnixStream, shared: Rc<Sh
 /// Forwards one direction until its end, and hands the end on: a half-closed connection stays half-closed.
 async fn one_way(
     from: Side,
-    source: OwnedReadHalf,
+    mut source: OwnedReadHalf,
     mut target: OwnedWriteHalf,
     shared: &Shared,
     tap: &RefCell<Tap>,
 ) {
     loop {
         shared.queue.room().await;
-        match step(from, &source, &target, shared, tap) {
+        match poll_fn(|context| step(context, from, &mut source, &target, shared, tap)).await {
             Ok(Step::Ended) | Err(_) => break,
             Ok(Step::Forwarded) => {}
-            Ok(Step::Empty) => {
-                if source.readable().await.is_err() {
-                    break;
-                }
-            }
             Ok(Step::Rest(rest)) => {
                 if target.write_all(&rest).await.is_err() {
                     break;
@@ -66,8 +64,6 @@ async fn one_way(
 
 /// What one try at forwarding gave.
 enum Step {
-    /// Nothing to read yet.
-    Empty,
     /// All that was read was written.
     Forwarded,
     /// This much of it was not taken yet.
@@ -76,23 +72,24 @@ enum Step {
     Ended,
 }
 
-/// Reads once and writes what it can, without waiting, then looks at what was read.
+/// Reads once, when there is something, and writes what it can, without waiting; then looks at what was read.
 fn step(
+    context: &mut Context<'_>,
     from: Side,
-    source: &OwnedReadHalf,
+    source: &mut OwnedReadHalf,
     target: &OwnedWriteHalf,
     shared: &Shared,
     tap: &RefCell<Tap>,
-) -> io::Result<Step> {
+) -> Poll<io::Result<Step>> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let count = match source.try_read(scratch) {
-            Ok(0) => return Ok(Step::Ended),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Empty),
-            Err(error) => return Err(error),
-        };
+        let mut read = ReadBuf::new(scratch);
+        // This knows that a short read has emptied the socket, and spares a system call.
+        ready!(Pin::new(source).poll_read(context, &mut read))?;
+        let bytes = read.filled();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(Step::Ended));
+        }
         let at = shared.clock.now();
-        let bytes = &scratch[..count];
         let written = match target.try_write(bytes) {
             Ok(written) => Ok(written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
@@ -100,6 +97,10 @@ fn step(
         };
         tap.borrow_mut().feed(from, at, bytes);
         let written = written?;
-        Ok(if written == count { Step::Forwarded } else { Step::Rest(bytes[written..].to_vec()) })
+        Poll::Ready(Ok(if written == bytes.len() {
+            Step::Forwarded
+        } else {
+            Step::Rest(bytes[written..].to_vec())
+        }))
     })
 }

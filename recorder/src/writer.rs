@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use critape_calls::{Body, Event, EventKind, GapReason, Stamp};
+use critape_calls::{Body, Event, EventKind, Gap, GapReason, Stamp};
 use critape_tape::{Result, Retention, Room, Seal, TapeError, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -19,7 +19,7 @@ use crate::number::Numbers;
 use crate::queue::{Lost, Queue};
 use crate::recorder::SegmentLimits;
 
-/// How long an event waits at most before it is committed.
+/// How often is looked for events, and committed: an event waits twice as long at most.
 const TICK: Duration = Duration::from_millis(250);
 /// How often the wall clock is noted.
 const ANCHOR_EVERY: Duration = Duration::from_secs(60);
@@ -59,8 +59,17 @@ pub(crate) fn spawn(
     clock: Clock,
     policy: Policy,
 ) -> std::io::Result<JoinHandle<Result<()>>> {
-    let thread =
-        Thread { tape, queue, clock, policy, anchored: None, numbers: Numbers::default(), pause: None };
+    let thread = Thread {
+        tape,
+        queue,
+        clock,
+        policy,
+        anchored: None,
+        committed: Stamp(0),
+        uncommitted: (0, 0),
+        numbers: Numbers::default(),
+        pause: None,
+    };
     thread::Builder::new().name("tape-writer".to_owned()).spawn(move || thread.run())
 }
 
@@ -71,6 +80,9 @@ struct Thread {
     clock: Clock,
     policy: Policy,
     anchored: Option<Stamp>,
+    committed: Stamp,
+    /// Calls begun and bytes of bodies that were not committed yet.
+    uncommitted: (u64, u64),
     /// What is added to the numbers of calls, where they were given before the tape was opened.
     numbers: Numbers,
     pause: Option<Pause>,
@@ -128,7 +140,14 @@ impl Thread {
         for event in events {
             tape.append(event)?;
         }
-        tape.commit()?;
+        if now.since(self.committed) >= TICK {
+            tape.commit()?;
+            (self.committed, self.uncommitted) = (now, (0, 0));
+        } else {
+            let begun = events.iter().filter(|event| matches!(event.kind, EventKind::CallStarted { .. }));
+            self.uncommitted.0 += begun.count() as u64;
+            self.uncommitted.1 += events.iter().map(kept_bytes).sum::<u64>();
+        }
         let age = tape.started().map_or(Duration::ZERO, |started| now.since(started));
         let limits = self.policy.segment;
         let asked = self.policy.roll_asked.swap(false, Ordering::Relaxed);
@@ -160,7 +179,9 @@ impl Thread {
         let reason = if error.is_full() { GapReason::DiskFull } else { GapReason::Store };
         tracing::warn!(%error, "recording pauses, and goes on by itself when the tape can be written again; calls are forwarded as ever");
         let failures = u32::from(reason == GapReason::Store);
-        self.pause.get_or_insert_with(|| Pause::new(now, reason, failures));
+        let pause = self.pause.get_or_insert_with(|| Pause::new(now, reason, failures));
+        let (calls, bytes) = std::mem::take(&mut self.uncommitted);
+        pause.lost.add_gap(&Gap { calls, bytes, reason, lasted: Duration::ZERO });
         self.lose(events);
     }
 
@@ -228,6 +249,14 @@ impl Thread {
     }
 }
 
+/// Bytes of the body that an event carries.
+fn kept_bytes(event: &Event) -> u64 {
+    match &event.kind {
+        EventKind::Message { body: Body::Kept(body), .. } => body.len() as u64,
+        _ => 0,
+    }
+}
+
 /// What can't be deleted now may be the next time.
 fn prune(tape: &mut Writer, retention: Retention, now: Stamp) {
     match tape.prune(retention, now) {
@@ -248,10 +277,7 @@ impl Pause {
     fn count(&mut self, event: &Event) {
         match &event.kind {
             EventKind::CallStarted { call, .. } => self.lost.add(Some(*call), 0),
-            EventKind::Message { call, body, .. } => {
-                let kept = if let Body::Kept(body) = body { body.len() as u64 } else { 0 };
-                self.lost.add(Some(*call), kept);
-            }
+            EventKind::Message { call, .. } => self.lost.add(Some(*call), kept_bytes(event)),
             EventKind::Trailers { call, .. } | EventKind::Reset { call, .. } => self.lost.add(Some(*call), 0),
             EventKind::Gap(gap) => self.lost.add_gap(gap),
             EventKind::Traffic { bytes } => self.traffic += bytes,
@@ -268,7 +294,7 @@ impl Pause {
         self.retry = if self.failures < MOST_FAILURES { now.plus(wait) } else { Stamp(u64::MAX) };
     }
 
-    fn gap(&self, now: Stamp) -> critape_calls::Gap {
+    fn gap(&self, now: Stamp) -> Gap {
         self.lost.to_gap(self.reason, now.since(self.since))
     }
 }

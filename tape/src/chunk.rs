@@ -19,16 +19,49 @@ impl Effort {
     fn level(self) -> i32 {
         match self {
             Self::Quick => 1,
-            Self::Thorough => 12,
+            Self::Thorough => 9,
         }
     }
 }
+/// What is kept to encode the next chunk in.
+const KEPT_BYTES: usize = 1024 * 1024;
 /// A chunk holds one oversized message at worst.
 const MAX_CHUNK_BYTES: u64 = 512 * 1024 * 1024;
 
+/// Packs chunks, one after the other: what it works in is large, and made once.
+pub(crate) struct Packer {
+    compressor: zstd::bulk::Compressor<'static>,
+    encoded: Vec<u8>,
+}
+
+impl std::fmt::Debug for Packer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Packer")
+    }
+}
+
+impl Packer {
+    pub(crate) fn new(effort: Effort) -> std::io::Result<Self> {
+        let mut compressor = zstd::bulk::Compressor::new(effort.level())?;
+        compressor.include_checksum(true)?;
+        Ok(Self { compressor, encoded: Vec::new() })
+    }
+
+    /// The events as they are stored.
+    pub(crate) fn pack(&mut self, events: Vec<schema::Event>) -> std::io::Result<Vec<u8>> {
+        self.encoded.clear();
+        schema::Chunk { events }.encode(&mut self.encoded).map_err(std::io::Error::other)?;
+        let packed = self.compressor.compress(&self.encoded);
+        // One large message must not be paid for ever after.
+        self.encoded.shrink_to(KEPT_BYTES);
+        packed
+    }
+}
+
 /// The events as they are stored.
+#[cfg(test)]
 pub(crate) fn pack(events: Vec<schema::Event>, effort: Effort) -> std::io::Result<Vec<u8>> {
-    compress(&schema::Chunk { events }.encode_to_vec(), effort)
+    Packer::new(effort)?.pack(events)
 }
 
 /// The events of a stored chunk, or what is wrong with it.

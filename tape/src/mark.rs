@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::store::{Mode, Store};
 use crate::{Result, TapeError};
 
 const NAME: &str = "closed";
@@ -53,23 +54,45 @@ pub(crate) enum Form {
     Packed,
 }
 
-/// What stands in the note of one that is loose.
+/// The note of one that is loose.
 const LOOSE: &str = "loose";
+/// The note of one that is packed and can't be held against anything.
+const UNMEASURED: &str = "packed";
 
 /// Whether this segment was closed in order and is still to be packed.
 pub(crate) fn is_loose(segment: &Path) -> bool {
-    fs::read_to_string(place(segment)).is_ok_and(|text| text.split_whitespace().nth(2) == Some(LOOSE))
+    fs::read_to_string(place(segment)).is_ok_and(|text| text.trim() == LOOSE)
 }
 
-/// Notes how the store of this segment is left.
+/// Notes that this segment was closed in order, and where it stays as it is, how its store is left.
+///
+/// A store that is as it was recorded has room in it that is written over when it is opened again, so there is nothing to hold it
+/// against; its footer, which was written last, tells whether its end is there. A packed store has no such room, which is tried.
 pub(crate) fn put(segment: &Path, form: Form) -> Result<()> {
-    let (length, sum) = measure(segment, u64::MAX)?;
-    let path = place(segment);
-    let loose = if form == Form::Loose { " loose" } else { "" };
-    fs::write(&path, format!("{length} {sum:08x}{loose}\n")).map_err(TapeError::io("writing", &path))?;
+    match form {
+        Form::Loose => write(segment, LOOSE)?,
+        Form::Packed => {
+            measured(segment)?;
+            drop(Store::open(segment, Mode::Existing)?);
+            if check(segment).is_err() {
+                tracing::debug!(path = %segment.display(), "a packed store changes when it is opened");
+                write(segment, UNMEASURED)?;
+            }
+        }
+    }
     // What was committed is all that there is. Nothing is lost where it stays.
     let _ = fs::remove_file(segment.join(COMMITTED));
     Ok(())
+}
+
+fn measured(segment: &Path) -> Result<()> {
+    let (length, sum) = measure(segment, u64::MAX)?;
+    write(segment, &format!("{length} {sum:08x}"))
+}
+
+fn write(segment: &Path, note: &str) -> Result<()> {
+    let path = place(segment);
+    fs::write(&path, format!("{note}\n")).map_err(TapeError::io("writing", &path))
 }
 
 /// Refuses a segment that was closed in order and is no longer as it was left.
@@ -81,6 +104,9 @@ pub(crate) fn check(segment: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(TapeError::io("reading", &path)(error)),
     };
+    if matches!(text.trim(), LOOSE | UNMEASURED) {
+        return Ok(());
+    }
     let damaged = |reason: String| Err(TapeError::Damaged { path: segment.to_owned(), reason });
     let mut fields = text.split_whitespace();
     let Some(left) = fields.next().and_then(|field| field.parse().ok()) else {

@@ -21,9 +21,11 @@ use crate::store::{Mode, Store};
 use crate::{Result, TapeError};
 
 /// A chunk is stored when it has this many events …
-const CHUNK_EVENTS: usize = 256;
+const CHUNK_EVENTS: usize = 1024;
 /// … or about this many bytes, whichever comes first.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// Longer messages are not taken apart: that needs as much memory again.
+const LONGEST_TAKEN_APART: usize = 8 << 20;
 /// How many stored bytes of a segment that was not closed are read at most to know what it holds.
 const PROGRESS_BYTES: u64 = 4 << 20;
 
@@ -34,6 +36,7 @@ pub(crate) struct OpenSegment {
     store: Store,
     header: schema::SegmentHeader,
     elements: elements::Writer,
+    packer: chunk::Packer,
     pending: Vec<schema::Event>,
     pending_bytes: usize,
     next: u64,
@@ -56,6 +59,8 @@ impl OpenSegment {
         store.put_header(header.encode_to_vec(), descriptors.clone())?;
         store.flush()?;
         let committed = mark::begin(&path)?;
+        let packer =
+            chunk::Packer::new(chunk::Effort::Quick).map_err(TapeError::io("packing events of", &path))?;
         if let Some(view) = store.view() {
             server.show(Shown { number: header.number, header: header.encode_to_vec(), descriptors, view });
         }
@@ -64,6 +69,7 @@ impl OpenSegment {
             store,
             header,
             elements: elements::Writer::default(),
+            packer,
             pending: Vec::new(),
             pending_bytes: 0,
             next: 0,
@@ -94,6 +100,7 @@ impl OpenSegment {
         let mut stored = convert::to_schema(event, Stamp(self.header.started));
         if let Some(schema::event::Kind::Message(message)) = &mut stored.kind
             && let Some(schema::message::Body::Kept(body)) = &message.body
+            && body.len() <= LONGEST_TAKEN_APART
             && let Some(parts) = self.elements.take_apart(method, body)
         {
             message.body = Some(schema::message::Body::Parts(parts.into()));
@@ -149,7 +156,9 @@ impl OpenSegment {
         }
         let count = self.pending.len() as u64;
         self.pending_bytes = 0;
-        let packed = chunk::pack(std::mem::take(&mut self.pending), chunk::Effort::Quick)
+        let packed = self
+            .packer
+            .pack(std::mem::take(&mut self.pending))
             .map_err(TapeError::io("packing events of", &self.path))?;
         self.store.put_chunk(self.next, &packed)?;
         self.stored_bytes += packed.len() as u64;

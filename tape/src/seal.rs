@@ -104,7 +104,8 @@ fn write(segment: &Segment, to: &Path, stop: &AtomicBool) -> Result<()> {
     store.put_header(header, descriptors)?;
     let mut full = Vec::new();
     let (mut bytes, mut first, mut next) = (0, 0, 0);
-    let packing = |events| chunk::pack(events, Effort::Thorough).map_err(TapeError::io("packing", to));
+    let mut packer = chunk::Packer::new(Effort::Thorough).map_err(TapeError::io("packing", to))?;
+    let mut packing = |events| packer.pack(events).map_err(TapeError::io("packing", to));
     for chunk in segment.chunks() {
         let (position, events) = chunk?;
         if stop.load(Ordering::Relaxed) {

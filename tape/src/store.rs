@@ -25,8 +25,10 @@ const FOOTER: &[u8] = b"footer";
 const PROGRESS: &[u8] = b"progress";
 const DESCRIPTORS: &[u8] = b"descriptors";
 const EVENTS: &str = "events";
-/// What the names of trees with one full chunk begin with; the position of its first event follows.
+/// What the names of trees with full chunks begin with; the position of the first event and a number follow.
 const FULL: &str = "full-";
+/// Values in one of these trees: so few that sled never splits a page, which would be written twice.
+const TREE_PARTS: usize = 8;
 
 /// An open segment store: a few named entries, and chunks keyed by the position of their first event.
 #[derive(Debug)]
@@ -109,12 +111,16 @@ impl Store {
         self.write("writing to", |open| open.events.apply_batch(batch))
     }
 
-    /// Stores a full chunk of a closed segment in a tree of its own: beside others, the store would write it again with each of them.
+    /// Stores a full chunk of a closed segment in trees of its own: beside others, the store would write it again with each of them,
+    /// and leave what it wrote before as room that is written over when it is opened again.
     pub(crate) fn put_full_chunk(&mut self, first: u64, chunk: &[u8]) -> Result<()> {
         self.write("writing to", |open| {
-            let tree = open.db.open_tree(format!("{FULL}{first:016x}"))?;
-            for (part, bytes) in chunk.chunks(MAX_VALUE_BYTES).enumerate() {
-                tree.insert(key(first, part as u32), bytes)?;
+            let parts: Vec<&[u8]> = chunk.chunks(MAX_VALUE_BYTES).collect();
+            for (group, parts) in parts.chunks(TREE_PARTS).enumerate() {
+                let tree = open.db.open_tree(format!("{FULL}{first:016x}-{group:08x}"))?;
+                for (index, bytes) in parts.iter().enumerate() {
+                    tree.insert(key(first, (group * TREE_PARTS + index) as u32), *bytes)?;
+                }
             }
             Ok(())
         })

@@ -28,6 +28,7 @@ pub(super) struct Importing {
     /// Where its header stands in the export.
     offset: u64,
     elements: elements::Writer,
+    packer: chunk::Packer,
     full: Vec<schema::Event>,
     bytes: usize,
     first: u64,
@@ -47,12 +48,15 @@ impl Importing {
         let descriptors = chunk::compress(descriptors, Effort::Thorough)
             .map_err(TapeError::io("packing the descriptors of", &path))?;
         store.put_header(header.encode_to_vec(), descriptors)?;
+        let packer =
+            chunk::Packer::new(Effort::Thorough).map_err(TapeError::io("packing events of", &path))?;
         Ok(Self {
             path,
             store,
             header,
             offset,
             elements: elements::Writer::default(),
+            packer,
             full: Vec::new(),
             bytes: 0,
             first: 0,
@@ -115,7 +119,9 @@ impl Importing {
     }
 
     fn put_chunk(&mut self) -> Result<()> {
-        let packed = chunk::pack(std::mem::take(&mut self.full), Effort::Thorough)
+        let packed = self
+            .packer
+            .pack(std::mem::take(&mut self.full))
             .map_err(TapeError::io("packing events of", &self.path))?;
         self.store.put_full_chunk(self.first, &packed)?;
         self.first = self.next;

@@ -4,6 +4,9 @@ use std::ops::Range;
 
 /// Where the user and the password are, if there are any. The `@` of a digest is none of theirs.
 pub(crate) fn userinfo(reference: &[u8]) -> Option<Range<usize>> {
+    if !reference.contains(&b'@') {
+        return None;
+    }
     let start = reference.windows(3).position(|part| part == b"://").map_or(0, |scheme| scheme + 3);
     let at = (start..reference.len())
         .rev()

@@ -7,11 +7,13 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use aes_siv::KeyInit as _;
 use aes_siv::siv::Aes256Siv;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memmem;
 use thiserror::Error;
 
 use super::Key;
@@ -104,15 +106,8 @@ impl Cipher {
 
 /// Where the first token begins, or what looks like one.
 pub(crate) fn find(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    while let Some(next) = text[at..].iter().position(|byte| *byte == PREFIX[0]) {
-        at += next;
-        if text[at..].starts_with(PREFIX) {
-            return Some(at);
-        }
-        at += 1;
-    }
-    None
+    static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(PREFIX));
+    FINDER.find(text)
 }
 
 /// The bytes of the token at the beginning of this text, which begins with its prefix.

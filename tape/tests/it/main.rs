@@ -156,6 +156,35 @@ fn large_messages_come_back() {
 }
 
 #[test]
+fn reading_changes_nothing_that_matters_however_large_the_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, calls, size) in [("few", 2, 7 << 20), ("many", 1000, 5000)] {
+        let path = folder.path().join(name);
+        let mut writer = Writer::open(&path, Stamp(0), "test").unwrap();
+        let mut seed = 1_u32;
+        for mut event in conversation(&writer, 0, calls, size) {
+            if let EventKind::Message { body: Body::Kept(body), .. } = &mut event.kind {
+                // Does not compress away.
+                let noise = std::iter::repeat_with(|| {
+                    seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (seed >> 24) as u8
+                });
+                *body = noise.take(size).collect::<Vec<_>>().into();
+            }
+            writer.append(&event).unwrap();
+        }
+        writer.close(Stamp(1_000_000)).unwrap();
+        for time in 0..3 {
+            let verified = Tape::open(&path).unwrap().verify().unwrap();
+            assert!(verified.damage.is_empty(), "{name}, read {time} times: {:?}", verified.damage);
+            assert_eq!(verified.calls, calls);
+        }
+        let closed = fs::read_to_string(path.join("segments/00000001/closed")).unwrap();
+        assert_eq!(closed.split_whitespace().count(), 2, "it is held against a checksum: {closed:?}");
+    }
+}
+
+#[test]
 fn a_tape_has_one_writer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tape");
