@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, apart from what is done.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -129,6 +130,9 @@ pub(crate) struct RecordArgs {
     /// Ask the runtime nothing, only relay
     #[arg(long)]
     pub(crate) passive: bool,
+    /// Offer metrics for Prometheus on this address, as 127.0.0.1:9464; port 0 takes any
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// What is sealed before it is stored
     #[arg(long, value_enum, default_value_t)]
     pub(crate) seal: SealArg,

@@ -15,7 +15,9 @@
 //! Start from [`Recorder`].
 
 mod clock;
+mod counters;
 mod host;
+mod metrics;
 mod opening;
 mod queue;
 mod recorder;
@@ -23,4 +25,6 @@ mod relay;
 mod tap;
 mod writer;
 
+pub use counters::{Counters, Passed};
+pub use metrics::{Metrics, MetricsError};
 pub use recorder::{Config, RecordError, Recorder, SegmentLimits};

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::host;
 use crate::opening;
 use crate::queue::Queue;
@@ -135,12 +136,22 @@ impl Recorder {
             next_call: Cell::new(tape.first_call().0),
             next_connection: Cell::new(tape.first_connection().0),
             traffic: Cell::new(0),
-            other_calls: Cell::new(0),
+            counters: Arc::new(Counters::new(config.memory, config.tape.clone())),
         };
         let (begins, begun) = mpsc::unbounded_channel();
-        let policy = writer::Policy { segment: config.segment, retention: config.retention, begins };
+        let policy = writer::Policy {
+            segment: config.segment,
+            retention: config.retention,
+            begins,
+            counters: shared.counters.clone(),
+        };
         let writer = writer::spawn(tape, queue, clock, policy).map_err(RecordError::Thread)?;
         Ok(Self { config, listener, socket, shared: Rc::new(shared), writer, begun })
+    }
+
+    /// What it counts, for as long as it runs and afterwards.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.shared.counters.clone()
     }
 
     /// Relays and records until `shutdown` completes, then closes the tape.
@@ -190,9 +201,6 @@ impl Recorder {
         drop(socket);
         shared.note_traffic();
         shared.queue.close();
-        if shared.other_calls.get() > 0 {
-            tracing::info!(calls = shared.other_calls.get(), "calls of other services were forwarded");
-        }
         let joined = tokio::task::spawn_blocking(move || writer.join()).await;
         match joined {
             Ok(Ok(written)) => written.map_err(RecordError::Tape),
@@ -239,6 +247,7 @@ async fn accept(
         let runtime = match UnixStream::connect(upstream.path()).await {
             Ok(runtime) => runtime,
             Err(error) => {
+                shared.counters.refused();
                 if !std::mem::replace(&mut absent, true) {
                     tracing::warn!(endpoint = %upstream, %error, "the runtime is not there; clients are turned away until it is");
                 }

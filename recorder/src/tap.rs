@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use critape_calls::{
-    Body, CallId, ConnectionId, Event, EventKind, GapReason, Header, Metadata, Peer, Side, Stamp,
+    Body, CallId, Code, ConnectionId, Ending, Event, EventKind, GapReason, Header, Metadata, Peer, Side,
+    Stamp,
 };
-use critape_wire::{Limits, Observer, Sink};
+use critape_wire::{Limits, LostReason, Observer, Sink};
 
 use crate::clock::Clock;
+use crate::counters::{Counters, MethodIndex};
 use crate::host;
 use crate::queue::Queue;
 
@@ -36,8 +38,7 @@ pub(crate) struct Shared {
     pub(crate) next_connection: Cell<u64>,
     /// Bytes forwarded since the last time they were noted.
     pub(crate) traffic: Cell<u64>,
-    /// Calls that are not CRI's.
-    pub(crate) other_calls: Cell<u64>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Shared {
@@ -70,6 +71,7 @@ impl Tap {
         let connection = ConnectionId(Shared::take(&shared.next_connection));
         let at = shared.clock.now();
         shared.push(at, EventKind::ConnectionOpened { connection, peer });
+        shared.counters.connected();
         let state = State { shared, connection, at, calls: HashMap::new() };
         Self { observer: Observer::new(Limits::default()), state }
     }
@@ -78,6 +80,7 @@ impl Tap {
     pub(crate) fn feed(&mut self, from: Side, at: Stamp, bytes: &[u8]) {
         let traffic = &self.state.shared.traffic;
         traffic.set(traffic.get() + bytes.len() as u64);
+        self.state.shared.counters.forwarded(from, bytes.len() as u64);
         self.state.at = at;
         let from = match from {
             Side::Client => critape_wire::Side::Client,
@@ -106,6 +109,8 @@ struct State {
 #[derive(Debug)]
 struct OpenCall {
     id: CallId,
+    method: MethodIndex,
+    started: Stamp,
     names_host_paths: bool,
     /// The client has sent all it had to send.
     asked: bool,
@@ -127,12 +132,14 @@ impl State {
         let path = headers.iter().find(|header| header.name == ":path").map(|header| header.value.clone());
         let path = path.map(|path| String::from_utf8_lossy(&path).into_owned()).unwrap_or_default();
         if !SERVICES.iter().any(|service| path.starts_with(service)) {
-            Shared::take(&self.shared.other_calls);
+            self.shared.counters.other_call();
             return;
         }
         let id = CallId(Shared::take(&self.shared.next_call));
         let names_host_paths = path.ends_with("/CreateContainer");
-        self.calls.insert(stream, OpenCall { id, names_host_paths, asked: false, ended: None });
+        let (method, started) = (self.shared.counters.started(&path), self.at);
+        let call = OpenCall { id, method, started, names_host_paths, asked: false, ended: None };
+        self.calls.insert(stream, call);
         let connection = self.connection;
         self.push(EventKind::CallStarted { call: id, connection, stream, path, metadata: metadata(headers) });
     }
@@ -154,6 +161,7 @@ impl State {
                 let too_large = *length > u64::from(Limits::default().max_message);
                 let reason = if too_large { GapReason::TooLarge } else { GapReason::Overload };
                 self.shared.queue.note_gap(self.at, call, *length, reason);
+                self.shared.counters.shed(reason);
             }
         }
         self.push(EventKind::Message { call, from, compressed, body });
@@ -196,6 +204,7 @@ impl State {
             return;
         }
         let how = how(call.id);
+        count_end(&self.shared.counters, call, &how, self.at);
         if call.asked || by == Side::Client {
             self.calls.remove(&stream);
             self.push(how);
@@ -224,9 +233,14 @@ impl State {
         let mut open: Vec<OpenCall> = self.calls.drain().map(|(_, call)| call).collect();
         open.sort_unstable_by_key(|call| call.id);
         for call in open {
-            self.push(call.ended.unwrap_or(EventKind::Truncated { call: call.id }));
+            let truncated = EventKind::Truncated { call: call.id };
+            if call.ended.is_none() {
+                count_end(&self.shared.counters, &call, &truncated, self.at);
+            }
+            self.push(call.ended.unwrap_or(truncated));
         }
         self.push(EventKind::ConnectionClosed { connection: self.connection });
+        self.shared.counters.disconnected();
     }
 }
 
@@ -258,6 +272,10 @@ impl Sink for State {
                 self.ended(stream, by, |call| EventKind::Reset { call, by, code });
             }
             Wire::Lost { reason, .. } => {
+                match reason {
+                    LostReason::NotHttp2 => self.shared.counters.other_connection(),
+                    _ => self.shared.counters.undecodable(),
+                }
                 self.push(EventKind::ConnectionLost {
                     connection: self.connection,
                     reason: reason.to_string(),
@@ -275,6 +293,21 @@ impl Sink for State {
     fn release(&mut self, length: u32) {
         self.shared.queue.release(length.into());
     }
+}
+
+/// Counts how a call ended. A client whose deadline has come counts as one that broke the call off.
+fn count_end(counters: &Counters, call: &OpenCall, how: &EventKind, at: Stamp) {
+    let status = |metadata: &Metadata| metadata.text("grpc-status").and_then(|text| text.parse().ok());
+    let (ending, code) = match how {
+        EventKind::Trailers { metadata, .. } => match status(metadata) {
+            Some(code) => (Ending::Status, Code(code)),
+            None => (Ending::Truncated, Code::OK),
+        },
+        EventKind::Reset { by: Side::Client, .. } => (Ending::Cancelled, Code::OK),
+        EventKind::Reset { code, .. } => (Ending::Reset(*code), Code::OK),
+        _ => (Ending::Truncated, Code::OK),
+    };
+    counters.ended(call.method, ending, code, at.since(call.started));
 }
 
 fn side(side: critape_wire::Side) -> Side {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use critape_calls::{Event, EventKind};
+use critape_calls::{Event, EventKind, Stamp};
 use critape_tape::{Result, Retention, TapeError, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::{self, Clock};
+use crate::counters::Counters;
 use crate::host;
 use crate::queue::Queue;
 use crate::recorder::SegmentLimits;
@@ -25,6 +26,7 @@ pub(crate) struct Policy {
     pub(crate) retention: Retention,
     /// Told whenever a segment has begun.
     pub(crate) begins: UnboundedSender<()>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Starts the thread. It ends when the queue is closed and empty.
@@ -38,6 +40,7 @@ pub(crate) fn spawn(
         let written = write(writer, &queue, clock, &policy);
         if let Err(error) = &written {
             queue.give_up();
+            policy.counters.write_failed();
             tracing::error!(%error, "recording has stopped; calls are still forwarded");
         }
         written
@@ -49,6 +52,7 @@ fn write(mut writer: Writer, queue: &Queue, clock: Clock, policy: &Policy) -> Re
     begin(&mut writer, policy, clock)?;
     while let Some(events) = queue.drain(TICK, || clock.now()) {
         let now = clock.now();
+        policy.counters.queued(queue.used(), events.len() as u64);
         if anchored.is_none_or(|last| now.since(last) >= ANCHOR_EVERY) {
             writer.append(&Event { at: now, kind: EventKind::ClockAnchor { wall: clock::wall() } })?;
             anchored = Some(now);
@@ -56,6 +60,7 @@ fn write(mut writer: Writer, queue: &Queue, clock: Clock, policy: &Policy) -> Re
         let written = append(&mut writer, &events);
         queue.written(&events);
         written?;
+        count(&policy.counters, &events, now, clock.now(), writer.stored_bytes());
         let age = now.since(writer.started());
         if writer.stored_bytes() >= policy.segment.max_bytes || age >= policy.segment.max_age {
             writer.roll(clock.now())?;
@@ -74,9 +79,23 @@ fn begin(writer: &mut Writer, policy: &Policy, clock: Clock) -> Result<()> {
     if pruned.segments > 0 {
         tracing::info!(segments = pruned.segments, bytes = pruned.bytes, "old segments were deleted");
     }
+    policy.counters.segment_begun();
     // Nobody listens any more when the recorder is ending.
     let _ = policy.begins.send(());
     Ok(())
+}
+
+/// Counts what has been committed: writing these events, which were taken from the queue at `taken`, ended at `ended`.
+fn count(counters: &Counters, events: &[Event], taken: Stamp, ended: Stamp, segment_bytes: u64) {
+    for event in events {
+        if let EventKind::Gap(gap) = &event.kind {
+            counters.gap(gap.reason, gap.calls, gap.bytes);
+        }
+    }
+    if let Some(oldest) = events.first() {
+        let lag = ended.since(oldest.at);
+        counters.committed(events.len() as u64, lag, segment_bytes, ended.since(taken));
+    }
 }
 
 fn append(writer: &mut Writer, events: &[Event]) -> std::result::Result<(), TapeError> {
