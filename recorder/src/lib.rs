@@ -15,16 +15,23 @@
 //! Start from [`Recorder`].
 
 mod clock;
+mod config;
 mod counters;
+mod entrance;
 mod host;
 mod metrics;
 mod opening;
 mod queue;
 mod recorder;
 mod relay;
+mod takeover;
 mod tap;
+mod watchdog;
 mod writer;
 
+pub use config::{Config, Entrance, SegmentLimits};
 pub use counters::{Counters, Passed};
 pub use metrics::{Metrics, MetricsError};
-pub use recorder::{Config, RecordError, Recorder, SegmentLimits};
+pub use recorder::{Handle, RecordError, Recorder};
+pub use takeover::{GivenBack, TakeOverError, give_back};
+pub use watchdog::{Heart, Watchdog};

@@ -1,6 +1,7 @@
 //! The writer thread: takes events from the queue and puts them on the tape.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use critape_tape::{Result, Retention, TapeError, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::{self, Clock};
+use crate::config::SegmentLimits;
 use crate::counters::Counters;
 use crate::host;
 use crate::queue::Queue;
-use crate::recorder::SegmentLimits;
 
 /// How long an event waits at most before it is committed.
 const TICK: Duration = Duration::from_millis(250);
@@ -27,6 +28,8 @@ pub(crate) struct Policy {
     /// Told whenever a segment has begun.
     pub(crate) begins: UnboundedSender<()>,
     pub(crate) counters: Arc<Counters>,
+    /// Set where somebody wants the segment to end now.
+    pub(crate) roll: Arc<AtomicBool>,
 }
 
 /// Starts the thread. It ends when the queue is closed and empty.
@@ -62,7 +65,8 @@ fn write(mut writer: Writer, queue: &Queue, clock: Clock, policy: &Policy) -> Re
         written?;
         count(&policy.counters, &events, now, clock.now(), writer.stored_bytes());
         let age = now.since(writer.started());
-        if writer.stored_bytes() >= policy.segment.max_bytes || age >= policy.segment.max_age {
+        let asked = policy.roll.swap(false, Ordering::Relaxed);
+        if asked || writer.stored_bytes() >= policy.segment.max_bytes || age >= policy.segment.max_age {
             writer.roll(clock.now())?;
             // Its first event says what the wall clock says.
             anchored = None;
