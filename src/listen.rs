@@ -87,8 +87,12 @@ pub async fn bind(endpoint: &Endpoint, door: Door<'_>) -> Result<(UnixListener, 
     Ok((socket.listen(BACKLOG).map_err(failed)?, file))
 }
 
-/// Gives a socket the owner and mode of another. Where the owner can't be given, the mode is not either: it was meant for another
-/// owner.
+/// Gives a socket of ours the owner and mode of another. Where the owner can't be given, the mode is not either: it was meant
+/// for another owner.
+pub fn match_door(ours: &Path, other: &Path) -> io::Result<()> {
+    widen(ours, &fs::symlink_metadata(ours)?, &fs::metadata(other)?)
+}
+
 fn widen(path: &Path, ours: &Metadata, other: &Metadata) -> io::Result<()> {
     let owned = (ours.uid(), ours.gid()) == (other.uid(), other.gid())
         || std::os::unix::fs::chown(path, Some(other.uid()), Some(other.gid())).is_ok();
@@ -144,6 +148,9 @@ mod tests {
         fs::set_permissions(other.path(), Permissions::from_mode(0o660)).unwrap();
         let _bound = bind(&ours, door).await.unwrap();
         assert_eq!(mode(&ours), 0o660);
+        fs::set_permissions(other.path(), Permissions::from_mode(0o600)).unwrap();
+        match_door(ours.path(), other.path()).unwrap();
+        assert_eq!(mode(&ours), 0o600);
     }
 
     #[tokio::test]

@@ -49,6 +49,11 @@ impl Code {
     /// The runtime is not there.
     pub const UNAVAILABLE: Self = Self(14);
 
+    /// Its name, as `NOT_FOUND`, where gRPC defines one.
+    pub fn name(self) -> Option<&'static str> {
+        NAMES.get(self.0 as usize).copied()
+    }
+
     /// The code of this name, as `NOT_FOUND`; case and underscores don't matter.
     pub fn by_name(name: &str) -> Option<Self> {
         let plain = |text: &str| text.replace('_', "").to_ascii_uppercase();

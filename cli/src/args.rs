@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, apart from what is done.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Relay between clients and a runtime, and record what they say, until SIGINT or SIGTERM
     #[command(
-        after_help = "Example:\n  critape record node.tape -r unix:///run/containerd/containerd.sock --listen unix:///run/critape.sock\n  crictl -r unix:///run/critape.sock pods"
+        after_help = "Example:\n  critape record node.tape -r unix:///run/containerd/containerd.sock --listen unix:///run/critape.sock\n  crictl -r unix:///run/critape.sock pods\n\nSIGHUP begins a new segment; a second SIGINT or SIGTERM ends at once."
     )]
     Record(RecordArgs),
     /// Look at recordings
@@ -111,12 +112,19 @@ pub(crate) struct DemoArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
     /// Folder of the tape: made where it is not there, appended to where it is
-    pub(crate) tape: PathBuf,
+    #[arg(required_unless_present = "give_back")]
+    pub(crate) tape: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) endpoints: EndpointArgs,
-    /// Socket on which clients connect
+    /// Socket on which clients connect; not needed where a service manager passes one
     #[arg(long, value_parser = values::endpoint, value_name = "ENDPOINT")]
-    pub(crate) listen: Endpoint,
+    pub(crate) listen: Option<Endpoint>,
+    /// Stand on the runtime's own path until the end, and put its socket beside it
+    #[arg(long, conflicts_with = "listen")]
+    pub(crate) take_over: bool,
+    /// Give a path back to its runtime that a recorder left taken over, and do nothing else
+    #[arg(long, conflicts_with_all = ["tape", "listen", "take_over", "metrics"])]
+    pub(crate) give_back: bool,
     /// Memory for messages that wait to be written; beyond it they are left out of the tape
     #[arg(long, value_parser = values::size, default_value = "48MiB", value_name = "SIZE")]
     pub(crate) memory: u64,
@@ -132,6 +140,9 @@ pub(crate) struct RecordArgs {
     /// Ask the runtime nothing, only relay
     #[arg(long)]
     pub(crate) passive: bool,
+    /// Offer metrics for Prometheus on this address, as 127.0.0.1:9464; port 0 takes any
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// What is sealed before it is stored
     #[arg(long, value_enum, default_value_t)]
     pub(crate) seal: SealArg,

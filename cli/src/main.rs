@@ -6,6 +6,7 @@ mod demo;
 mod exit;
 mod filter;
 mod output;
+mod service;
 mod signals;
 mod values;
 

@@ -1,7 +1,37 @@
 //! SIGINT and SIGTERM: the normal end of what runs until it is stopped.
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What tells a program that runs as a service what to do.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// The handlers are in place when this returns.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("waiting for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("waiting for SIGTERM")?,
+            hang_up: signal(SignalKind::hangup()).context("waiting for SIGHUP")?,
+        })
+    }
+
+    /// Completes when the program is told to end; does this whenever it is told to begin anew.
+    pub(crate) async fn end(&mut self, begin_anew: impl Fn()) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hang_up.recv() => begin_anew(),
+            }
+        }
+    }
+}
 
 /// Completes when the program is told to end. The handlers are in place when this returns.
 pub(crate) fn shutdown() -> Result<impl Future<Output = ()> + 'static> {

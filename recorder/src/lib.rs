@@ -15,14 +15,25 @@
 //! Start from [`Recorder`].
 
 mod clock;
+mod config;
+mod counters;
+mod entrance;
 mod host;
+mod metrics;
 mod number;
 mod opening;
 mod queue;
 mod recorder;
 mod relay;
+mod takeover;
 mod tap;
+mod watchdog;
 mod writer;
 
+pub use config::{Config, Entrance, SegmentLimits};
+pub use counters::{Counters, Passed};
+pub use metrics::{Metrics, MetricsError};
 pub use queue::OnOverload;
-pub use recorder::{Config, RecordError, Recorder, SegmentLimits};
+pub use recorder::{Handle, RecordError, Recorder};
+pub use takeover::{GivenBack, TakeOverError, give_back};
+pub use watchdog::{Heart, Watchdog};

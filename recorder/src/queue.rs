@@ -208,6 +208,11 @@ impl Queue {
         self.room.notify_waiters();
     }
 
+    /// Bytes that are on their way, bodies that are being collected included.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// No more events will come.
     pub(crate) fn close(&self) {
         self.lock().closed = true;

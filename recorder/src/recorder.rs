@@ -2,90 +2,44 @@
 
 use std::cell::Cell;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cri::Endpoint;
-use cri::listen::{self, Door, ListenError, SocketFile};
+use cri::endpoint::EndpointError;
+use cri::listen::ListenError;
 use critape_calls::{Event, EventKind};
-use critape_tape::{Retention, Seal, TapeError};
+use critape_tape::TapeError;
 use thiserror::Error;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::entrance::Open;
 use crate::host;
 use crate::opening;
-use crate::queue::{OnOverload, Queue};
+use crate::queue::Queue;
 use crate::relay::relay;
+use crate::takeover::{self, GivenBack, Names, TakeOverError};
 use crate::tap::{Shared, Tap};
+use crate::watchdog::Heart;
 use crate::writer;
 
 /// How often the number of forwarded bytes is noted.
 const TRAFFIC_EVERY: Duration = Duration::from_secs(1);
+/// How often the heart beats.
+const BEAT_EVERY: Duration = Duration::from_millis(100);
 /// How long a recording waits at its end for the opening state, where a runtime is there.
 const OPENING_GRACE: Duration = Duration::from_secs(1);
 /// How long to wait when no connection can be accepted, as when file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// What to record, from where, onto what.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The runtime.
-    pub upstream: Endpoint,
-    /// Where clients connect.
-    pub listen: Endpoint,
-    /// The tape: made where it is not there, appended to where it is.
-    pub tape: PathBuf,
-    /// Bytes of messages that may wait for the writer. Beyond it bodies are left out of the tape.
-    pub memory: u64,
-    /// What happens when the writer does not keep up.
-    pub on_overload: OnOverload,
-    /// Whether the runtime is asked what it holds when a segment begins.
-    pub ask_opening: bool,
-    /// When a segment is closed and another begun.
-    pub segment: SegmentLimits,
-    /// How much of the tape is kept.
-    pub retention: Retention,
-    /// What is sealed before it is stored.
-    pub seal: Seal,
-}
-
-/// When a segment is closed and another begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentLimits {
-    /// Bytes of its chunks.
-    pub max_bytes: u64,
-    /// Time since it began.
-    pub max_age: Duration,
-}
-
-impl Default for SegmentLimits {
-    fn default() -> Self {
-        Self { max_bytes: 16 << 20, max_age: Duration::from_secs(3600) }
-    }
-}
-
-impl Config {
-    /// The usual way.
-    pub fn new(upstream: Endpoint, listen: Endpoint, tape: PathBuf) -> Self {
-        Self {
-            upstream,
-            listen,
-            tape,
-            memory: 48 << 20,
-            on_overload: OnOverload::default(),
-            ask_opening: true,
-            segment: SegmentLimits::default(),
-            retention: Retention::default(),
-            seal: Seal::default(),
-        }
-    }
-}
 
 /// Why a recording can't begin, or was cut short.
 #[derive(Debug, Error)]
@@ -96,6 +50,20 @@ pub enum RecordError {
     /// It is the runtime's own socket.
     #[error("{0} is the runtime's own socket: give --listen another path")]
     Upstream(Endpoint),
+    /// The runtime's path can't be taken over.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
+    /// The socket that was passed can't be used.
+    #[error("the socket that the service manager passed: {0}")]
+    Passed(EndpointError),
+    /// The socket that was passed can't be used.
+    #[error("the socket that the service manager passed: {0}")]
+    PassedSocket(io::Error),
+    /// The socket that was passed has no path.
+    #[error(
+        "the socket that the service manager passed has no path: let it listen on one, as /run/critape/containerd.sock"
+    )]
+    NoPath,
     /// The tape.
     #[error(transparent)]
     Tape(#[from] TapeError),
@@ -110,9 +78,11 @@ pub enum RecordError {
 /// A recorder that listens.
 #[derive(Debug)]
 pub struct Recorder {
-    config: Config,
-    listener: UnixListener,
-    socket: SocketFile,
+    entrance: Open,
+    ask_opening: bool,
+    taken: bool,
+    heart: Heart,
+    roll: Arc<AtomicBool>,
     shared: Rc<Shared>,
     writer: JoinHandle<critape_tape::Result<()>>,
     /// Says when a segment has begun.
@@ -123,20 +93,23 @@ impl Recorder {
     /// Opens the tape and listens. Clients may connect from here on.
     ///
     /// The runtime need not be there.
+    ///
+    /// # Errors
+    /// Then everything is as it was; a path that was taken over is given back.
     pub async fn bind(config: Config) -> Result<Self, RecordError> {
-        if is_same(config.listen.path(), config.upstream.path()) {
-            return Err(RecordError::Upstream(config.listen));
-        }
-        let (listener, socket) = listen::bind(&config.listen, Door::AsWideAs(config.upstream.path())).await?;
+        let mut entrance = Open::new(config.entrance, config.upstream).await?;
         let clock = Clock::start();
+        let counters = Arc::new(Counters::new(config.memory, config.tape.clone()));
         let (begins, begun) = mpsc::unbounded_channel();
+        let roll = Arc::new(AtomicBool::new(false));
         let policy = writer::Policy {
-            tape: config.tape.clone(),
-            seal: config.seal.clone(),
+            tape: config.tape,
+            seal: config.seal,
             segment: config.segment,
             retention: config.retention,
             begins,
-            roll_asked: Arc::default(),
+            roll: roll.clone(),
+            counters: counters.clone(),
         };
         let tape = match policy.open(clock.started()) {
             Ok(tape) => Some(tape),
@@ -154,10 +127,36 @@ impl Recorder {
             next_call: Cell::new(tape.as_ref().map_or(1, |tape| tape.first_call().0)),
             next_connection: Cell::new(tape.as_ref().map_or(1, |tape| tape.first_connection().0)),
             traffic: Cell::new(0),
-            other_calls: Cell::new(0),
+            counters,
         };
         let writer = writer::spawn(tape, queue, clock, policy).map_err(RecordError::Thread)?;
-        Ok(Self { config, listener, socket, shared: Rc::new(shared), writer, begun })
+        // Last, when nothing can fail any more.
+        let taken = match &mut entrance.taken {
+            Some(path) => path.take()?,
+            None => false,
+        };
+        let (ask_opening, heart) = (config.ask_opening, Heart::default());
+        Ok(Self { entrance, ask_opening, taken, heart, roll, shared: Rc::new(shared), writer, begun })
+    }
+
+    /// Whether a runtime's path is taken over by now. Where one is to be and no runtime is there yet, that comes with it.
+    pub fn has_taken_over(&self) -> bool {
+        self.taken
+    }
+
+    /// Where the runtime is: beside its path, where that is taken over.
+    pub fn upstream(&self) -> &Endpoint {
+        &self.entrance.upstream
+    }
+
+    /// What other threads can do with it while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            counters: self.shared.counters.clone(),
+            heart: self.heart.clone(),
+            roll: self.roll.clone(),
+            names: self.entrance.taken.as_ref().map(|taken| taken.names().clone()),
+        }
     }
 
     /// Relays and records until `shutdown` completes, then closes the tape.
@@ -165,35 +164,28 @@ impl Recorder {
     /// Belongs on a current-thread runtime: all connections share one thread.
     ///
     /// # Errors
-    /// What kept the tape from being written. Calls were forwarded all the same.
+    /// What kept the tape from being written, or the runtime's path from being given back. Calls were forwarded all the same.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RecordError> {
-        let Self { config, listener, socket, shared, writer, mut begun } = self;
+        let Self { mut entrance, ask_opening, heart, shared, writer, begun, .. } = self;
+        let names = entrance.taken.as_ref().map(|taken| taken.names().clone());
+        let opener =
+            Opener { upstream: entrance.upstream.clone(), shared: shared.clone(), asking: Cell::new(false) };
+        let mut given = Ok(None);
         LocalSet::new()
             .run_until(async {
                 let mut connections = JoinSet::new();
-                let asking = Cell::new(false);
-                let mut ask = std::pin::pin!(async {
-                    while begun.recv().await.is_some() {
-                        if config.ask_opening {
-                            let client = opening::connect(&config.upstream).await;
-                            asking.set(true);
-                            let opening = opening::ask(&client).await;
-                            let event = Event { at: shared.clock.now(), kind: EventKind::Opening(opening) };
-                            shared.queue.push(event);
-                            asking.set(false);
-                        }
-                    }
-                    // The writer has ended; forwarding goes on.
-                    std::future::pending::<()>().await;
-                });
+                let mut ask = std::pin::pin!(opener.ask(begun, ask_opening));
                 tokio::select! {
-                    () = accept(&listener, &config.upstream, &shared, &mut connections) => {}
+                    () = accept(&mut entrance, &shared, &heart, &mut connections) => {}
                     () = &mut ask => {}
+                    () = keep_taken(names.as_ref()) => {}
                     () = shutdown => {}
                 }
+                // First of all: whoever comes from now on is to find the runtime.
+                given = entrance.taken.take().map(|mut taken| taken.give_back()).transpose();
                 // A recording that is over at once has an opening state too.
                 let asked = std::future::poll_fn(|context| {
-                    if asking.get() && ask.as_mut().poll(context).is_pending() && asking.get() {
+                    if opener.asking.get() && ask.as_mut().poll(context).is_pending() && opener.asking.get() {
                         std::task::Poll::Pending
                     } else {
                         std::task::Poll::Ready(())
@@ -204,40 +196,97 @@ impl Recorder {
                 connections.shutdown().await;
             })
             .await;
-        drop(socket);
+        drop(entrance);
         shared.note_traffic();
         shared.queue.close();
-        if shared.other_calls.get() > 0 {
-            tracing::info!(calls = shared.other_calls.get(), "calls of other services were forwarded");
-        }
         let joined = tokio::task::spawn_blocking(move || writer.join()).await;
         match joined {
-            Ok(Ok(written)) => written.map_err(RecordError::Tape),
-            _ => Err(RecordError::WriterLost),
+            Ok(Ok(written)) => written?,
+            _ => return Err(RecordError::WriterLost),
         }
+        match given? {
+            Some(GivenBack::Nothing) => tracing::info!("the runtime had its path already"),
+            Some(GivenBack::NoRuntime) => tracing::info!("no runtime was there to get its path back"),
+            Some(GivenBack::Runtime) | None => {}
+        }
+        Ok(())
     }
 }
 
-/// Whether both lead to one socket, by whatever path.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let place = |path: &Path| Some((path.parent()?.canonicalize().ok()?, path.file_name()?.to_owned()));
-    let place = |path: &Path| {
-        path.canonicalize().ok().or_else(|| place(path).map(|(folder, name)| folder.join(name)))
-    };
-    one == other || place(one).is_some_and(|one| place(other) == Some(one))
+/// What other threads can do with a recorder while it runs.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    counters: Arc<Counters>,
+    heart: Heart,
+    roll: Arc<AtomicBool>,
+    names: Option<Names>,
 }
 
-async fn accept(
-    listener: &UnixListener,
-    upstream: &Endpoint,
-    shared: &Rc<Shared>,
-    connections: &mut JoinSet<()>,
-) {
+impl Handle {
+    /// What it counts, for as long as it runs and afterwards.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Beats while the relay's loop goes round, several times a second.
+    pub fn heart(&self) -> Heart {
+        self.heart.clone()
+    }
+
+    /// Closes the segment that is being written, and begins another, within a quarter of a second or so.
+    pub fn roll(&self) {
+        self.roll.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives a path that was taken over back to its runtime, whatever the relay is doing. For one that hangs.
+    pub fn give_back(&self) -> Result<(), TakeOverError> {
+        if let Some(names) = &self.names {
+            names.give_back()?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks the runtime what it holds, whenever a segment has begun.
+struct Opener {
+    upstream: Endpoint,
+    shared: Rc<Shared>,
+    asking: Cell<bool>,
+}
+
+impl Opener {
+    async fn ask(&self, mut begun: mpsc::UnboundedReceiver<()>, wanted: bool) {
+        while begun.recv().await.is_some() {
+            if wanted {
+                let client = opening::connect(&self.upstream).await;
+                self.asking.set(true);
+                let opening = opening::ask(&client).await;
+                let event = Event { at: self.shared.clock.now(), kind: EventKind::Opening(opening) };
+                self.shared.queue.push(event);
+                self.asking.set(false);
+            }
+        }
+        // The writer has ended; forwarding goes on.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Takes a path over again when its runtime has made its socket anew.
+async fn keep_taken(names: Option<&Names>) {
+    match names {
+        Some(names) => takeover::watch(names).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept(entrance: &mut Open, shared: &Rc<Shared>, heart: &Heart, connections: &mut JoinSet<()>) {
     let mut absent = false;
     let mut ticks = tokio::time::interval(TRAFFIC_EVERY);
+    let mut beats = tokio::time::interval(BEAT_EVERY);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let client = tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = entrance.listener.accept() => match accepted {
                 Ok((client, _)) => client,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted: raise the limit of open files");
@@ -246,16 +295,24 @@ async fn accept(
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            _ = beats.tick() => {
+                heart.beat();
+                continue;
+            }
             _ = ticks.tick() => {
                 shared.note_traffic();
+                if let Some(door) = &mut entrance.door {
+                    door.look();
+                }
                 continue;
             }
         };
-        // Connecting to a unix socket is immediate unless the runtime's backlog is full; then only this client waits.
-        let (upstream, shared) = (upstream.clone(), shared.clone());
+        // Connecting to a unix socket is immediate: a runtime whose backlog is full refuses, as it would without us.
+        let upstream = &entrance.upstream;
         let runtime = match UnixStream::connect(upstream.path()).await {
             Ok(runtime) => runtime,
             Err(error) => {
+                shared.counters.refused();
                 if !std::mem::replace(&mut absent, true) {
                     tracing::warn!(endpoint = %upstream, %error, "the runtime is not there; clients are turned away until it is");
                 }
@@ -265,6 +322,7 @@ async fn accept(
         if std::mem::replace(&mut absent, false) {
             tracing::info!(endpoint = %upstream, "the runtime is there again");
         }
+        let shared = shared.clone();
         connections.spawn_local(async move {
             let tap = Tap::new(shared.clone(), host::peer(&client));
             relay(client, runtime, shared, tap).await;

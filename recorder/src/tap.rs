@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use critape_calls::{
-    Body, CallId, ConnectionId, Event, EventKind, GapReason, Header, Metadata, Peer, Side, Stamp,
+    Body, CallId, Code, ConnectionId, Ending, Event, EventKind, GapReason, Header, Metadata, Peer, Side,
+    Stamp,
 };
 use critape_wire::{Limits, LostReason, Observer, Sink};
 
 use crate::clock::Clock;
+use crate::counters::{Counters, MethodIndex};
 use crate::host;
 use crate::queue::Queue;
 
@@ -40,8 +42,7 @@ pub(crate) struct Shared {
     pub(crate) next_connection: Cell<u64>,
     /// Bytes forwarded since the last time they were noted.
     pub(crate) traffic: Cell<u64>,
-    /// Calls that are not CRI's.
-    pub(crate) other_calls: Cell<u64>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Shared {
@@ -74,6 +75,7 @@ impl Tap {
     pub(crate) fn new(shared: Rc<Shared>, peer: Option<Peer>) -> Self {
         let connection = ConnectionId(Shared::take(&shared.next_connection));
         let at = shared.clock.now();
+        shared.counters.connected();
         let mut state = State {
             shared,
             connection,
@@ -90,6 +92,7 @@ impl Tap {
     pub(crate) fn feed(&mut self, from: Side, at: Stamp, bytes: &[u8]) {
         let traffic = &self.state.shared.traffic;
         traffic.set(traffic.get() + bytes.len() as u64);
+        self.state.shared.counters.forwarded(from, bytes.len() as u64);
         self.state.at = at;
         let from = match from {
             Side::Client => critape_wire::Side::Client,
@@ -163,6 +166,8 @@ enum Kept {
 struct OpenCall {
     id: CallId,
     kept: Kept,
+    method: MethodIndex,
+    started: Stamp,
     names_host_paths: bool,
     /// The client has sent all it had to send.
     asked: bool,
@@ -188,6 +193,10 @@ impl State {
 
     /// The connection is not understood from here on.
     fn lose(&mut self, reason: String, counts: Counts) {
+        match counts {
+            Counts::No => self.shared.counters.other_connection(),
+            Counts::Yes => self.shared.counters.undecodable(),
+        }
         self.push(EventKind::ConnectionLost { connection: self.connection, reason });
         if counts == Counts::Yes {
             for call in self.calls.values() {
@@ -210,14 +219,16 @@ impl State {
         let path = headers.iter().find(|header| header.name == ":path").map(|header| header.value.clone());
         let path = path.map(|path| String::from_utf8_lossy(&path).into_owned()).unwrap_or_default();
         if !SERVICES.iter().any(|service| path.starts_with(service)) {
-            Shared::take(&self.shared.other_calls);
+            self.shared.counters.other_call();
             return;
         }
         let id = CallId(Shared::take(&self.shared.next_call));
         let names_host_paths = path.ends_with("/CreateContainer");
         let flooded = self.shared.queue.is_flooded();
         let kept = if flooded { Kept::Nothing } else { Kept::Whole };
-        self.calls.insert(stream, OpenCall { id, kept, names_host_paths, asked: false, ended: None });
+        let (method, started) = (self.shared.counters.started(&path), self.at);
+        let call = OpenCall { id, kept, method, started, names_host_paths, asked: false, ended: None };
+        self.calls.insert(stream, call);
         if flooded {
             self.shared.queue.note_gap(self.at, Some(id), 0, GapReason::Overload);
             return;
@@ -257,6 +268,7 @@ impl State {
                 let too_large = *length > u64::from(Limits::default().max_message);
                 let reason = if too_large { GapReason::TooLarge } else { GapReason::Overload };
                 self.shared.queue.note_gap(self.at, Some(call), *length, reason);
+                self.shared.counters.shed(reason);
             }
         }
         self.push(EventKind::Message { call, from, compressed, body });
@@ -291,7 +303,9 @@ impl State {
         let Some(call) = self.calls.get_mut(&stream) else { return };
         let first = call.ended.is_none();
         if first {
-            call.ended = Some(how(call.id));
+            let how = how(call.id);
+            count_end(&self.shared.counters, call, &how, self.at);
+            call.ended = Some(how);
         }
         // If it had ended before and the client says so as well, nothing more comes.
         if by == Side::Client || (first && call.asked) {
@@ -335,8 +349,13 @@ impl State {
         let mut open: Vec<OpenCall> = self.calls.drain().map(|(_, call)| call).collect();
         open.sort_unstable_by_key(|call| call.id);
         for call in open {
+            if call.ended.is_none() {
+                let unseen = EventKind::Truncated { call: call.id };
+                count_end(&self.shared.counters, &call, &unseen, self.at);
+            }
             self.write_end(call);
         }
+        self.shared.counters.disconnected();
         if self.unannounced.is_none() {
             self.push(EventKind::ConnectionClosed { connection: self.connection });
         }
@@ -405,4 +424,19 @@ fn metadata(headers: Vec<critape_wire::Header>) -> Metadata {
             .map(|header| Header { name: header.name, value: header.value })
             .collect(),
     )
+}
+
+/// Counts how a call ended. A client whose deadline has come counts as one that broke the call off.
+fn count_end(counters: &Counters, call: &OpenCall, how: &EventKind, at: Stamp) {
+    let status = |metadata: &Metadata| metadata.text("grpc-status").and_then(|text| text.parse().ok());
+    let (ending, code) = match how {
+        EventKind::Trailers { metadata, .. } => match status(metadata) {
+            Some(code) => (Ending::Status, Code(code)),
+            None => (Ending::Truncated, Code::OK),
+        },
+        EventKind::Reset { by: Side::Client, .. } => (Ending::Cancelled, Code::OK),
+        EventKind::Reset { code, .. } => (Ending::Reset(*code), Code::OK),
+        _ => (Ending::Truncated, Code::OK),
+    };
+    counters.ended(call.method, ending, code, at.since(call.started));
 }

@@ -14,10 +14,11 @@ use critape_tape::{Result, Retention, Room, Seal, TapeError, Writer};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::{self, Clock};
+use crate::config::SegmentLimits;
+use crate::counters::Counters;
 use crate::host;
 use crate::number::Numbers;
 use crate::queue::{Lost, Queue};
-use crate::recorder::SegmentLimits;
 
 /// How often is looked for events, and committed: an event waits twice as long at most.
 const TICK: Duration = Duration::from_millis(250);
@@ -38,8 +39,9 @@ pub(crate) struct Policy {
     pub(crate) retention: Retention,
     /// Told whenever a segment has begun.
     pub(crate) begins: UnboundedSender<()>,
-    /// Another segment is to begin.
-    pub(crate) roll_asked: Arc<AtomicBool>,
+    /// Set where somebody wants the segment to end now.
+    pub(crate) roll: Arc<AtomicBool>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Policy {
@@ -104,11 +106,13 @@ impl Thread {
         if self.tape.is_none() {
             let now = self.clock.now();
             self.pause = Some(Pause::new(now, GapReason::DiskFull, 0));
+            self.policy.counters.write_failed();
         } else if let Err(error) = self.begin() {
             self.suspend(&error, &[]);
         }
         let (queue, clock) = (self.queue.clone(), self.clock);
         while let Some(mut events) = queue.drain(TICK, || clock.now()) {
+            self.policy.counters.queued(queue.used(), events.len() as u64);
             self.numbers.shift(&mut events);
             self.take(&events);
             queue.written(&events);
@@ -139,10 +143,17 @@ impl Thread {
         }
         for event in events {
             tape.append(event)?;
+            if let EventKind::Gap(gap) = &event.kind {
+                self.policy.counters.gap(gap.reason, gap.calls, gap.bytes);
+            }
         }
+        self.policy.counters.appended(events.len() as u64);
         if now.since(self.committed) >= TICK {
             tape.commit()?;
             (self.committed, self.uncommitted) = (now, (0, 0));
+            let lag = events.first().map_or(Duration::ZERO, |oldest| now.since(oldest.at));
+            let took = self.clock.now().since(now);
+            self.policy.counters.committed(lag, tape.stored_bytes(), took);
         } else {
             let begun = events.iter().filter(|event| matches!(event.kind, EventKind::CallStarted { .. }));
             self.uncommitted.0 += begun.count() as u64;
@@ -150,7 +161,7 @@ impl Thread {
         }
         let age = tape.started().map_or(Duration::ZERO, |started| now.since(started));
         let limits = self.policy.segment;
-        let asked = self.policy.roll_asked.swap(false, Ordering::Relaxed);
+        let asked = self.policy.roll.swap(false, Ordering::Relaxed);
         if asked || tape.stored_bytes() >= limits.max_bytes || age >= limits.max_age {
             tape.roll(self.clock.now())?;
             self.begin()?;
@@ -165,6 +176,7 @@ impl Thread {
         self.anchored = None;
         let now = self.clock.now();
         tape.append(&Event { at: now, kind: EventKind::Surroundings(host::surroundings()) })?;
+        self.policy.counters.segment_begun();
         // Nobody listens any more when the recorder is ending.
         let _ = self.policy.begins.send(());
         Ok(())
@@ -176,6 +188,7 @@ impl Thread {
         if let Some(tape) = &mut self.tape {
             tape.suspend(now);
         }
+        self.policy.counters.write_failed();
         let reason = if error.is_full() { GapReason::DiskFull } else { GapReason::Store };
         tracing::warn!(%error, "recording pauses, and goes on by itself when the tape can be written again; calls are forwarded as ever");
         let failures = u32::from(reason == GapReason::Store);
@@ -224,7 +237,9 @@ impl Thread {
             }
         }
         let Some(tape) = &mut self.tape else { return Ok(()) };
-        tape.append(&Event { at: now, kind: EventKind::Gap(pause.gap(now)) })?;
+        let gap = pause.gap(now);
+        tape.append(&Event { at: now, kind: EventKind::Gap(gap) })?;
+        self.policy.counters.gap(gap.reason, gap.calls, gap.bytes);
         if pause.traffic > 0 {
             tape.append(&Event { at: now, kind: EventKind::Traffic { bytes: pause.traffic } })?;
         }

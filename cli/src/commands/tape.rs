@@ -87,7 +87,8 @@ pub(crate) fn print_info(tape: &Tape, output: Format) -> Result<()> {
     }
 }
 
-fn info_json(path: &Path, info: &Info) -> Value {
+/// The same, as a document.
+pub(crate) fn info_json(path: &Path, info: &Info) -> Value {
     let summary = &info.summary;
     let (name, version) = summary.runtime.clone().unzip();
     json!({

@@ -17,7 +17,7 @@ const DIR: &str = "DIR";
 const EMPTY: &str = "''";
 
 /// What a user's environment may say to the program; the tests' own must not.
-const ENVIRONMENT: [&str; 8] = [
+const ENVIRONMENT: [&str; 13] = [
     "CONTAINER_RUNTIME_ENDPOINT",
     "IMAGE_SERVICE_ENDPOINT",
     "CRI_CONFIG_FILE",
@@ -26,6 +26,11 @@ const ENVIRONMENT: [&str; 8] = [
     "CLICOLOR_FORCE",
     "COLUMNS",
     "RUST_BACKTRACE",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
 ];
 
 /// A folder of a test's own. Command lines are split at blanks; `DIR` in them is the folder.

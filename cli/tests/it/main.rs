@@ -6,6 +6,7 @@ mod bad_input;
 mod export;
 mod folder;
 mod kubelet;
+mod operations;
 mod process;
 mod shape;
 mod whole;

@@ -74,10 +74,19 @@ impl Process {
         Self::spawn(command.stdout(Stdio::piped()).stderr(stderr))
     }
 
+    /// With a stdin of the test's own.
+    pub fn start_with_stdin(command: &mut Command, stdin: impl Into<Stdio>) -> Self {
+        Self::spawn_with(command.stdout(Stdio::piped()).stderr(Stdio::piped()), stdin)
+    }
+
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).spawn().expect("the program starts");
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    fn spawn_with(command: &mut Command, stdin: impl Into<Stdio>) -> Self {
+        let mut child = command.stdin(stdin).spawn().expect("the program starts");
         // It must not hold open what the test gave away.
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let stdout = child.stdout.take().map(Output::of).unwrap_or_default();
         let stderr = child.stderr.take().map(Output::of).unwrap_or_default();
         Self { child, stdout, stderr }

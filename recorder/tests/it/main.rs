@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cri::client::Client;
 use cri::{Endpoint, v1};
 use critape_calls::{Body, Call, Ending, Event, EventKind, GapReason, HostPathKind};
-use critape_recorder::{Config, RecordError, Recorder};
+use critape_recorder::{Config, Entrance, RecordError, Recorder};
 use critape_simulator::{Simulator, serve};
 use critape_tape::Tape;
 use prost::Message;
@@ -310,7 +310,8 @@ async fn what_had_not_ended_is_truncated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_runtimes_own_socket_is_refused() {
     let setup = Setup::new();
-    let config = Config { listen: setup.endpoint("runtime.sock"), ..setup.config() };
+    let entrance = Entrance::Listen(setup.endpoint("runtime.sock"));
+    let config = Config { entrance, ..setup.config() };
     assert!(matches!(Recorder::bind(config).await, Err(RecordError::Upstream(_))));
     assert!(!setup.tape().exists());
 }

@@ -40,9 +40,13 @@ fn an_unknown_command() {
 fn a_missing_argument() {
     let folder = Folder::new();
     assert_snapshot!(folder.refused("record"), @r"
-    error: the following required arguments were not provided: --listen <ENDPOINT>, <TAPE>
+    error: the following required arguments were not provided: <TAPE>
     `critape --help` and `critape COMMAND --help` tell what there is
     ");
+    assert_snapshot!(
+        folder.refused("record node.tape -r unix://DIR/r.sock"),
+        @"error: where clients connect is missing: give --listen unix:///run/critape.sock, or --take-over for the runtime's own path"
+    );
     assert_snapshot!(folder.refused("replay"), @r"
     error: the following required arguments were not provided: <TAPE>
     `critape --help` and `critape COMMAND --help` tell what there is
