@@ -222,6 +222,14 @@ pub(crate) enum TapeCommand {
         #[arg(long, value_parser = values::duration, value_name = "D")]
         max_age: Option<Duration>,
     },
+    /// Pack a segment, for the recorder that starts this
+    #[command(hide = true)]
+    PackSegment {
+        /// Folder of the tape
+        tape: PathBuf,
+        /// The segment
+        number: u32,
+    },
     /// Read everything and say whether it is whole
     #[command(after_help = "Example:\n  critape tape verify node.tape")]
     Verify {

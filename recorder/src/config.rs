@@ -30,6 +30,8 @@ pub struct Config {
     pub retention: Retention,
     /// What is sealed before it is stored.
     pub seal: Seal,
+    /// The program whose `tape pack-segment TAPE NUMBER` packs closed segments; without one this process does.
+    pub packer: Option<PathBuf>,
 }
 
 /// Where clients connect.
@@ -73,6 +75,7 @@ impl Config {
             segment: SegmentLimits::default(),
             retention: Retention::default(),
             seal: Seal::default(),
+            packer: None,
         }
     }
 }

@@ -105,6 +105,7 @@ impl Recorder {
         let policy = writer::Policy {
             tape: config.tape,
             seal: config.seal,
+            packer: config.packer,
             segment: config.segment,
             retention: config.retention,
             begins,

@@ -35,6 +35,7 @@ const MOST_FAILURES: u32 = 16;
 pub(crate) struct Policy {
     pub(crate) tape: PathBuf,
     pub(crate) seal: Seal,
+    pub(crate) packer: Option<PathBuf>,
     pub(crate) segment: SegmentLimits,
     pub(crate) retention: Retention,
     /// Told whenever a segment has begun.
@@ -48,7 +49,12 @@ impl Policy {
     /// Opens the tape.
     pub(crate) fn open(&self, started: Stamp) -> Result<Writer> {
         let program = concat!("critape ", env!("CARGO_PKG_VERSION"));
-        Writer::open_sealing(&self.tape, started, program, &self.seal)
+        let mut tape = Writer::open_sealing(&self.tape, started, program, &self.seal)?;
+        if let Some(packer) = &self.packer {
+            tape.pack_with(packer.clone());
+        }
+        tape.pack_leftovers()?;
+        Ok(tape)
     }
 }
 

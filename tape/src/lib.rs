@@ -44,6 +44,7 @@ pub use events::Events;
 pub use export::{Chosen, ExportError, ExportKey, Exported, Slice, export};
 pub use folder::is_tape;
 pub use import::{ImportError, Imported, import};
+pub use packer::pack_segment;
 pub use reader::{Info, SegmentInfo, Tape};
 pub use retention::{Pruned, Retention, prune};
 pub use room::Room;

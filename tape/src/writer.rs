@@ -87,9 +87,12 @@ impl Writer {
             _lock: lock,
         };
         writer.begin(started)?;
-        // What the last recorder had no time for.
-        writer.packer.add(seal::loose(path)?);
         Ok(writer)
+    }
+
+    /// Lets a process of this program pack closed segments, as `critape tape pack-segment TAPE NUMBER`, rather than a thread.
+    pub fn pack_with(&mut self, program: PathBuf) {
+        self.packer.set_program(program);
     }
 
     /// The number that the next segment's first call gets, or this one's, as long as it has none.
@@ -198,6 +201,13 @@ impl Writer {
         room::probe(&self.tape)?;
         self.begin(now)?;
         self.packer.add(seal::loose(&self.tape)?);
+        Ok(())
+    }
+
+    /// Packs what the last recorder had no time for.
+    pub fn pack_leftovers(&mut self) -> Result<()> {
+        let loose = seal::loose(&self.tape)?;
+        self.packer.add(loose);
         Ok(())
     }
 

@@ -51,6 +51,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
     let config = Config {
         entrance,
         memory: args.memory,
+        packer: std::env::current_exe().ok(),
         on_overload: match args.on_overload {
             OverloadArg::Pass => OnOverload::Pass,
             OverloadArg::Block => OnOverload::Block,

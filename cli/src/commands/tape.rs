@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use critape_calls::{Call, CallId, ObjectIndex, call_to_json, time_text};
-use critape_tape::{Info, Retention, Tape, Verified, is_tape, prune};
+use critape_tape::{Info, Retention, Tape, Verified, is_tape, pack_segment, prune};
 use serde_json::{Value, json};
 
 use crate::args::{ShowArgs, TapeCommand};
@@ -24,6 +24,12 @@ pub(crate) fn run(command: TapeCommand) -> Result<Exit> {
         TapeCommand::Show(args) => show(args),
         TapeCommand::Export(args) => super::export::export(args),
         TapeCommand::Import(args) => super::export::import(args),
+        TapeCommand::PackSegment { tape, number } => {
+            // Whoever else wants the processors may have them.
+            let _ = rustix::process::nice(19);
+            pack_segment(&tape, number)?;
+            Ok(Exit::Done)
+        }
         TapeCommand::Verify { tape, output } => verify(&tape, output),
         TapeCommand::Prune { tape, max_size, max_age } => {
             let retention = Retention { max_bytes: max_size, max_age };
