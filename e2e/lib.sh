@@ -1,4 +1,4 @@
-# Shared by setup.sh and runtime.sh; to be sourced, not run.
+# Shared by setup.sh, runtime.sh and kubelet.sh; to be sourced, not run.
 # shellcheck shell=bash
 
 E2E_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -104,6 +104,20 @@ spawn() {
   # Until the program has taken the place of this script's copy, a look at its
   # command line would take it for something else.
   while proc_is "$SPAWNED" "$(cmdline $$)"; do sleep 0.01; done
+}
+
+# --- mounts ------------------------------------------------------------------
+
+mounts_below() {
+  awk -v dir="$1/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | tac
+}
+
+unmount_below() {
+  local mount
+  for mount in $(mounts_below "$1"); do
+    umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null || true
+  done
+  [ -z "$(mounts_below "$1")" ] || die "still mounted below $1: $(mounts_below "$1" | tr '\n' ' ')"
 }
 
 # --- templates ---------------------------------------------------------------

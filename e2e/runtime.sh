@@ -114,6 +114,8 @@ launch() {
     PATH="$PREFIX/containerd-$version/bin:$PREFIX/runc-bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
     "$PREFIX/containerd-$version/bin/containerd" --config "$dir/config.toml"
   pid=$SPAWNED
+  # Whoever crashes it needs no word about that from this shell.
+  disown "$pid"
   echo "$pid" >"$dir/containerd.pid"
   deadline=$((SECONDS + 60))
   until [ -S "$dir/containerd.sock" ] && cri "$dir" version >/dev/null 2>&1; do
@@ -224,18 +226,6 @@ remove_shim_sockets() {
     grep -o '/run/containerd/s/[0-9a-f]*'); do
     rm -f "$socket"
   done
-}
-
-mounts_below() {
-  awk -v dir="$1/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | tac
-}
-
-unmount_below() {
-  local mount
-  for mount in $(mounts_below "$1"); do
-    umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null || true
-  done
-  [ -z "$(mounts_below "$1")" ] || die "still mounted below $1: $(mounts_below "$1" | tr '\n' ' ')"
 }
 
 # Pods that were removed in order have taken their network along. After a crash

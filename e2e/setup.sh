@@ -2,9 +2,10 @@
 # Installs what the tests in this folder need: see README.md. Safe to run again:
 # what is there already is left alone, and then nothing is asked of the network.
 #
-#   setup.sh             everything but the kubelet
-#   setup.sh --kubelet   the kubelet too (its build takes both cores for minutes)
+#   setup.sh                everything
+#   setup.sh --no-kubelet   all but the kubelet, whose build takes some minutes
 #
+# (--kubelet, which once asked for it, is still taken and changes nothing.)
 # CRITAPE_E2E_DIR names the folder to install into (/var/lib/critape-e2e).
 # CRITAPE_E2E_MIRROR names a Debian mirror, where this machine's own package
 # sources are not to be used for it. To get a part anew, delete its folder.
@@ -14,12 +15,12 @@ umask 022
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-with_kubelet=
+with_kubelet=1
 case $#:${1-} in
-0:) ;;
-1:--kubelet) with_kubelet=1 ;;
+0: | 1:--kubelet) ;;
+1:--no-kubelet) with_kubelet= ;;
 *)
-  echo "usage: setup.sh [--kubelet]" >&2
+  echo "usage: setup.sh [--no-kubelet]" >&2
   exit 2
   ;;
 esac
