@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -39,11 +39,25 @@ impl Crictl {
     /// Where it does not end.
     #[track_caller]
     pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Ended {
+        Process::run(self.command().args(args))
+    }
+
+    /// Starts it. What it reads comes from [`Process::tell`].
+    ///
+    /// # Panics
+    /// Where it can't be started.
+    #[track_caller]
+    pub fn start<S: AsRef<OsStr>>(&self, args: &[S]) -> Process {
+        Process::start(self.command().args(args).stdin(Stdio::piped()))
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         for name in ["CONTAINER_RUNTIME_ENDPOINT", "IMAGE_SERVICE_ENDPOINT", "CRI_CONFIG_FILE"] {
             command.env_remove(name);
         }
-        Process::run(command.arg("--config").arg(&self.config).args(args))
+        command.arg("--config").arg(&self.config);
+        command
     }
 
     /// The last word of what it says: the id of what it made.

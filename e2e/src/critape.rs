@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::process::{Ended, Process, until};
@@ -178,6 +179,16 @@ impl Recorder {
     /// What it has said to its user so far.
     pub fn stderr(&self) -> String {
         self.server.stderr()
+    }
+
+    /// Crashes it.
+    ///
+    /// # Panics
+    /// Where it goes on.
+    #[track_caller]
+    pub fn crash(self) {
+        self.server.process.signal(Signal::KILL);
+        self.server.process.ended();
     }
 
     /// Ends the recording; gives its summary.

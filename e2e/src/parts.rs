@@ -39,6 +39,8 @@ pub enum Part {
     Crictl,
     /// Python with grpcio.
     Grpcio,
+    /// The client of every node.
+    Kubelet,
 }
 
 impl Part {
@@ -57,6 +59,7 @@ impl Part {
             .into(),
             Self::Crictl => vec!["bin/crictl".to_owned()],
             Self::Grpcio => vec!["venv/bin/python".to_owned()],
+            Self::Kubelet => vec!["bin/kubelet".to_owned()],
         }
     }
 }
@@ -67,6 +70,7 @@ impl fmt::Display for Part {
             Self::Containerd(version) => write!(f, "containerd {version}"),
             Self::Crictl => f.write_str("crictl"),
             Self::Grpcio => f.write_str("Python with grpcio"),
+            Self::Kubelet => f.write_str("the kubelet"),
         }
     }
 }
@@ -81,6 +85,11 @@ impl Parts {
     /// crictl's binary.
     pub fn crictl(&self) -> PathBuf {
         self.prefix.join("bin/crictl")
+    }
+
+    /// The kubelet's binary.
+    pub fn kubelet(&self) -> PathBuf {
+        self.prefix.join("bin/kubelet")
     }
 
     /// A Python that has grpcio.

@@ -53,11 +53,25 @@ impl Runtime {
     /// Where it does not end.
     #[track_caller]
     pub fn halt(&self) {
+        self.end_by(Signal::TERM);
+    }
+
+    /// Crashes containerd; containers run on.
+    ///
+    /// # Panics
+    /// Where it does not end.
+    #[track_caller]
+    pub fn crash(&self) {
+        self.end_by(Signal::KILL);
+    }
+
+    #[track_caller]
+    fn end_by(&self, signal: Signal) {
         let pid = fs::read_to_string(self.folder.join("containerd.pid"));
         let pid = pid.ok().and_then(|pid| pid.trim().parse().ok()).and_then(Pid::from_raw);
         let pid = pid.expect("the runtime's folder tells its pid");
         // Fails where it has ended already.
-        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, signal);
         until("containerd ends", || has_ended(pid).then_some(()));
     }
 

@@ -6,9 +6,11 @@
 mod crictl;
 mod gateway;
 mod grpcio;
+mod kubelet;
 mod place;
 mod plain;
 mod restarts;
+mod sealed;
 mod session;
 
 use serde_json::Value;

@@ -66,7 +66,8 @@ impl Place {
         container
     }
 
-    fn write(&self, name: &str, value: &Value) -> String {
+    /// Writes a file of this name; gives its path.
+    pub fn write(&self, name: &str, value: &Value) -> String {
         let file = self.join(name);
         fs::write(&file, value.to_string()).unwrap();
         file.display().to_string()
