@@ -12,6 +12,7 @@ mod plain;
 mod restarts;
 mod sealed;
 mod session;
+mod streams;
 
 use serde_json::Value;
 
