@@ -5,6 +5,7 @@ mod architecture;
 mod bad_input;
 mod export;
 mod folder;
+mod golden;
 mod kubelet;
 mod operations;
 mod process;
