@@ -41,6 +41,7 @@ fn value(text: &str, series: &str) -> Option<f64> {
 }
 
 #[track_caller]
+#[allow(clippy::float_cmp, reason = "counts are whole")]
 fn until_value(port: u16, series: &str, wanted: f64) {
     until(&format!("{series} is {wanted}; it is {:?}", value(&get(port, "/metrics").1, series)), || {
         value(&get(port, "/metrics").1, series).filter(|value| *value == wanted)
