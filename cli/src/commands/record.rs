@@ -139,7 +139,7 @@ async fn hang_for_tests() {
             std::thread::park();
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn give_back(runtime: &Endpoint) -> Result<Exit> {

@@ -85,11 +85,15 @@ pub(crate) struct TakeOver {
 
 impl TakeOver {
     /// Makes sure that this is the only recorder there, that the path can be taken over, and that nothing is left of one that
-    /// died. Changes nothing for clients.
+    /// died: where that one left clients without a runtime, they have it again.
     pub(crate) fn prepare(runtime: &Endpoint) -> Result<Self, TakeOverError> {
         let names = Names::of(runtime)?;
         let lock = Lock::take(&names)?;
         names.check()?;
+        if names.is_orphaned()? {
+            // Not only when the recorder is ready, which may take its time: clients are turned away meanwhile.
+            names.give_back()?;
+        }
         Ok(Self { names, _lock: lock, given: true })
     }
 

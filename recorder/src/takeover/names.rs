@@ -138,6 +138,13 @@ impl Names {
         Ok(())
     }
 
+    /// Whether a recorder that died is still at the path. A socket that was passed to it is not dead: clients wait there.
+    pub(crate) fn is_orphaned(&self) -> Result<bool, TakeOverError> {
+        let stands = self.look_twice()?;
+        let dead = stands == Stands::Dead || stands == Stands::Ours && !answers(&self.path);
+        Ok(dead && self.runtime_answers())
+    }
+
     /// Puts our socket at the path, at which this stands, where that can be: a runtime's is there, or a dead one while the
     /// runtime answers under its other name. Says whether it is there now.
     ///
@@ -409,6 +416,7 @@ mod tests {
             }
             scene.ours = None;
             scene.names.check().unwrap();
+            assert_eq!(scene.names.is_orphaned().unwrap(), steps >= 3);
             remove(&scene.names.ours).unwrap();
             scene.ours = Some(UnixListener::bind(&scene.names.ours).unwrap());
             assert!(scene.take(), "after {steps} steps");

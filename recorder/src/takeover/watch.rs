@@ -103,10 +103,7 @@ struct Changes {
 }
 
 impl Changes {
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe code; a descriptor that is owned and stays does what that asks for"
-    )]
+    #[expect(deprecated, reason = "its successor asks for what an owned descriptor that stays does anyway")]
     fn of(folder: &Path) -> io::Result<Self> {
         let kernel = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let what = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM;

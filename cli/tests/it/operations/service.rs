@@ -98,7 +98,7 @@ fn a_recorder_that_only_waits_is_left_alone() {
 }
 
 /// Runs the program with this socket as the one that was passed.
-fn with_passed(folder: &Folder, socket: UnixListener, line: &str) -> Process {
+pub(super) fn with_passed(folder: &Folder, socket: UnixListener, line: &str) -> Process {
     let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&0 </dev/null";
     let mut command = folder.command_by("sh", &["-c", script, "sh"], line);
     Process::start_with_stdin(&mut command, Stdio::from(std::os::fd::OwnedFd::from(socket)))

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
 
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -10,6 +11,8 @@ use serde_json::Value;
 use crate::folder::Folder;
 use crate::kubelet::Kubelet;
 use crate::process::{Process, until};
+
+use super::service::with_passed;
 
 const TAKE_OVER: &str = "record node.tape -r unix://DIR/r.sock --take-over";
 const GIVE_BACK: &str = "record --give-back -r unix://DIR/r.sock";
@@ -140,6 +143,36 @@ fn a_runtime_that_makes_its_socket_anew_is_taken_over_again() {
     assert_eq!(inode(&folder, "r.sock"), original);
     assert_eq!(sockets(&folder), ["r.sock"]);
     assert_eq!(calls(&folder, "node.tape"), 3);
+}
+
+/// As the units have it: the service manager's socket stands at the runtime's path, and clients wait there for the next recorder.
+#[test]
+fn a_passed_socket_is_put_at_the_path_and_taken_away() {
+    let folder = Folder::new();
+    let _simulator = folder.simulator("r.sock", "");
+    let original = inode(&folder, "r.sock");
+    let passed = UnixListener::bind(folder.path("passed")).unwrap();
+    let line = "record node.tape -r unix://DIR/r.sock --take-over";
+    let recorder = with_passed(&folder, passed.try_clone().unwrap(), line);
+    recorder.until_stderr("listening on ");
+    assert_eq!(inode(&folder, "r.sock"), inode(&folder, "passed"));
+    Kubelet::connect(&folder.path("r.sock")).version();
+    Kubelet::connect(&folder.path("passed")).version();
+    recorder.killed();
+    let waiting = folder.path("r.sock");
+    let client = thread::spawn(move || Kubelet::connect(&waiting).version());
+    let recorder = with_passed(&folder, passed.try_clone().unwrap(), line);
+    client.join().unwrap();
+    recorder.killed();
+    // The socket answers, as the service manager still listens; it is the recorder's all the same.
+    folder.run(GIVE_BACK).done();
+    assert_eq!(inode(&folder, "r.sock"), original);
+    assert_eq!(sockets(&folder), ["r.sock"]);
+    let recorder = with_passed(&folder, passed, line);
+    recorder.until_stderr("listening on ");
+    recorder.interrupted().done();
+    assert_eq!(inode(&folder, "r.sock"), original);
+    assert!(folder.path("passed").exists());
 }
 
 /// As at a node's boot.
