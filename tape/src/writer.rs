@@ -49,14 +49,17 @@ impl Writer {
     /// # Errors
     /// Also where the key can't be read or written, or is another than that of `seal`.
     pub fn open_sealing(path: &Path, started: Stamp, program: &str, seal: &Seal) -> Result<Self> {
-        match folder::check(path) {
-            Ok(()) => {}
-            Err(TapeError::Absent(_)) => folder::create(path)?,
-            Err(TapeError::NotATape(_)) if is_empty_folder(path) => folder::create(path)?,
+        let is_new = match folder::check(path) {
+            Ok(()) => false,
+            Err(TapeError::Absent(_)) => true,
+            Err(TapeError::NotATape(_)) if folder::is_vacant(path) => true,
             Err(error) => return Err(error),
-        }
+        };
         // Opening a store on a full disk can spoil it.
         room::check(path, Room::ForMore)?;
+        if is_new {
+            folder::create(path)?;
+        }
         let lock = WriteLock::take(path)?;
         seal::recover(path)?;
         let next = Next::on(path)?;
@@ -300,8 +303,4 @@ fn noted(sealer: Option<&mut Sealer>) -> (String, Bytes) {
 fn wait(sealing: Option<JoinHandle<()>>) {
     // It has no result; a panic in it was printed.
     let _ = sealing.map(JoinHandle::join);
-}
-
-fn is_empty_folder(path: &Path) -> bool {
-    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
