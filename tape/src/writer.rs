@@ -80,7 +80,7 @@ impl Writer {
             sealing: None,
             _lock: lock,
         };
-        writer.begin(started)?;
+        writer.begin(started, Room::ForAll)?;
         Ok(writer)
     }
 
@@ -154,7 +154,7 @@ impl Writer {
         let closed = segment.header().number;
         // Its store must be closed before it is packed.
         drop(segment);
-        self.begin(now)?;
+        self.begin(now, Room::ForAll)?;
         self.pack(closed);
         Ok(())
     }
@@ -184,7 +184,7 @@ impl Writer {
     pub fn resume(&mut self, now: Stamp, room: Room) -> Result<()> {
         room::check(&self.tape, room)?;
         room::probe(&self.tape)?;
-        self.begin(now)
+        self.begin(now, room)
     }
 
     /// Deletes the oldest closed segments that `retention` does not keep.
@@ -212,7 +212,7 @@ impl Writer {
     }
 
     /// Begins the next segment, which knows what is still going on.
-    fn begin(&mut self, now: Stamp) -> Result<()> {
+    fn begin(&mut self, now: Stamp, room: Room) -> Result<()> {
         if let Some(sealer) = &mut self.sealer {
             sealer.begin_segment();
         }
@@ -229,7 +229,7 @@ impl Writer {
         };
         // A number is not used again, even if its segment did not come to be.
         self.next.number += 1;
-        let mut segment = OpenSegment::begin(&self.tape, header)?;
+        let mut segment = OpenSegment::begin(&self.tape, header, room)?;
         for event in self.ongoing.continued(now) {
             segment.append(&event, "")?;
         }
