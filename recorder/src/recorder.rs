@@ -31,6 +31,8 @@ const TRAFFIC_EVERY: Duration = Duration::from_secs(1);
 const OPENING_GRACE: Duration = Duration::from_secs(1);
 /// How long to wait when no connection can be accepted, as when file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long the writer may take at the end: a disk that no longer answers must not keep a node from shutting down.
+const WRITER_GRACE: Duration = Duration::from_secs(60);
 
 /// What to record, from where, onto what.
 #[derive(Clone, Debug)]
@@ -102,6 +104,17 @@ pub enum RecordError {
     /// The writer thread.
     #[error("starting the writer: {0}")]
     Thread(io::Error),
+    /// The tape could not be written at the end. What was committed before is on it.
+    #[error("{calls} calls at the end are not on the tape, what came before is: {source}")]
+    Unended {
+        /// Calls that are missing, in whole or in part.
+        calls: u64,
+        /// What kept it from being written.
+        source: TapeError,
+    },
+    /// The writer thread did not end.
+    #[error("the tape's disk did not answer for {0:?}; what was committed is on the tape")]
+    WriterStuck(Duration),
     /// The writer thread ended by a bug.
     #[error("the writer ended unexpectedly; what it had committed is on the tape")]
     WriterLost,
@@ -114,7 +127,7 @@ pub struct Recorder {
     listener: UnixListener,
     socket: SocketFile,
     shared: Rc<Shared>,
-    writer: JoinHandle<critape_tape::Result<()>>,
+    writer: JoinHandle<writer::Ended>,
     /// Says when a segment has begun.
     begun: mpsc::UnboundedReceiver<()>,
 }
@@ -210,10 +223,11 @@ impl Recorder {
         if shared.other_calls.get() > 0 {
             tracing::info!(calls = shared.other_calls.get(), "calls of other services were forwarded");
         }
-        let joined = tokio::task::spawn_blocking(move || writer.join()).await;
-        match joined {
-            Ok(Ok(written)) => written.map_err(RecordError::Tape),
-            _ => Err(RecordError::WriterLost),
+        let ended = tokio::task::spawn_blocking(move || writer.join());
+        match tokio::time::timeout(WRITER_GRACE, ended).await {
+            Ok(Ok(Ok(written))) => written,
+            Ok(_) => Err(RecordError::WriterLost),
+            Err(_) => Err(RecordError::WriterStuck(WRITER_GRACE)),
         }
     }
 }

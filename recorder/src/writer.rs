@@ -17,7 +17,7 @@ use crate::clock::{self, Clock};
 use crate::host;
 use crate::number::Numbers;
 use crate::queue::{Lost, Queue};
-use crate::recorder::SegmentLimits;
+use crate::recorder::{RecordError, SegmentLimits};
 
 /// How long an event waits at most before it is committed.
 const TICK: Duration = Duration::from_millis(250);
@@ -28,6 +28,9 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LAST: Duration = Duration::from_secs(60);
 /// Each failure of the store costs the memory of what it had in mind; after so many it is left alone.
 const MOST_FAILURES: u32 = 16;
+
+/// How a recording ended.
+pub(crate) type Ended = std::result::Result<(), RecordError>;
 
 /// The tape, and how it is written.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ pub(crate) fn spawn(
     queue: Arc<Queue>,
     clock: Clock,
     policy: Policy,
-) -> std::io::Result<JoinHandle<Result<()>>> {
+) -> std::io::Result<JoinHandle<Ended>> {
     let thread =
         Thread { tape, queue, clock, policy, anchored: None, numbers: Numbers::default(), pause: None };
     thread::Builder::new().name("tape-writer".to_owned()).spawn(move || thread.run())
@@ -85,10 +88,12 @@ struct Pause {
     traffic: u64,
     failures: u32,
     retry: Stamp,
+    /// Why it could not go on when that was last tried.
+    error: Option<TapeError>,
 }
 
 impl Thread {
-    fn run(mut self) -> Result<()> {
+    fn run(mut self) -> Ended {
         if self.tape.is_none() {
             let now = self.clock.now();
             self.pause = Some(Pause::new(now, GapReason::DiskFull, 0));
@@ -190,6 +195,7 @@ impl Thread {
                     tape.suspend(now);
                 }
                 pause.failed(now, !error.is_full());
+                pause.error = Some(error);
                 self.pause = Some(pause);
             }
         }
@@ -215,17 +221,13 @@ impl Thread {
     }
 
     /// The recording is over.
-    fn end(mut self) -> Result<()> {
+    fn end(mut self) -> Ended {
         self.resume(Room::ForEnd);
-        if let Some(pause) = &self.pause {
-            tracing::error!(
-                calls = pause.lost.calls(),
-                reason = %pause.reason,
-                "what was lost at the end could not be written down on the tape"
-            );
+        if let Some(Pause { lost, error: Some(source), .. }) = self.pause {
+            return Err(RecordError::Unended { calls: lost.calls(), source });
         }
         match self.tape {
-            Some(tape) => tape.close(self.clock.now()),
+            Some(tape) => Ok(tape.close(self.clock.now())?),
             None => Ok(()),
         }
     }
@@ -234,7 +236,7 @@ impl Thread {
 impl Pause {
     fn new(since: Stamp, reason: GapReason, failures: u32) -> Self {
         let retry = since.plus(RETRY_FIRST);
-        Self { since, reason, lost: Lost::default(), traffic: 0, failures, retry }
+        Self { since, reason, lost: Lost::default(), traffic: 0, failures, retry, error: None }
     }
 
     fn count(&mut self, event: &Event) {
