@@ -21,6 +21,7 @@ mod opening;
 mod queue;
 mod recorder;
 mod relay;
+mod shortage;
 mod tap;
 mod writer;
 

@@ -13,7 +13,7 @@ use cri::listen::{self, Door, ListenError, SocketFile};
 use critape_calls::{Event, EventKind};
 use critape_tape::{Retention, Seal, TapeError};
 use thiserror::Error;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 
@@ -22,6 +22,7 @@ use crate::host;
 use crate::opening;
 use crate::queue::{OnOverload, Queue};
 use crate::relay::relay;
+use crate::shortage::Shortage;
 use crate::tap::{Shared, Tap};
 use crate::writer;
 
@@ -29,8 +30,6 @@ use crate::writer;
 const TRAFFIC_EVERY: Duration = Duration::from_secs(1);
 /// How long a recording waits at its end for the opening state, where a runtime is there.
 const OPENING_GRACE: Duration = Duration::from_secs(1);
-/// How long to wait when no connection can be accepted, as when file descriptors have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long the writer may take at the end: a disk that no longer answers must not keep a node from shutting down.
 const WRITER_GRACE: Duration = Duration::from_secs(60);
 
@@ -248,14 +247,14 @@ async fn accept(
     connections: &mut JoinSet<()>,
 ) {
     let mut absent = false;
+    let mut shortage = Shortage::default();
     let mut ticks = tokio::time::interval(TRAFFIC_EVERY);
     loop {
         let client = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => client,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted: raise the limit of open files");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    shortage.wait(&error).await;
                     continue;
                 }
             },
@@ -265,9 +264,9 @@ async fn accept(
                 continue;
             }
         };
-        // Connecting to a unix socket is immediate unless the runtime's backlog is full; then only this client waits.
+        // Connecting to a unix socket is immediate unless the runtime's backlog is full; then all have to wait.
         let (upstream, shared) = (upstream.clone(), shared.clone());
-        let runtime = match UnixStream::connect(upstream.path()).await {
+        let runtime = match shortage.connect(&upstream).await {
             Ok(runtime) => runtime,
             Err(error) => {
                 if !std::mem::replace(&mut absent, true) {
