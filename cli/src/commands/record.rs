@@ -7,6 +7,7 @@ use critape_tape::{Retention, Seal, SealPolicy, Tape};
 use super::{one_thread, tape};
 use crate::args::{OverloadArg, RecordArgs, SealArg};
 use crate::exit::Exit;
+use crate::limits;
 use crate::output::{self, Format};
 use crate::signals;
 
@@ -33,8 +34,11 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
         seal: Seal { policy: policy(args.seal), key_file: args.seal_key.clone() },
         ..Config::new(upstream.clone(), args.listen.clone(), args.tape.clone())
     };
-    one_thread()?.block_on(async {
+    limits::raise_open_files();
+    let runtime = one_thread()?;
+    let ended = runtime.block_on(async {
         let shutdown = signals::shutdown()?;
+        limits::survive_file_size()?;
         let recorder = Recorder::bind(config).await?;
         if !upstream.path().exists() {
             output::say(format_args!(
@@ -44,7 +48,10 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
         output::say(format_args!("listening on {}", args.listen));
         recorder.run(shutdown).await?;
         anyhow::Ok(())
-    })?;
+    });
+    // A file system that does not answer must not keep the program from ending.
+    runtime.shutdown_background();
+    ended?;
     let recorded = Tape::open(&args.tape)?;
     match args.output {
         Format::Json => tape::print_info(&recorded, Format::Json)?,
