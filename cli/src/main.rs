@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod exit;
 mod filter;
+mod limits;
 mod output;
 mod service;
 mod signals;

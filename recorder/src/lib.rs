@@ -25,6 +25,7 @@ mod opening;
 mod queue;
 mod recorder;
 mod relay;
+mod shortage;
 mod takeover;
 mod tap;
 mod watchdog;

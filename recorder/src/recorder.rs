@@ -14,7 +14,6 @@ use cri::listen::ListenError;
 use critape_calls::{Event, EventKind};
 use critape_tape::TapeError;
 use thiserror::Error;
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::MissedTickBehavior;
@@ -27,6 +26,7 @@ use crate::host;
 use crate::opening;
 use crate::queue::Queue;
 use crate::relay::relay;
+use crate::shortage::Shortage;
 use crate::takeover::{self, GivenBack, Names, TakeOverError};
 use crate::tap::{Shared, Tap};
 use crate::watchdog::Heart;
@@ -38,8 +38,8 @@ const TRAFFIC_EVERY: Duration = Duration::from_secs(1);
 const BEAT_EVERY: Duration = Duration::from_millis(100);
 /// How long a recording waits at its end for the opening state, where a runtime is there.
 const OPENING_GRACE: Duration = Duration::from_secs(1);
-/// How long to wait when no connection can be accepted, as when file descriptors have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long the writer may take at the end: a disk that no longer answers must not keep a node from shutting down.
+const WRITER_GRACE: Duration = Duration::from_secs(60);
 
 /// Why a recording can't begin, or was cut short.
 #[derive(Debug, Error)]
@@ -70,6 +70,17 @@ pub enum RecordError {
     /// The writer thread.
     #[error("starting the writer: {0}")]
     Thread(io::Error),
+    /// The tape could not be written at the end. What was committed before is on it.
+    #[error("{calls} calls at the end are not on the tape, what came before is: {source}")]
+    Unended {
+        /// Calls that are missing, in whole or in part.
+        calls: u64,
+        /// What kept it from being written.
+        source: TapeError,
+    },
+    /// The writer thread did not end.
+    #[error("the tape's disk did not answer for {0:?}; what was committed is on the tape")]
+    WriterStuck(Duration),
     /// The writer thread ended by a bug.
     #[error("the writer ended unexpectedly; what it had committed is on the tape")]
     WriterLost,
@@ -84,7 +95,7 @@ pub struct Recorder {
     heart: Heart,
     roll: Arc<AtomicBool>,
     shared: Rc<Shared>,
-    writer: JoinHandle<critape_tape::Result<()>>,
+    writer: JoinHandle<writer::Ended>,
     /// Says when a segment has begun.
     begun: mpsc::UnboundedReceiver<()>,
 }
@@ -200,10 +211,11 @@ impl Recorder {
         drop(entrance);
         shared.note_traffic();
         shared.queue.close();
-        let joined = tokio::task::spawn_blocking(move || writer.join()).await;
-        match joined {
-            Ok(Ok(written)) => written?,
-            _ => return Err(RecordError::WriterLost),
+        let ended = tokio::task::spawn_blocking(move || writer.join());
+        match tokio::time::timeout(WRITER_GRACE, ended).await {
+            Ok(Ok(Ok(written))) => written?,
+            Ok(_) => return Err(RecordError::WriterLost),
+            Err(_) => return Err(RecordError::WriterStuck(WRITER_GRACE)),
         }
         match given? {
             Some(GivenBack::Nothing) => tracing::info!("the runtime had its path already"),
@@ -282,6 +294,7 @@ async fn keep_taken(names: Option<&Names>) {
 
 async fn accept(entrance: &mut Open, shared: &Rc<Shared>, heart: &Heart, connections: &mut JoinSet<()>) {
     let mut absent = false;
+    let mut shortage = Shortage::default();
     let mut ticks = tokio::time::interval(TRAFFIC_EVERY);
     let mut beats = tokio::time::interval(BEAT_EVERY);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -290,8 +303,7 @@ async fn accept(entrance: &mut Open, shared: &Rc<Shared>, heart: &Heart, connect
             accepted = entrance.listener.accept() => match accepted {
                 Ok((client, _)) => client,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted: raise the limit of open files");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    shortage.wait(&error).await;
                     continue;
                 }
             },
@@ -308,9 +320,9 @@ async fn accept(entrance: &mut Open, shared: &Rc<Shared>, heart: &Heart, connect
                 continue;
             }
         };
-        // Connecting to a unix socket is immediate: a runtime whose backlog is full refuses, as it would without us.
+        // Connecting to a unix socket is immediate unless the runtime's backlog is full; then all have to wait.
         let upstream = &entrance.upstream;
-        let runtime = match UnixStream::connect(upstream.path()).await {
+        let runtime = match shortage.connect(upstream).await {
             Ok(runtime) => runtime,
             Err(error) => {
                 shared.counters.refused();

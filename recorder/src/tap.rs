@@ -109,6 +109,10 @@ impl Tap {
             self.observer = None;
             self.state.lose("an error of critape's own".to_owned(), Counts::Yes);
         }
+        if let Some(lost) = &mut self.state.lost {
+            // Which of them were still understood is not known.
+            lost.bytes = bytes.len() as u64;
+        }
     }
 }
 

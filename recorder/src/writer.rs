@@ -19,6 +19,7 @@ use crate::counters::Counters;
 use crate::host;
 use crate::number::Numbers;
 use crate::queue::{Lost, Queue};
+use crate::recorder::RecordError;
 
 /// How often is looked for events, and committed: an event waits twice as long at most.
 const TICK: Duration = Duration::from_millis(250);
@@ -29,6 +30,9 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LAST: Duration = Duration::from_secs(60);
 /// Each failure of the store costs the memory of what it had in mind; after so many it is left alone.
 const MOST_FAILURES: u32 = 16;
+
+/// How a recording ended.
+pub(crate) type Ended = std::result::Result<(), RecordError>;
 
 /// The tape, and how it is written.
 #[derive(Debug)]
@@ -66,7 +70,7 @@ pub(crate) fn spawn(
     queue: Arc<Queue>,
     clock: Clock,
     policy: Policy,
-) -> std::io::Result<JoinHandle<Result<()>>> {
+) -> std::io::Result<JoinHandle<Ended>> {
     let thread = Thread {
         tape,
         queue,
@@ -105,10 +109,12 @@ struct Pause {
     traffic: u64,
     failures: u32,
     retry: Stamp,
+    /// Why it could not go on when that was last tried.
+    error: Option<TapeError>,
 }
 
 impl Thread {
-    fn run(mut self) -> Result<()> {
+    fn run(mut self) -> Ended {
         if self.tape.is_none() {
             let now = self.clock.now();
             self.pause = Some(Pause::new(now, GapReason::DiskFull, 0));
@@ -227,6 +233,7 @@ impl Thread {
                     tape.suspend(now);
                 }
                 pause.failed(now, !error.is_full());
+                pause.error = Some(error);
                 self.pause = Some(pause);
             }
         }
@@ -254,17 +261,13 @@ impl Thread {
     }
 
     /// The recording is over.
-    fn end(mut self) -> Result<()> {
+    fn end(mut self) -> Ended {
         self.resume(Room::ForEnd);
-        if let Some(pause) = &self.pause {
-            tracing::error!(
-                calls = pause.lost.calls(),
-                reason = %pause.reason,
-                "what was lost at the end could not be written down on the tape"
-            );
+        if let Some(Pause { lost, error: Some(source), .. }) = self.pause {
+            return Err(RecordError::Unended { calls: lost.calls(), source });
         }
         match self.tape {
-            Some(tape) => tape.close(self.clock.now()),
+            Some(tape) => Ok(tape.close(self.clock.now())?),
             None => Ok(()),
         }
     }
@@ -292,7 +295,7 @@ fn prune(tape: &mut Writer, retention: Retention, now: Stamp) {
 impl Pause {
     fn new(since: Stamp, reason: GapReason, failures: u32) -> Self {
         let retry = since.plus(RETRY_FIRST);
-        Self { since, reason, lost: Lost::default(), traffic: 0, failures, retry }
+        Self { since, reason, lost: Lost::default(), traffic: 0, failures, retry, error: None }
     }
 
     fn count(&mut self, event: &Event) {

@@ -10,6 +10,8 @@ use rustix::fs::{FlockOperation, flock};
 use crate::{FORMAT, Result, TapeError};
 
 const MARKER: &str = "critape-tape";
+/// The marker while it is written.
+const NEW_MARKER: &str = "critape-tape.new";
 const LOCK: &str = "lock";
 const SEGMENTS: &str = "segments";
 /// Mode of a tape's folder.
@@ -37,8 +39,22 @@ pub(crate) fn create(path: &Path) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY))
         .map_err(TapeError::io("closing", path))?;
     fs::create_dir_all(&segments).map_err(TapeError::io("making", &segments))?;
-    let marker = path.join(MARKER);
-    fs::write(&marker, format!("{MARKER_PREFIX}{FORMAT}\n")).map_err(TapeError::io("writing", &marker))
+    let (new, marker) = (path.join(NEW_MARKER), path.join(MARKER));
+    fs::write(&new, format!("{MARKER_PREFIX}{FORMAT}\n"))
+        .and_then(|()| fs::rename(&new, &marker))
+        .map_err(TapeError::io("writing", &marker))
+}
+
+/// Whether a tape may be made of this folder: nothing is in it but what [`create`] leaves when it is cut short.
+pub(crate) fn is_vacant(path: &Path) -> bool {
+    let Ok(mut entries) = fs::read_dir(path) else { return false };
+    let is_empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    entries.all(|entry| {
+        entry.is_ok_and(|entry| {
+            let name = entry.file_name();
+            name == NEW_MARKER || (name == SEGMENTS && is_empty(&entry.path()))
+        })
+    })
 }
 
 /// Checks that `path` is a tape of a format that is known here.

@@ -34,6 +34,8 @@ const PROGRESS_BYTES: u64 = 4 << 20;
 pub(crate) struct OpenSegment {
     path: PathBuf,
     store: Store,
+    /// What it is for.
+    room: Room,
     header: schema::SegmentHeader,
     elements: elements::Writer,
     packer: chunk::Packer,
@@ -52,7 +54,12 @@ pub(crate) struct OpenSegment {
 }
 
 impl OpenSegment {
-    pub(crate) fn begin(tape: &Path, header: schema::SegmentHeader, server: Arc<Server>) -> Result<Self> {
+    pub(crate) fn begin(
+        tape: &Path,
+        header: schema::SegmentHeader,
+        room: Room,
+        server: Arc<Server>,
+    ) -> Result<Self> {
         let path = folder::segment(tape, header.number);
         let mut store = Store::open(&path, Mode::New)?;
         let descriptors = descriptors().map_err(TapeError::io("packing the descriptors of", &path))?;
@@ -67,6 +74,7 @@ impl OpenSegment {
         Ok(Self {
             path,
             store,
+            room,
             header,
             elements: elements::Writer::default(),
             packer,
@@ -108,7 +116,7 @@ impl OpenSegment {
         self.pending_bytes += stored.encoded_len();
         self.pending.push(stored);
         if self.pending.len() >= CHUNK_EVENTS || self.pending_bytes >= CHUNK_BYTES {
-            room::check(&self.path, Room::ForMore)?;
+            self.check_room()?;
             self.store_pending()?;
         }
         Ok(())
@@ -116,8 +124,16 @@ impl OpenSegment {
 
     /// Makes everything appended so far survive a crash of this process.
     pub(crate) fn commit(&mut self) -> Result<()> {
-        room::check(&self.path, Room::ForMore)?;
+        self.check_room()?;
         self.flush()
+    }
+
+    /// Leaves the reserve alone, except where it is for this.
+    fn check_room(&self) -> Result<()> {
+        match self.room {
+            Room::ForEnd => Ok(()),
+            Room::ForAll | Room::ForMore => room::check(&self.path, Room::ForMore),
+        }
     }
 
     /// Writes the rest and the end, from the reserve if need be.

@@ -4,10 +4,14 @@
 //! half-written snapshot that is taken for a whole one ever after; dropping a database after a failed write can hang. Each is
 //! met here.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use crate::{Result, TapeError};
 
@@ -19,6 +23,9 @@ const MAX_VALUE_BYTES: usize = 96 * 1024;
 const BUSY_WAIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// How often to look whether it has finished.
 const BUSY_STEP: Duration = Duration::from_millis(20);
+
+/// The file that sled locks.
+const STORE: &str = "db";
 
 const HEADER: &[u8] = b"header";
 const FOOTER: &[u8] = b"footer";
@@ -159,6 +166,9 @@ impl Store {
             Err(error) => {
                 // Its memory is lost until the process ends; a drop might never return.
                 std::mem::forget(self.open.take());
+                if let Err(error) = unlock(&self.path) {
+                    tracing::debug!(%error, "a store that failed stays locked as long as this program runs");
+                }
                 Err(match error {
                     sled::Error::Io(io) if io.kind() == io::ErrorKind::StorageFull => {
                         TapeError::io(action, &self.path)(io)
@@ -259,6 +269,28 @@ fn plain(error: &sled::Error) -> String {
         sled::Error::Corruption { .. } => "its data does not match its checksums".to_owned(),
         other => other.to_string().lines().next().unwrap_or_default().to_owned(),
     }
+}
+
+/// Gives back the lock of a store that is never closed, so that it can be read: after an error sled writes nothing more to it.
+///
+/// sled does not hand out its file; it is found among those that are open, and the lock hangs on all of its handles alike.
+fn unlock(path: &Path) -> io::Result<()> {
+    let identity = |file: &fs::Metadata| (file.dev(), file.ino());
+    let store = identity(&fs::metadata(path.join(STORE))?);
+    let this = pidfd_open(getpid(), PidfdFlags::empty())?;
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let (Some(number), Ok(file)) = (number, fs::metadata(entry.path())) else { continue };
+        if identity(&file) == store {
+            let handle = File::from(pidfd_getfd(&this, number, PidfdGetfdFlags::empty())?);
+            // Another file may have got the number meanwhile.
+            if identity(&handle.metadata()?) == store {
+                flock(&handle, FlockOperation::Unlock)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A snapshot that was being written when the disk filled up would be read as if it were whole.

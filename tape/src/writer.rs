@@ -57,14 +57,17 @@ impl Writer {
     /// # Errors
     /// Also where the key can't be read or written, or is another than that of `seal`.
     pub fn open_sealing(path: &Path, started: Stamp, program: &str, seal: &Seal) -> Result<Self> {
-        match folder::check(path) {
-            Ok(()) => {}
-            Err(TapeError::Absent(_)) => folder::create(path)?,
-            Err(TapeError::NotATape(_)) if is_empty_folder(path) => folder::create(path)?,
+        let is_new = match folder::check(path) {
+            Ok(()) => false,
+            Err(TapeError::Absent(_)) => true,
+            Err(TapeError::NotATape(_)) if folder::is_vacant(path) => true,
             Err(error) => return Err(error),
-        }
+        };
         // Opening a store on a full disk can spoil it.
         room::check(path, Room::ForMore)?;
+        if is_new {
+            folder::create(path)?;
+        }
         let lock = WriteLock::take(path)?;
         seal::recover(path)?;
         let next = Next::on(path)?;
@@ -86,7 +89,7 @@ impl Writer {
             server: Arc::new(Server::start(path)),
             _lock: lock,
         };
-        writer.begin(started)?;
+        writer.begin(started, Room::ForAll)?;
         Ok(writer)
     }
 
@@ -166,7 +169,7 @@ impl Writer {
         // Its store must be closed before it is packed.
         drop(segment);
         seal::close(&self.tape, closed)?;
-        self.begin(now)?;
+        self.begin(now, Room::ForAll)?;
         self.packer.add([closed]);
         Ok(())
     }
@@ -199,7 +202,7 @@ impl Writer {
     pub fn resume(&mut self, now: Stamp, room: Room) -> Result<()> {
         room::check(&self.tape, room)?;
         room::probe(&self.tape)?;
-        self.begin(now)?;
+        self.begin(now, room)?;
         self.packer.add(seal::loose(&self.tape)?);
         Ok(())
     }
@@ -240,7 +243,7 @@ impl Writer {
     }
 
     /// Begins the next segment, which knows what is still going on.
-    fn begin(&mut self, now: Stamp) -> Result<()> {
+    fn begin(&mut self, now: Stamp, room: Room) -> Result<()> {
         if let Some(sealer) = &mut self.sealer {
             sealer.begin_segment();
         }
@@ -257,7 +260,7 @@ impl Writer {
         };
         // A number is not used again, even if its segment did not come to be.
         self.next.number += 1;
-        let mut segment = OpenSegment::begin(&self.tape, header, self.server.clone())?;
+        let mut segment = OpenSegment::begin(&self.tape, header, room, self.server.clone())?;
         for event in self.ongoing.continued(now) {
             segment.append(&event, "")?;
         }
@@ -315,8 +318,4 @@ impl Next {
 fn noted(sealer: Option<&mut Sealer>) -> (String, Bytes) {
     let note = sealer.map(Sealer::note);
     note.map(|(policy, check)| (policy.name().to_owned(), check.into())).unwrap_or_default()
-}
-
-fn is_empty_folder(path: &Path) -> bool {
-    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }

@@ -18,6 +18,7 @@ use serde_json::json;
 use super::{one_thread, tape};
 use crate::args::{OverloadArg, RecordArgs, SealArg};
 use crate::exit::Exit;
+use crate::limits;
 use crate::output::{self, Format};
 use crate::service;
 use crate::signals::Signals;
@@ -62,9 +63,11 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
         ..Config::new(runtime.clone(), clients_at.clone(), path.clone())
     };
     let metrics = args.metrics.map(Metrics::bind).transpose()?;
+    limits::raise_open_files();
     let tokio = one_thread()?;
     let ended = tokio.block_on(async {
         let mut signals = Signals::new()?;
+        limits::survive_file_size()?;
         let recorder = Recorder::bind(config).await?;
         let handle = recorder.handle();
         if let Some(metrics) = metrics {
@@ -73,10 +76,10 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
         say_where(&recorder, args, &runtime, &clients_at);
         service::ready(&format!("recording {runtime} onto {}", path.display()));
         until_the_end(recorder, &handle, &mut signals).await
-    })?;
-    // What hangs there would keep a runtime from being dropped.
+    });
+    // What hangs there, as a file system that does not answer, must not keep the program from ending.
     tokio.shutdown_background();
-    match ended {
+    match ended? {
         Some(passed) => summarise(args, path, passed)?,
         None => {
             output::say(format_args!("ended at once; {} has what was committed", path.display()));

@@ -113,6 +113,14 @@ impl Folder {
         process
     }
 
+    /// The same, run by another program.
+    #[track_caller]
+    pub fn listening_by(&self, program: &str, arguments: &[&str], line: &str) -> Process {
+        let process = Process::start(&mut self.command_by(program, arguments, line));
+        process.until_stderr("listening on ");
+        process
+    }
+
     /// A simulator on this socket.
     #[track_caller]
     pub fn simulator(&self, socket: &str, more: &str) -> Process {

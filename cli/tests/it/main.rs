@@ -4,6 +4,7 @@
 mod architecture;
 mod bad_input;
 mod export;
+mod faults;
 mod folder;
 mod golden;
 mod kubelet;

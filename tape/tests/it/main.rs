@@ -12,6 +12,7 @@ use critape_calls::{
 use critape_tape::{Tape, TapeError, Writer, is_tape};
 
 mod export;
+mod faults;
 mod golden;
 mod hostile;
 mod layout;
