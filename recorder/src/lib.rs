@@ -21,6 +21,10 @@ mod queue;
 mod recorder;
 mod relay;
 mod tap;
+mod unwatched;
 mod writer;
+
+#[doc(hidden)]
+pub use unwatched::relay_without_recording;
 
 pub use recorder::{Config, RecordError, Recorder, SegmentLimits};

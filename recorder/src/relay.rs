@@ -22,27 +22,35 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK_BYTES]);
 }
 
+/// Who looks at what passes, and by which clock.
+struct Watch {
+    shared: Rc<Shared>,
+    tap: RefCell<Tap>,
+}
+
 /// Relays until both directions have ended.
 pub(crate) async fn relay(client: UnixStream, runtime: UnixStream, shared: Rc<Shared>, tap: Tap) {
-    let tap = Rc::new(RefCell::new(tap));
+    both_ways(client, runtime, Some(Watch { shared, tap: RefCell::new(tap) })).await;
+}
+
+/// Relays until both directions have ended, and looks at nothing.
+pub(crate) async fn relay_unwatched(client: UnixStream, runtime: UnixStream) {
+    both_ways(client, runtime, None).await;
+}
+
+async fn both_ways(client: UnixStream, runtime: UnixStream, watch: Option<Watch>) {
     let (client_read, client_write) = client.into_split();
     let (runtime_read, runtime_write) = runtime.into_split();
     tokio::join!(
-        one_way(Side::Client, client_read, runtime_write, &shared, &tap),
-        one_way(Side::Runtime, runtime_read, client_write, &shared, &tap),
+        one_way(Side::Client, client_read, runtime_write, watch.as_ref()),
+        one_way(Side::Runtime, runtime_read, client_write, watch.as_ref()),
     );
 }
 
 /// Forwards one direction until its end, and hands the end on: a half-closed connection stays half-closed.
-async fn one_way(
-    from: Side,
-    source: OwnedReadHalf,
-    mut target: OwnedWriteHalf,
-    shared: &Shared,
-    tap: &RefCell<Tap>,
-) {
+async fn one_way(from: Side, source: OwnedReadHalf, mut target: OwnedWriteHalf, watch: Option<&Watch>) {
     loop {
-        match step(from, &source, &target, shared, tap) {
+        match step(from, &source, &target, watch) {
             Ok(Step::Ended) | Err(_) => break,
             Ok(Step::Forwarded) => {}
             Ok(Step::Empty) => {
@@ -80,8 +88,7 @@ fn step(
     from: Side,
     source: &OwnedReadHalf,
     target: &OwnedWriteHalf,
-    shared: &Shared,
-    tap: &RefCell<Tap>,
+    watch: Option<&Watch>,
 ) -> io::Result<Step> {
     SCRATCH.with_borrow_mut(|scratch| {
         let count = match source.try_read(scratch) {
@@ -90,14 +97,16 @@ fn step(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Empty),
             Err(error) => return Err(error),
         };
-        let at = shared.clock.now();
+        let watch = watch.map(|watch| (watch, watch.shared.clock.now()));
         let bytes = &scratch[..count];
         let written = match target.try_write(bytes) {
             Ok(written) => Ok(written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) => Err(error),
         };
-        tap.borrow_mut().feed(from, at, bytes);
+        if let Some((watch, at)) = watch {
+            watch.tap.borrow_mut().feed(from, at, bytes);
+        }
         let written = written?;
         Ok(if written == count { Step::Forwarded } else { Step::Rest(bytes[written..].to_vec()) })
     })
