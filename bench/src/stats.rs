@@ -1,0 +1,62 @@
+//! Medians and spreads.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The value that this share of the sorted `values` keeps below.
+pub(crate) fn quantile<T: Copy + Default>(values: &[T], share: f64) -> T {
+    let last = values.len().saturating_sub(1);
+    values.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
+}
+
+/// What rounds showed: the middle one, and the extremes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        Self { median: quantile(&values, 0.5), least: quantile(&values, 0.0), most: quantile(&values, 1.0) }
+    }
+
+    /// With so many digits after the point.
+    pub(crate) fn with(self, digits: usize) -> String {
+        let Self { median, least, most } = self;
+        format!("{median:.digits$} [{least:.digits$}–{most:.digits$}]")
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.with(0))
+    }
+}
+
+pub(crate) fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_the_middle_and_the_ends() {
+        let spread = Spread::of([3.0, 1.0, 2.0]);
+        assert_eq!(spread, Spread { median: 2.0, least: 1.0, most: 3.0 });
+        assert_eq!(spread.with(1), "2.0 [1.0–3.0]");
+        assert_eq!(Spread::of([]), Spread::default());
+    }
+
+    #[test]
+    fn quantiles_are_values_that_were_seen() {
+        let values: Vec<u32> = (1..=100).collect();
+        assert_eq!((quantile(&values, 0.5), quantile(&values, 0.99), quantile(&values, 1.0)), (51, 99, 100));
+        assert_eq!(quantile::<u32>(&[], 0.5), 0);
+    }
+}
