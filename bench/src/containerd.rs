@@ -141,7 +141,7 @@ async fn call<M: Message + Default>(client: &Client, rpc: &str, request: &impl M
 fn compare(containerd: &Containerd, bytes: usize, folder: &Path) -> Result<()> {
     println!(
         "ListContainers of containerd {VERSION} with {CONTAINERS} containers ({bytes} B), one after the other; {ROUNDS} rounds \
-         of {CALLS} calls; median [least–most] of the rounds, in µs"
+         of {CALLS} calls; median [quartiles] of the rounds, in µs"
     );
     let upstream = Upstream { socket: containerd.socket.clone(), address: None };
     let mut targets = vec![(Lane::Direct, Target::Unix(upstream.socket.clone()))];

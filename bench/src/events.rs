@@ -40,7 +40,7 @@ pub(crate) fn measure(args: &EventsArgs) -> Result<()> {
     }
     println!(
         "delay of an event from when it was made to when its client has it, one every 2 ms, while another connection of the \
-         same lane makes {BESIDES:.0} calls/s of 1 KiB; {ROUNDS} rounds of {:.1} s; median [least–most] of the rounds, in µs",
+         same lane makes {BESIDES:.0} calls/s of 1 KiB; {ROUNDS} rounds of {:.1} s; median [quartiles] of the rounds, in µs",
         phase.as_secs_f64()
     );
     let mut rounds: Vec<Vec<Delays>> = vec![Vec::new(); opened.len()];

@@ -9,25 +9,29 @@ pub(crate) fn quantile<T: Copy + Default>(values: &[T], share: f64) -> T {
     values.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
 }
 
-/// What rounds showed: the middle one, and the extremes.
+/// What rounds showed: the middle one, and between what the middle half of them lay.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
+    pub(crate) quarter: f64,
+    pub(crate) three_quarters: f64,
 }
 
 impl Spread {
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        Self { median: quantile(&values, 0.5), least: quantile(&values, 0.0), most: quantile(&values, 1.0) }
+        Self {
+            median: quantile(&values, 0.5),
+            quarter: quantile(&values, 0.25),
+            three_quarters: quantile(&values, 0.75),
+        }
     }
 
     /// With so many digits after the point.
     pub(crate) fn with(self, digits: usize) -> String {
-        let Self { median, least, most } = self;
-        format!("{median:.digits$} [{least:.digits$}–{most:.digits$}]")
+        let Self { median, quarter, three_quarters } = self;
+        format!("{median:.digits$} [{quarter:.digits$}–{three_quarters:.digits$}]")
     }
 }
 
@@ -46,9 +50,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_is_the_middle_and_the_ends() {
-        let spread = Spread::of([3.0, 1.0, 2.0]);
-        assert_eq!(spread, Spread { median: 2.0, least: 1.0, most: 3.0 });
+    fn a_spread_is_the_middle_and_the_quarters() {
+        let spread = Spread::of([3.0, 1.0, 2.0, 100.0, 0.0]);
+        assert_eq!(spread, Spread { median: 2.0, quarter: 1.0, three_quarters: 3.0 });
         assert_eq!(spread.with(1), "2.0 [1.0–3.0]");
         assert_eq!(Spread::of([]), Spread::default());
     }
