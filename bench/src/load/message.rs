@@ -8,6 +8,10 @@ use prost::Message;
 
 /// How many different messages there are of each size.
 const VARIANTS: usize = 64;
+const IMAGE_BYTES: usize = 40;
+const KEY_BYTES: usize = 16;
+/// Of an annotation.
+const MOST_VALUE_BYTES: usize = 100;
 const WORDS: [&str; 16] = [
     "io.kubernetes.pod.name=",
     "io.kubernetes.container.hash=",
@@ -56,7 +60,7 @@ impl Random {
 pub(crate) struct Messages(Vec<Bytes>);
 
 impl Messages {
-    /// Of `size` bytes each, give or take three.
+    /// Of `size` bytes each, give or take a few.
     pub(crate) fn new(size: usize) -> Self {
         Self::of(size, VARIANTS, 0)
     }
@@ -72,17 +76,31 @@ impl Messages {
     }
 }
 
+/// An image with annotations, as many as it takes.
 fn request(size: usize, random: &mut Random) -> v1::ImageStatusRequest {
-    // Two fields around the text, with tags and lengths.
-    let length = size.saturating_sub(if size < 128 { 4 } else { 6 });
-    let mut image = String::with_capacity(length + 64);
-    while image.len() < length {
-        image.push_str(WORDS[random.below(WORDS.len())]);
-        // Writing to a string can't fail.
-        let _ = write!(image, "{:x} ", random.next() >> 32);
+    /// Tags and lengths of an annotation, and of what is around all of them.
+    const AROUND: usize = 6;
+    let mut image = v1::ImageSpec { image: text(IMAGE_BYTES, random), ..Default::default() };
+    let mut left = size.saturating_sub(IMAGE_BYTES + 2 * AROUND);
+    while left > KEY_BYTES + AROUND {
+        let length = (left - KEY_BYTES - AROUND).min(1 + random.below(MOST_VALUE_BYTES));
+        // Alike keys would be one.
+        let key = format!("{:0KEY_BYTES$x}", random.next());
+        image.annotations.insert(key, text(length, random));
+        left -= KEY_BYTES + AROUND + length;
     }
-    image.truncate(length);
-    v1::ImageStatusRequest { image: Some(v1::ImageSpec { image, ..Default::default() }), verbose: false }
+    v1::ImageStatusRequest { image: Some(image), verbose: false }
+}
+
+fn text(length: usize, random: &mut Random) -> String {
+    let mut text = String::with_capacity(length + 64);
+    while text.len() < length {
+        text.push_str(WORDS[random.below(WORDS.len())]);
+        // Writing to a string can't fail.
+        let _ = write!(text, "{:x} ", random.next() >> 32);
+    }
+    text.truncate(length);
+    text
 }
 
 /// A message as it goes over the wire.
@@ -94,4 +112,21 @@ pub(crate) fn framed(message: &impl Message) -> Bytes {
     // There is room.
     let _ = message.encode(&mut bytes);
     bytes.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_have_about_the_size_that_was_asked_for_and_differ() {
+        for size in [200, 1024, 65_536] {
+            let messages = Messages::of(size, 2, 1);
+            let length = messages.get(0).len();
+            assert!(length.abs_diff(size) < 40 + size / 20, "{length} for {size}");
+            assert_ne!(messages.get(0), messages.get(1));
+            // The answer is the same bytes: they must read as one.
+            v1::ImageStatusResponse::decode(&messages.get(0)[5..]).unwrap();
+        }
+    }
 }
