@@ -87,8 +87,8 @@ pub(crate) fn measure(args: &CostArgs) -> Result<()> {
             cells.push(cell);
         }
     }
-    for note in lanes.iter().filter_map(|lane| lane.note()) {
-        println!("{note}.");
+    if let Some(cell) = cells.first() {
+        cell.lanes.iter().filter_map(|measured| measured.lane.note()).for_each(|note| println!("{note}."));
     }
     table::print_verdicts(&cells);
     Ok(())
