@@ -1,14 +1,16 @@
 //! What an idle node of 110 pods takes on disk: kubelet lists everything every second, asks for usage every ten, and nothing
 //! happens but that usage grows.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use cri::client::Client;
-use cri::{Generation, methods, v1};
+use cri::{Endpoint, Generation, methods, v1};
 use prost::Message;
 
-use crate::lanes::{Lane, Lanes};
+use crate::lanes;
+use crate::load::on_one_thread;
 
 const PODS: usize = 110;
 const CONTAINERS: usize = 2;
@@ -20,29 +22,32 @@ const BUDGET_PERCENT: f64 = 1.0;
 
 pub(crate) fn measure() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let lanes = Lanes::start(folder.path())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let client = Client::connect(lanes.endpoint(Lane::Recorder)).await?;
-        live(&Node { client }).await
+    let (_simulator, upstream) = lanes::simulator(folder.path())?;
+    let socket = folder.path().join("on.sock");
+    let recorder = lanes::recorder(&upstream, &socket, folder.path(), &[])?;
+    let made = on_one_thread(async {
+        let node = Node { client: Client::connect(&Endpoint::at(&socket)?).await?, made: Cell::new(0) };
+        live(&node).await?;
+        Ok(node.made.get())
     })?;
-    let tape = folder.path().join("tape");
-    lanes.stop(&tape)?;
-    let info = critape_tape::Tape::open(&tape)?.info()?;
-    let (wire, stored) = (info.summary.traffic, info.stored_bytes);
+    let recorded = lanes::stop_recorder(recorder, folder.path(), made)?;
+    let (wire, stored) = (recorded.wire, recorded.stored);
     let percent = stored as f64 * 100.0 / wire as f64;
-    println!("{} calls, {wire} bytes on the wire, {stored} stored: {percent:.2} %", info.summary.calls);
+    println!("{} calls, {wire} bytes on the wire, {stored} stored: {percent:.2} %", recorded.calls);
     ensure!(percent <= BUDGET_PERCENT, "more than {BUDGET_PERCENT} %");
     Ok(())
 }
 
 struct Node {
     client: Client,
+    /// Calls made.
+    made: Cell<u64>,
 }
 
 impl Node {
     async fn call<M: Message + Default>(&self, rpc: &str, request: &impl Message) -> Result<M> {
         let method = methods().by_name(Generation::V1, rpc).ok_or_else(|| anyhow::anyhow!("{rpc}"))?;
+        self.made.set(self.made.get() + 1);
         let reply = self.client.unary(&method.path, request.encode_to_vec().into(), None).await?;
         Ok(M::decode(reply.message)?)
     }

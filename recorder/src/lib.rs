@@ -28,6 +28,7 @@ mod relay;
 mod shortage;
 mod takeover;
 mod tap;
+mod unwatched;
 mod watchdog;
 mod writer;
 
@@ -38,3 +39,6 @@ pub use queue::OnOverload;
 pub use recorder::{Handle, RecordError, Recorder};
 pub use takeover::{GivenBack, TakeOverError, give_back};
 pub use watchdog::{Heart, Watchdog};
+
+#[doc(hidden)]
+pub use unwatched::relay_without_recording;

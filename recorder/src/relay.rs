@@ -25,28 +25,38 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK_BYTES]);
 }
 
+/// Who looks at what passes, and by which clock.
+struct Watch {
+    shared: Rc<Shared>,
+    tap: RefCell<Tap>,
+}
+
 /// Relays until both directions have ended.
 pub(crate) async fn relay(client: UnixStream, runtime: UnixStream, shared: Rc<Shared>, tap: Tap) {
-    let tap = Rc::new(RefCell::new(tap));
+    both_ways(client, runtime, Some(Watch { shared, tap: RefCell::new(tap) })).await;
+}
+
+/// Relays until both directions have ended, and looks at nothing.
+pub(crate) async fn relay_unwatched(client: UnixStream, runtime: UnixStream) {
+    both_ways(client, runtime, None).await;
+}
+
+async fn both_ways(client: UnixStream, runtime: UnixStream, watch: Option<Watch>) {
     let (client_read, client_write) = client.into_split();
     let (runtime_read, runtime_write) = runtime.into_split();
     tokio::join!(
-        one_way(Side::Client, client_read, runtime_write, &shared, &tap),
-        one_way(Side::Runtime, runtime_read, client_write, &shared, &tap),
+        one_way(Side::Client, client_read, runtime_write, watch.as_ref()),
+        one_way(Side::Runtime, runtime_read, client_write, watch.as_ref()),
     );
 }
 
 /// Forwards one direction until its end, and hands the end on: a half-closed connection stays half-closed.
-async fn one_way(
-    from: Side,
-    mut source: OwnedReadHalf,
-    mut target: OwnedWriteHalf,
-    shared: &Shared,
-    tap: &RefCell<Tap>,
-) {
+async fn one_way(from: Side, mut source: OwnedReadHalf, mut target: OwnedWriteHalf, watch: Option<&Watch>) {
     loop {
-        shared.queue.room().await;
-        match poll_fn(|context| step(context, from, &mut source, &target, shared, tap)).await {
+        if let Some(watch) = watch {
+            watch.shared.queue.room().await;
+        }
+        match poll_fn(|context| step(context, from, &mut source, &target, watch)).await {
             Ok(Step::Ended) | Err(_) => break,
             Ok(Step::Forwarded) => {}
             Ok(Step::Rest(rest)) => {
@@ -78,8 +88,7 @@ fn step(
     from: Side,
     source: &mut OwnedReadHalf,
     target: &OwnedWriteHalf,
-    shared: &Shared,
-    tap: &RefCell<Tap>,
+    watch: Option<&Watch>,
 ) -> Poll<io::Result<Step>> {
     SCRATCH.with_borrow_mut(|scratch| {
         let mut read = ReadBuf::new(scratch);
@@ -89,13 +98,15 @@ fn step(
         if bytes.is_empty() {
             return Poll::Ready(Ok(Step::Ended));
         }
-        let at = shared.clock.now();
+        let watch = watch.map(|watch| (watch, watch.shared.clock.now()));
         let written = match target.try_write(bytes) {
             Ok(written) => Ok(written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) => Err(error),
         };
-        tap.borrow_mut().feed(from, at, bytes);
+        if let Some((watch, at)) = watch {
+            watch.tap.borrow_mut().feed(from, at, bytes);
+        }
         let written = written?;
         Poll::Ready(Ok(if written == bytes.len() {
             Step::Forwarded

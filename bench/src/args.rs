@@ -1,0 +1,106 @@
+//! What can be asked for.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// What critape costs, side by side in one run.
+#[derive(Debug, Parser)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// What each lane costs a caller (what is measured where nothing is said)
+    Cost(CostArgs),
+    /// Whether the recorder's memory stays flat
+    Soak(SoakArgs),
+    /// How late the events of a stream come
+    Events(EventsArgs),
+    /// Whether the recorder's memory stays bounded under twenty messages of 20 MB at once
+    Memory,
+    /// What `ListContainers` of a real containerd costs
+    Containerd,
+    /// What the tape of an idle node takes on disk
+    Space,
+    /// All of these, the soak for one minute
+    All,
+    /// A process of a run
+    #[command(subcommand, hide = true)]
+    Lane(LaneArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CostArgs {
+    /// A tenth of the time, for a look
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only these lanes; direct and bare are always there
+    #[arg(long, value_delimiter = ',', value_name = "LANE,…")]
+    pub(crate) lanes: Vec<crate::lanes::Lane>,
+    /// Only messages of these sizes, in bytes
+    #[arg(long, value_delimiter = ',', default_value = "200,1024,65536", value_name = "BYTES,…")]
+    pub(crate) sizes: Vec<usize>,
+    /// Only so many calls at a time
+    #[arg(long, value_delimiter = ',', default_value = "1,32", value_name = "N,…")]
+    pub(crate) in_flight: Vec<usize>,
+    /// Rounds, each with every lane once
+    #[arg(long, default_value_t = 7)]
+    pub(crate) rounds: usize,
+    /// How long to wait in all for other programs to be quiet
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub(crate) patience: u64,
+}
+
+impl Default for CostArgs {
+    fn default() -> Self {
+        Self {
+            quick: false,
+            lanes: Vec::new(),
+            sizes: vec![200, 1024, 65536],
+            in_flight: vec![1, 32],
+            rounds: 7,
+            patience: 120,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// A fifth of the time, for a look
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SoakArgs {
+    /// How long
+    #[arg(long, default_value_t = 60.0)]
+    pub(crate) minutes: f64,
+    /// Calls a second, over all connections
+    #[arg(long, default_value_t = 200)]
+    pub(crate) rate: u32,
+    /// Where the samples go as CSV
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LaneArgs {
+    /// The server that all lanes lead to
+    Echo { listen: PathBuf, port: u16 },
+    /// A relay that only copies
+    Bare { upstream: PathBuf, listen: PathBuf },
+    /// The recorder's relay, with nobody looking
+    Off { upstream: PathBuf, listen: PathBuf },
+    /// A gRPC proxy on hyper
+    Hyper { upstream: PathBuf, listen: PathBuf },
+    /// Another program
+    Run {
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+}
