@@ -20,6 +20,8 @@ mod elements;
 mod error;
 mod export;
 mod folder;
+#[doc(hidden)]
+pub mod fuzz;
 mod import;
 mod mark;
 mod ongoing;
