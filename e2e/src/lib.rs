@@ -18,6 +18,7 @@ pub mod grpcio;
 pub mod http;
 pub mod parts;
 pub mod process;
+pub mod relay;
 pub mod runtime;
 pub mod session;
 

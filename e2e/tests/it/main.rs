@@ -9,6 +9,7 @@ mod grpcio;
 mod place;
 mod plain;
 mod restarts;
+mod seeds;
 mod session;
 
 use serde_json::Value;

@@ -17,6 +17,7 @@ mod hostile;
 mod layout;
 mod samples;
 mod secrets;
+mod seeds;
 
 const VERSION: &str = "/runtime.v1.RuntimeService/Version";
 
