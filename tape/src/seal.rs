@@ -10,7 +10,7 @@ use crate::chunk::{self, Effort};
 use crate::folder;
 use crate::mark;
 use crate::segment::Segment;
-use crate::store::{Mode, Store};
+use crate::store::{self, Mode, Store};
 use crate::{Result, TapeError};
 
 /// What a full chunk holds before it is compressed. The fewer and larger, the less the store writes twice.
@@ -36,6 +36,7 @@ pub(crate) fn pack(tape: &Path, number: u32) -> Result<()> {
     let packed = beside(&path, PACKED);
     let before = folder::stored_bytes(&path);
     write(&segment, &packed)?;
+    store::sync(&packed)?;
     mark::put(&packed)?;
     drop(segment);
     if folder::stored_bytes(&packed) >= before {
@@ -66,7 +67,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn write(segment: &Segment, to: &Path) -> Result<()> {
-    let mut store = Store::open(to, Mode::New)?;
+    let mut store = Store::open(to, Mode::Whole)?;
     let (header, descriptors, footer) = segment.entries()?;
     store.put_header(header, descriptors)?;
     let mut full = Vec::new();

@@ -1,8 +1,9 @@
 //! The one place that knows sled.
 //!
 //! sled 0.34 has edges that were measured: a second opener gets `WouldBlock`; opening on a nearly full disk leaves a
-//! half-written snapshot that is taken for a whole one ever after; dropping a database after a failed write can hang. Each is
-//! met here.
+//! half-written snapshot that is taken for a whole one ever after; dropping a database after a failed write can hang. Its thread
+//! that flushes now and then races with whoever else flushes, for memory that one of the two has freed. Each is met here, the last
+//! by having no such thread but where a recording is written.
 
 use std::fs;
 use std::io;
@@ -46,8 +47,10 @@ struct Open {
 pub(crate) enum Mode {
     /// There is one already.
     Existing,
-    /// There is none yet.
+    /// There is none yet. It is written while a recording goes on.
     New,
+    /// There is none yet. It is written in one go, and then [synced](sync).
+    Whole,
 }
 
 impl Store {
@@ -161,6 +164,13 @@ impl Store {
     }
 }
 
+/// Makes a store that is closed survive the end of the machine as well.
+pub(crate) fn sync(path: &Path) -> Result<()> {
+    fs::File::open(path.join("db"))
+        .and_then(|file| file.sync_all())
+        .map_err(TapeError::io("syncing the store of", path))
+}
+
 /// The trees with chunks, in the order of their events: those of a live recording or those of a packed segment, never both.
 fn trees(open: &Open) -> Vec<sled::Tree> {
     let mut names: Vec<sled::IVec> =
@@ -175,10 +185,10 @@ fn open_patiently(path: &Path, mode: Mode) -> sled::Result<sled::Db> {
     loop {
         let opened = sled::Config::new()
             .path(path)
-            .create_new(mode == Mode::New)
+            .create_new(mode != Mode::Existing)
             .cache_capacity(CACHE_BYTES)
             // The periodic flush is the one that syncs the files themselves.
-            .flush_every_ms(Some(250))
+            .flush_every_ms((mode == Mode::New).then_some(250))
             .open();
         match opened {
             Err(error) if is_busy(&error) && since.elapsed() < BUSY_WAIT => std::thread::sleep(BUSY_STEP),

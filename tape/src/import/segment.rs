@@ -14,7 +14,7 @@ use crate::folder;
 use crate::mark;
 use crate::schema;
 use crate::segment::footer_of;
-use crate::store::{Mode, Store};
+use crate::store::{self, Mode, Store};
 use crate::{Result, TapeError};
 
 /// What a full chunk holds before it is compressed.
@@ -45,7 +45,7 @@ impl Importing {
         offset: u64,
     ) -> std::result::Result<Self, ImportError> {
         let path = folder::segment(tape, header.number);
-        let mut store = Store::open(&path, Mode::New)?;
+        let mut store = Store::open(&path, Mode::Whole)?;
         let descriptors = chunk::compress(descriptors, Effort::Thorough)
             .map_err(TapeError::io("packing the descriptors of", &path))?;
         store.put_header(header.encode_to_vec(), descriptors)?;
@@ -111,6 +111,7 @@ impl Importing {
         // The mark says how the store is left, so it must be closed.
         let Self { store, path, .. } = self;
         drop(store);
+        store::sync(&path)?;
         if ended.is_some() {
             mark::put(&path)?;
         }
