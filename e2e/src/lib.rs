@@ -19,6 +19,7 @@ pub mod http;
 pub mod kubelet;
 pub mod parts;
 pub mod process;
+pub mod relay;
 pub mod runtime;
 pub mod session;
 

@@ -23,6 +23,8 @@ mod error;
 mod events;
 mod export;
 mod folder;
+#[doc(hidden)]
+pub mod fuzz;
 mod import;
 mod live;
 mod mark;

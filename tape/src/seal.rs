@@ -15,7 +15,7 @@ use crate::folder;
 use crate::mark::{self, Form};
 use crate::room::{self, Room};
 use crate::segment::Segment;
-use crate::store::{Mode, Store};
+use crate::store::{self, Mode, Store};
 use crate::{Result, TapeError};
 
 /// What a full chunk holds before it is compressed. The fewer and larger, the less the store writes twice.
@@ -59,7 +59,9 @@ pub(crate) fn pack(tape: &Path, number: u32, stop: &AtomicBool) -> Result<()> {
     }
     let segment = Segment::open(path.clone())?;
     let packed = beside(&path, PACKED);
-    let written = write(&segment, &packed, stop).and_then(|()| mark::put(&packed, Form::Packed));
+    let written = write(&segment, &packed, stop)
+        .and_then(|()| store::sync(&packed))
+        .and_then(|()| mark::put(&packed, Form::Packed));
     drop(segment);
     let smaller = written.is_ok() && folder::stored_bytes(&packed) < before;
     if !smaller {

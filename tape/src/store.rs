@@ -1,8 +1,9 @@
 //! The one place that knows sled.
 //!
 //! sled 0.34 has edges that were measured: a second opener gets `WouldBlock`; opening on a nearly full disk leaves a
-//! half-written snapshot that is taken for a whole one ever after; dropping a database after a failed write can hang. Each is
-//! met here.
+//! half-written snapshot that is taken for a whole one ever after; dropping a database after a failed write can hang. Its thread
+//! that flushes now and then races with whoever else flushes, for memory that one of the two has freed. Each is met here, the last
+//! by having no such thread: what it did besides, to sync the file, is done with each flush.
 
 use std::fs::{self, File};
 use std::io;
@@ -133,9 +134,13 @@ impl Store {
         })
     }
 
-    /// Makes everything written so far survive the end of this process.
+    /// Makes everything written so far survive the end of this process, and of the machine.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        self.write("flushing", |open| open.db.flush().map(drop))
+        let path = self.path.join(STORE);
+        self.write("flushing", |open| {
+            open.db.flush()?;
+            Ok(File::open(&path)?.sync_data()?)
+        })
     }
 
     /// The chunks in order, from the one that begins at this position: position of the first event, and bytes.
@@ -219,6 +224,13 @@ fn chunks(
     })
 }
 
+/// Makes a store that is closed survive the end of the machine as well.
+pub(crate) fn sync(path: &Path) -> Result<()> {
+    fs::File::open(path.join("db"))
+        .and_then(|file| file.sync_all())
+        .map_err(TapeError::io("syncing the store of", path))
+}
+
 /// The trees with chunks, in the order of their events: those of a live recording or those of a packed segment, never both.
 fn trees(open: &Open) -> Vec<sled::Tree> {
     let mut names: Vec<sled::IVec> =
@@ -235,8 +247,7 @@ fn open_patiently(path: &Path, mode: Mode) -> sled::Result<sled::Db> {
             .path(path)
             .create_new(mode == Mode::New)
             .cache_capacity(CACHE_BYTES)
-            // The periodic flush is the one that syncs the files themselves.
-            .flush_every_ms(Some(250))
+            .flush_every_ms(None)
             .open();
         match opened {
             Err(error) if is_busy(&error) && since.elapsed() < BUSY_WAIT => std::thread::sleep(BUSY_STEP),

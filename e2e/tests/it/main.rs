@@ -11,6 +11,7 @@ mod place;
 mod plain;
 mod restarts;
 mod sealed;
+mod seeds;
 mod session;
 mod streams;
 

@@ -25,7 +25,7 @@ const REMEMBERED: usize = 128;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
-pub(super) struct Checker {
+pub(crate) struct Checker {
     /// Over all segments, because that is how they are summed.
     traffic: u64,
     lost: u64,
@@ -51,7 +51,7 @@ impl Checker {
     }
 
     /// The event in these bytes, or why it can't be taken.
-    pub(super) fn event(&mut self, bytes: &[u8]) -> Result<schema::Event, String> {
+    pub(crate) fn event(&mut self, bytes: &[u8]) -> Result<schema::Event, String> {
         check_sizes(bytes)?;
         let event = schema::Event::decode(bytes).map_err(|error| error.to_string())?;
         number("time", event.at)?;

@@ -21,7 +21,8 @@ use crate::export::format::{
 use crate::folder;
 use crate::schema;
 use crate::{FORMAT, TapeError};
-use check::{Checker, number};
+pub(crate) use check::Checker;
+use check::number;
 use place::Place;
 use segment::Importing;
 use source::{Block, Source, damaged};
@@ -127,6 +128,23 @@ pub fn import(from: impl Read, name: &Path, tape: &Path) -> Result<Imported, Imp
         events: index.iter().map(|segment| segment.events).sum(),
         calls: index.iter().map(|segment| segment.calls).sum(),
     })
+}
+
+/// The blocks of an export, the last one included. They are all in memory at once.
+pub(crate) fn blocks(from: impl Read, name: &Path) -> Result<Vec<(Kind, Vec<u8>)>, ImportError> {
+    let read = || -> Result<_, Fault> {
+        let mut source = Source::begin(from)?;
+        let mut blocks = Vec::new();
+        loop {
+            let Block { kind, offset, raw } = source.block()?;
+            blocks.push((kind, raw));
+            if kind == Kind::End {
+                source.end(offset)?;
+                return Ok(blocks);
+            }
+        }
+    };
+    read().map_err(|fault| fault.of(name))
 }
 
 /// What is known after the blocks that were read so far.

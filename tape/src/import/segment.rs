@@ -14,11 +14,13 @@ use crate::folder;
 use crate::mark::{self, Form};
 use crate::schema;
 use crate::segment::footer_of;
-use crate::store::{Mode, Store};
+use crate::store::{self, Mode, Store};
 use crate::{Result, TapeError};
 
 /// What a full chunk holds before it is compressed.
 const FULL_BYTES: usize = 512 << 10;
+/// What stands around an event in a chunk, at least.
+const FRAME_BYTES: usize = 2;
 
 /// A segment that is being written: of full chunks from the beginning, as nobody reads it meanwhile.
 pub(super) struct Importing {
@@ -85,7 +87,8 @@ impl Importing {
         {
             message.body = Some(schema::message::Body::Parts(parts.into()));
         }
-        self.bytes += event.encoded_len();
+        // Of nothing but empty ones there would be no end else.
+        self.bytes += FRAME_BYTES + event.encoded_len();
         self.full.push(event);
         self.next += 1;
         if self.bytes >= FULL_BYTES { self.put_chunk() } else { Ok(()) }
@@ -112,6 +115,7 @@ impl Importing {
         // The mark says how the store is left, so it must be closed.
         let Self { store, path, .. } = self;
         drop(store);
+        store::sync(&path)?;
         if ended.is_some() {
             mark::put(&path, Form::Packed)?;
         }
@@ -127,5 +131,22 @@ impl Importing {
         self.first = self.next;
         self.bytes = 0;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_no_bytes_fill_chunks_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let header = schema::SegmentHeader { number: 1, ..Default::default() };
+        let mut segment = Importing::begin(folder.path(), header, b"a set", 12).unwrap();
+        for _ in 0..FULL_BYTES {
+            segment.append(schema::Event::default(), "").unwrap();
+            assert!(segment.full.len() <= FULL_BYTES / FRAME_BYTES);
+        }
+        assert_eq!(segment.end(Some(1)).unwrap().events, FULL_BYTES as u64);
     }
 }

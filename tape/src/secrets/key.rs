@@ -97,7 +97,7 @@ impl Key {
         Ok(self)
     }
 
-    #[cfg(test)]
+    /// This key, for what is on no tape.
     pub(crate) fn of(bytes: [u8; LENGTH]) -> Self {
         Self(bytes)
     }

@@ -19,6 +19,7 @@ mod layout;
 mod live;
 mod samples;
 mod secrets;
+mod seeds;
 
 const VERSION: &str = "/runtime.v1.RuntimeService/Version";
 

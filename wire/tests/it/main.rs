@@ -8,5 +8,6 @@ mod conversation;
 mod observer;
 mod pieces;
 mod script;
+mod seeds;
 mod speed;
 mod support;
