@@ -101,10 +101,14 @@ impl Thread {
             self.suspend(&error, &[]);
         }
         let (queue, clock) = (self.queue.clone(), self.clock);
-        while let Some(mut events) = queue.drain(TICK, || clock.now()) {
+        let mut tick = TICK;
+        while let Some(mut events) = queue.drain(tick, || clock.now()) {
+            let since = clock.now();
             self.numbers.shift(&mut events);
             self.take(&events);
             queue.written(&events);
+            // A slow disk has kept what came meanwhile waiting long enough.
+            tick = TICK.saturating_sub(clock.now().since(since));
         }
         self.end()
     }
