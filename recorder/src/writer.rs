@@ -123,11 +123,15 @@ impl Thread {
             self.suspend(&error, &[]);
         }
         let (queue, clock) = (self.queue.clone(), self.clock);
-        while let Some(mut events) = queue.drain(TICK, || clock.now()) {
+        let mut tick = TICK;
+        while let Some(mut events) = queue.drain(tick, || clock.now()) {
+            let since = clock.now();
             self.policy.counters.queued(queue.used(), events.len() as u64);
             self.numbers.shift(&mut events);
             self.take(&events);
             queue.written(&events);
+            // A slow disk has kept what came meanwhile waiting long enough.
+            tick = TICK.saturating_sub(clock.now().since(since));
         }
         self.end()
     }
@@ -160,7 +164,7 @@ impl Thread {
             }
         }
         self.policy.counters.appended(events.len() as u64);
-        if now.since(self.committed) >= TICK {
+        if now.since(self.committed) >= TICK / 2 {
             tape.commit()?;
             (self.committed, self.uncommitted) = (now, (0, 0));
             let lag = events.first().map_or(Duration::ZERO, |oldest| now.since(oldest.at));

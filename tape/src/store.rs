@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ const BUSY_WAIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 })
 /// How often to look whether it has finished.
 const BUSY_STEP: Duration = Duration::from_millis(20);
 
+/// What is said of a store that sled can't cope with.
+const SENSELESS: &str = "no sense can be made of its data";
 /// The file that sled locks.
 const STORE: &str = "db";
 
@@ -243,12 +246,14 @@ fn trees(open: &Open) -> Vec<sled::Tree> {
 fn open_patiently(path: &Path, mode: Mode) -> sled::Result<sled::Db> {
     let since = Instant::now();
     loop {
-        let opened = sled::Config::new()
+        let config = sled::Config::new()
             .path(path)
             .create_new(mode == Mode::New)
             .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None)
-            .open();
+            .flush_every_ms(None);
+        // It stumbles over some stores that were cut off.
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        let opened = opened.unwrap_or_else(|_| Err(sled::Error::ReportableBug(SENSELESS.to_owned())));
         match opened {
             Err(error) if is_busy(&error) && since.elapsed() < BUSY_WAIT => std::thread::sleep(BUSY_STEP),
             other => return other,
@@ -264,7 +269,7 @@ fn is_busy(error: &sled::Error) -> bool {
 fn opening(path: &Path, error: &sled::Error) -> TapeError {
     match error {
         busy if is_busy(busy) => TapeError::Busy { path: path.to_owned() },
-        sled::Error::Corruption { .. } => reading(path, error),
+        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => reading(path, error),
         _ => TapeError::Store { action: "opening", path: path.to_owned(), reason: plain(error) },
     }
 }
@@ -278,6 +283,7 @@ fn plain(error: &sled::Error) -> String {
     match error {
         sled::Error::Io(io) => io.to_string(),
         sled::Error::Corruption { .. } => "its data does not match its checksums".to_owned(),
+        sled::Error::ReportableBug(what) => what.clone(),
         other => other.to_string().lines().next().unwrap_or_default().to_owned(),
     }
 }

@@ -124,6 +124,28 @@ fn a_store_that_failed_can_be_ended_and_read() {
     Writer::open(&tape, Stamp(0), "test").unwrap().close(Stamp(1)).unwrap();
 }
 
+/// Whatever is missing of a tape that was not closed, it is damage, and another segment can be written.
+#[test]
+fn a_store_cut_off_anywhere_is_damaged_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tape, cut) = (folder.path().join("tape"), folder.path().join("cut"));
+    let mut writer = Writer::open(&tape, Stamp(0), "test").unwrap();
+    for round in 0..4 {
+        let events = conversation(&writer, 10 + round * 10_000, 300, 3000);
+        write(&mut writer, &events);
+    }
+    let length = fs::metadata(tape.join("segments/00000001/db")).unwrap().len();
+    for step in 0..8 {
+        let _ = fs::remove_dir_all(&cut);
+        copy(&tape, &cut);
+        let store = fs::File::options().write(true).open(cut.join("segments/00000001/db")).unwrap();
+        store.set_len(length * step / 8 + step * 1000).unwrap();
+        let verified = Tape::open(&cut).unwrap().verify().unwrap();
+        assert!(verified.damage.len() == 1 || step == 7, "cut off after {step} eighths: {verified:?}");
+        Writer::open(&cut, Stamp(0), "test").unwrap().close(Stamp(1)).unwrap();
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {

