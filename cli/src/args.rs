@@ -211,6 +211,15 @@ pub(crate) enum TapeCommand {
         #[arg(long, value_parser = values::duration, value_name = "D")]
         max_age: Option<Duration>,
     },
+    /// Mend a tape whose recorder was killed, or that is damaged; what is replaced is kept in TAPE/damaged
+    #[command(after_help = "Example:\n  critape tape repair node.tape")]
+    Repair {
+        /// Folder of the tape
+        tape: PathBuf,
+        /// Form of the result
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
     /// Read everything and say whether it is whole
     #[command(after_help = "Example:\n  critape tape verify node.tape")]
     Verify {

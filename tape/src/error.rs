@@ -42,7 +42,7 @@ pub enum TapeError {
         path: PathBuf,
     },
     /// A segment is damaged.
-    #[error("{path} is damaged: {reason}; `critape tape verify` tells what is left")]
+    #[error("{path} is damaged: {reason}; `critape tape repair` mends what can be")]
     Damaged {
         /// The segment.
         path: PathBuf,

@@ -12,6 +12,7 @@ use crate::{FORMAT, Result, TapeError};
 const MARKER: &str = "critape-tape";
 const LOCK: &str = "lock";
 const SEGMENTS: &str = "segments";
+const DAMAGED: &str = "damaged";
 /// Mode of a tape's folder.
 const OWNER_ONLY: u32 = 0o700;
 const MARKER_PREFIX: &str = "critape tape, format ";
@@ -37,6 +38,11 @@ pub(crate) fn create(path: &Path) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY))
         .map_err(TapeError::io("closing", path))?;
     fs::create_dir_all(&segments).map_err(TapeError::io("making", &segments))?;
+    mark(path)
+}
+
+/// Says that this is a tape.
+pub(crate) fn mark(path: &Path) -> Result<()> {
     let marker = path.join(MARKER);
     fs::write(&marker, format!("{MARKER_PREFIX}{FORMAT}\n")).map_err(TapeError::io("writing", &marker))
 }
@@ -98,6 +104,17 @@ pub(crate) fn leftovers(path: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Where damaged segments are kept.
+pub(crate) fn damaged(path: &Path) -> PathBuf {
+    path.join(DAMAGED)
+}
+
+/// The numbers of the damaged segments that are kept.
+pub(crate) fn set_aside(path: &Path) -> Vec<u32> {
+    let entries = fs::read_dir(damaged(path)).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.split(['-', '.']).next()?.parse().ok()).collect()
 }
 
 /// Bytes of all files below `path`; what can't be looked at counts nothing.

@@ -10,6 +10,7 @@
 //! TAPE/key                   opens what is sealed; of the tape's owner only
 //! TAPE/known                 tokens of secrets to look for in error texts
 //! TAPE/segments/00000001/    a segment
+//! TAPE/damaged/00000001/     what a repair replaced, as it was
 //! ```
 //!
 //! Start from [`Writer`] and [`Tape`].
@@ -25,7 +26,9 @@ mod mark;
 mod ongoing;
 mod open;
 mod reader;
+mod repair;
 mod retention;
+mod rewrite;
 mod room;
 mod seal;
 mod secrets;
@@ -39,6 +42,7 @@ pub use export::{Chosen, ExportError, ExportKey, Exported, Slice, export};
 pub use folder::is_tape;
 pub use import::{ImportError, Imported, import};
 pub use reader::{Events, Info, SegmentInfo, Tape};
+pub use repair::{Repair, Repaired, repair};
 pub use retention::{Pruned, Retention, prune};
 pub use room::Room;
 pub use secrets::{Needed, Seal, SealPolicy, needs_key};

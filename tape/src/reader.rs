@@ -33,9 +33,14 @@ pub struct Info {
 }
 
 impl Info {
-    /// Whether every segment was closed in order.
+    /// Whether every segment has its end: it was closed in order, or mended.
     pub fn is_clean(&self) -> bool {
         self.segments.iter().all(|segment| segment.clean)
+    }
+
+    /// The numbers of the segments that a repair gave their end.
+    pub fn mended(&self) -> Vec<u32> {
+        self.segments.iter().filter(|segment| segment.mended).map(|segment| segment.number).collect()
     }
 }
 
@@ -46,8 +51,10 @@ pub struct SegmentInfo {
     pub number: u32,
     /// When it began.
     pub started: Stamp,
-    /// Whether it was closed in order.
+    /// Whether it has its end.
     pub clean: bool,
+    /// Whether a repair gave it its end: its recorder was killed, or it was damaged.
+    pub mended: bool,
     /// The program that wrote it.
     pub writer: String,
     /// What of it is sealed: `default` or `strict`; empty where nothing is.
@@ -98,6 +105,7 @@ impl Tape {
                 number: *number,
                 started: segment.started(),
                 clean: segment.footer().is_some(),
+                mended: segment.footer().is_some_and(|footer| footer.mended),
                 writer: segment.header().writer.clone(),
                 seal: segment.header().seal.clone(),
             });

@@ -41,9 +41,14 @@ pub(crate) fn pack(tape: &Path, number: u32) -> Result<()> {
     if folder::stored_bytes(&packed) >= before {
         return fs::remove_dir_all(&packed).map_err(TapeError::io("removing", &packed));
     }
-    let replaced = beside(&path, REPLACED);
-    fs::rename(&path, &replaced).map_err(TapeError::io("moving", &path))?;
-    fs::rename(&packed, &path).map_err(TapeError::io("moving", &packed))?;
+    replace(&path, &packed)
+}
+
+/// Puts a segment in the place of another, which is removed.
+pub(crate) fn replace(path: &Path, new: &Path) -> Result<()> {
+    let replaced = beside(path, REPLACED);
+    fs::rename(path, &replaced).map_err(TapeError::io("moving", path))?;
+    fs::rename(new, path).map_err(TapeError::io("moving", new))?;
     fs::remove_dir_all(&replaced).map_err(TapeError::io("removing", &replaced))
 }
 

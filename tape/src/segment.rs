@@ -14,7 +14,7 @@ use crate::store::{Mode, Store};
 use crate::{FORMAT, Result, TapeError};
 
 /// No recorder keeps a larger message.
-const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 /// Those of CRI take a few hundred kilobytes.
 const MAX_DESCRIPTORS_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -71,6 +71,17 @@ impl Segment {
             self.store.descriptors()?.ok_or_else(|| self.damaged("it has no descriptors".to_owned()))?;
         chunk::decompress(&stored, MAX_DESCRIPTORS_BYTES)
             .map_err(|reason| self.damaged(format!("its descriptors: {reason}")))
+    }
+
+    /// The same as they are stored.
+    pub(crate) fn stored_descriptors(&self) -> Result<Option<Vec<u8>>> {
+        self.store.descriptors()
+    }
+
+    /// Gives it an end.
+    pub(crate) fn put_footer(&mut self, footer: &schema::SegmentFooter) -> Result<()> {
+        self.store.put_footer(footer.encode_to_vec())?;
+        self.store.flush()
     }
 
     /// Its header, descriptors and footer as they are stored.
@@ -200,6 +211,7 @@ pub(crate) fn footer_of(
         runtime_name,
         runtime_version,
         open: Vec::new(),
+        mended: false,
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) fn run(command: TapeCommand) -> Result<Exit> {
         TapeCommand::Export(args) => super::export::export(args),
         TapeCommand::Import(args) => super::export::import(args),
         TapeCommand::Verify { tape, output } => verify(&tape, output),
+        TapeCommand::Repair { tape, output } => super::repair::run(&tape, output),
         TapeCommand::Prune { tape, max_size, max_age } => {
             let retention = Retention { max_bytes: max_size, max_age };
             let pruned = prune(&tape, retention, crate::values::now())?;
@@ -98,6 +99,7 @@ fn info_json(path: &Path, info: &Info) -> Value {
         "generations": summary.generations,
         "runtime": {"name": name, "version": version},
         "clean": info.is_clean(),
+        "mended": info.mended(),
         "open": false,
         "segments": info.segments.len(),
         "started": summary.span.map(|(started, _)| time_text(started)),
@@ -129,12 +131,7 @@ fn print_info_table(path: &Path, info: &Info) -> Result<()> {
         line("started", time_text(started))?;
         line("ended", format!("{} ({})", time_text(ended), short(ended.since(started))))?;
     }
-    let clean = if info.is_clean() {
-        "closed in order"
-    } else {
-        "the recorder was killed: what it had committed is there"
-    };
-    line("segments", format!("{}, {clean}", info.segments.len()))?;
+    line("segments", format!("{}, {}", info.segments.len(), how_closed(info)))?;
     line(
         "calls",
         format!("{} on {} connections, {} events", summary.calls, summary.connections, summary.events),
@@ -152,6 +149,18 @@ fn print_info_table(path: &Path, info: &Info) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn how_closed(info: &Info) -> String {
+    let mended = info.mended();
+    if !info.is_clean() {
+        "the recorder was killed: what it had committed is there".to_owned()
+    } else if mended.is_empty() {
+        "closed in order".to_owned()
+    } else {
+        let numbers: Vec<String> = mended.iter().map(ToString::to_string).collect();
+        format!("closed in order but for {}, mended by a repair", numbers.join(", "))
+    }
 }
 
 fn show(args: ShowArgs) -> Result<Exit> {

@@ -4,6 +4,7 @@ mod diffs;
 mod listens;
 mod program;
 mod records;
+mod repairs;
 mod replays;
 mod shows;
 mod survives;

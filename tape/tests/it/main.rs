@@ -15,6 +15,7 @@ mod export;
 mod golden;
 mod hostile;
 mod layout;
+mod repair;
 mod samples;
 mod secrets;
 

@@ -95,7 +95,7 @@ fn a_truncated_tape() {
             let refused = folder.refused(line);
             let text = refused.trim_end();
             assert!(text.starts_with("error: node.tape/segments/00000001 is damaged: "), "{kept} %: {text}");
-            assert!(text.ends_with("; `critape tape verify` tells what is left"), "{kept} %: {text}");
+            assert!(text.ends_with("; `critape tape repair` mends what can be"), "{kept} %: {text}");
         }
         folder.run("tape verify node.tape").with_code(1);
         assert!(folder.contents("node.tape") == before, "{kept} %: reading a damaged tape changed it");
