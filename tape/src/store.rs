@@ -215,8 +215,13 @@ fn is_busy(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(io) if io.kind() == io::ErrorKind::WouldBlock || io.to_string().contains("WouldBlock"))
 }
 
+fn is_denied(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.kind() == io::ErrorKind::PermissionDenied || io.to_string().contains("PermissionDenied"))
+}
+
 fn opening(path: &Path, error: &sled::Error) -> TapeError {
     match error {
+        denied if is_denied(denied) => TapeError::Denied { path: path.to_owned() },
         busy if is_busy(busy) => TapeError::Busy { path: path.to_owned() },
         sled::Error::Corruption { .. } => reading(path, error),
         _ => TapeError::Store { action: "opening", path: path.to_owned(), reason: plain(error) },
