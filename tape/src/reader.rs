@@ -6,7 +6,7 @@ use critape_calls::{Assembler, Call, Event, Stamp, Summary};
 
 use crate::folder::{self, WriteLock};
 use crate::seal;
-use crate::secrets::{Key, Opener};
+use crate::secrets::{Key, Opener, SealPolicy};
 use crate::segment::Segment;
 use crate::{Result, TapeError};
 
@@ -30,12 +30,24 @@ pub struct Info {
     pub summary: Summary,
     /// Bytes on disk.
     pub stored_bytes: u64,
+    /// Whether the tape's key is there.
+    pub has_key: bool,
 }
 
 impl Info {
     /// Whether every segment has its end: it was closed in order, or mended.
     pub fn is_clean(&self) -> bool {
         self.segments.iter().all(|segment| segment.clean)
+    }
+
+    /// What is sealed: `none`, `default` or `strict`, or `mixed` where segments differ.
+    pub fn seal(&self) -> &str {
+        let mut policies = self.segments.iter().map(|segment| segment.seal.as_str());
+        match policies.next() {
+            Some(first) if policies.any(|policy| policy != first) => "mixed",
+            None | Some("") => "none",
+            Some(first) => first,
+        }
     }
 
     /// The numbers of the segments that a repair gave their end.
@@ -55,6 +67,10 @@ pub struct SegmentInfo {
     pub clean: bool,
     /// Whether a repair gave it its end: its recorder was killed, or it was damaged.
     pub mended: bool,
+    /// Calls that start in it.
+    pub calls: u64,
+    /// Connections that open in it.
+    pub connections: u64,
     /// The program that wrote it.
     pub writer: String,
     /// What of it is sealed: `default` or `strict`; empty where nothing is.
@@ -89,6 +105,11 @@ impl Tape {
         Key::path(&self.path).is_file()
     }
 
+    /// Whether it has no segments, so that nothing is left of what was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
     /// Its folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -100,24 +121,34 @@ impl Tape {
         let mut segments = Vec::new();
         for number in &self.segments {
             let segment = self.segment(*number)?;
-            summary.merge(&segment.summary()?);
+            let of_segment = segment.summary()?;
+            summary.merge(&of_segment);
             segments.push(SegmentInfo {
                 number: *number,
                 started: segment.started(),
                 clean: segment.footer().is_some(),
                 mended: segment.footer().is_some_and(|footer| footer.mended),
+                calls: of_segment.calls,
+                connections: of_segment.connections,
                 writer: segment.header().writer.clone(),
                 seal: segment.header().seal.clone(),
             });
         }
         let stored_bytes = folder::stored_bytes(&self.path);
-        Ok(Info { format: crate::FORMAT, segments, summary, stored_bytes })
+        Ok(Info { format: crate::FORMAT, segments, summary, stored_bytes, has_key: self.has_key() })
     }
 
     /// Its events, oldest segment first. At most one segment is open at a time.
     pub fn events(&self) -> Events {
         let opener = self.key.as_ref().map(Opener::new);
-        Events { tape: self.clone(), next: 0, current: None, opener, is_sealed: false }
+        Events {
+            tape: self.clone(),
+            next: 0,
+            current: None,
+            opener,
+            is_sealed: false,
+            left: SealPolicy::None,
+        }
     }
 
     /// Its calls, in the order of their ends; those without an end come last, as truncated.
@@ -166,9 +197,16 @@ pub struct Events {
     opener: Option<Opener>,
     /// Whether the current segment is sealed with our key.
     is_sealed: bool,
+    /// What is sealed in a segment that our key does not open.
+    left: SealPolicy,
 }
 
 impl Events {
+    /// What of the segments so far stays sealed, because the key is not here.
+    pub fn left_sealed(&self) -> SealPolicy {
+        self.left
+    }
+
     /// The event as it is to be read.
     fn read(&mut self, event: Result<Event>) -> Result<Event> {
         let mut event = event?;
@@ -209,6 +247,9 @@ impl Iterator for Events {
                         opener.check()
                     });
                     self.is_sealed = check.is_some_and(|check| segment.header().key_check == check);
+                    if !self.is_sealed {
+                        self.left = self.left.max(SealPolicy::of_header(&segment.header().seal));
+                    }
                     let events: BoxedEvents = Box::new(segment.events());
                     self.current = Some((segment, events));
                 }
