@@ -1,8 +1,11 @@
 //! `critape record`.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
+use critape_calls::Stamp;
 use critape_recorder::{Config, OnOverload, Recorder};
-use critape_tape::{Retention, Seal, SealPolicy, Tape};
+use critape_tape::{Info, Retention, Seal, SealPolicy, Tape};
 
 use super::{one_thread, tape};
 use crate::args::{OverloadArg, RecordArgs, SealArg};
@@ -33,6 +36,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
         seal: Seal { policy: policy(args.seal), key_file: args.seal_key.clone() },
         ..Config::new(upstream.clone(), args.listen.clone(), args.tape.clone())
     };
+    let begun = crate::values::now();
     one_thread()?.block_on(async {
         let shutdown = signals::shutdown()?;
         let recorder = Recorder::bind(config).await?;
@@ -49,18 +53,26 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
     match args.output {
         Format::Json => tape::print_info(&recorded, Format::Json)?,
         Format::Table => {
-            let info = recorded.info()?;
-            let summary = &info.summary;
-            output::say(format_args!(
-                "recorded {} calls on {} connections onto {}; `critape tape show {}` lists them",
-                summary.calls,
-                summary.connections,
-                args.tape.display(),
-                args.tape.display()
-            ));
+            output::say(format_args!("{}", last_words(&args.tape, &recorded.info()?, begun)));
         }
     }
     Ok(Exit::Done)
+}
+
+/// What came of the recording that was begun at this time.
+fn last_words(tape: &Path, info: &Info, begun: Stamp) -> String {
+    let of_this = info.segments.iter().filter(|segment| segment.started >= begun);
+    let (calls, connections) = of_this.fold((0, 0), |(calls, connections), segment| {
+        (calls + segment.calls, connections + segment.connections)
+    });
+    let tape = tape.display();
+    let in_all = match info.summary.calls {
+        all if all == calls => String::new(),
+        all => format!(", which has {all} calls in all"),
+    };
+    format!(
+        "recorded {calls} calls on {connections} connections onto {tape}{in_all}; `critape tape show {tape}` lists them"
+    )
 }
 
 fn policy(arg: SealArg) -> SealPolicy {

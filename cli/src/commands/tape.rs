@@ -100,6 +100,8 @@ fn info_json(path: &Path, info: &Info) -> Value {
         "runtime": {"name": name, "version": version},
         "clean": info.is_clean(),
         "mended": info.mended(),
+        "seal": info.seal(),
+        "key": info.has_key,
         "open": false,
         "segments": info.segments.len(),
         "started": summary.span.map(|(started, _)| time_text(started)),
@@ -137,6 +139,7 @@ fn print_info_table(path: &Path, info: &Info) -> Result<()> {
         format!("{} on {} connections, {} events", summary.calls, summary.connections, summary.events),
     )?;
     line("bytes", format!("{} on the wire, {} stored", bytes(summary.traffic), bytes(info.stored_bytes)))?;
+    line("sealed", how_sealed(info))?;
     for peer in summary.peers_by_calls() {
         let exe = if peer.exe.is_empty() { "(unknown)" } else { &peer.exe };
         let uid = peer.uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string());
@@ -149,6 +152,15 @@ fn print_info_table(path: &Path, info: &Info) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn how_sealed(info: &Info) -> String {
+    let key = if info.has_key { "the key is here" } else { "the key is not here" };
+    match info.seal() {
+        "none" => "nothing".to_owned(),
+        "mixed" => format!("one way in some segments and another in others, {key}"),
+        policy => format!("{policy}, {key}"),
+    }
 }
 
 fn how_closed(info: &Info) -> String {
@@ -174,6 +186,9 @@ fn show(args: ShowArgs) -> Result<Exit> {
             );
         }
         tape = tape.unsealed()?;
+    }
+    if tape.is_empty() {
+        bail!("{} has no segments: they are gone, or were never begun", args.tape.display());
     }
     if let Some(call) = args.call {
         return show_one(&tape, call);

@@ -1,6 +1,7 @@
 //! The whole program: runtime, recorder, clients, tapes and replays over real sockets.
 
 mod diffs;
+mod flags;
 mod listens;
 mod program;
 mod records;

@@ -111,6 +111,12 @@ fn a_tape_whose_segments_are_gone() {
         folder.refused("tape show node.tape"),
         @"error: reading node.tape/segments: No such file or directory (os error 2)"
     );
+    fs::create_dir(folder.path("node.tape/segments")).unwrap();
+    assert_snapshot!(
+        folder.refused("tape show node.tape"),
+        @"error: node.tape has no segments: they are gone, or were never begun"
+    );
+    folder.run("tape verify node.tape").with_code(1);
 }
 
 #[test]
