@@ -135,7 +135,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_parser = values::size, value_name = "SIZE")]
     pub(crate) max_size: Option<u64>,
     /// Delete segments that ended longer ago than this
-    #[arg(long, value_parser = values::duration, value_name = "D")]
+    #[arg(long, value_parser = values::duration, value_name = "D", allow_hyphen_values = true)]
     pub(crate) max_age: Option<Duration>,
     /// Ask the runtime nothing, only relay
     #[arg(long)]
@@ -219,7 +219,7 @@ pub(crate) enum TapeCommand {
         #[arg(long, value_parser = values::size, value_name = "SIZE", required_unless_present = "max_age")]
         max_size: Option<u64>,
         /// Keep segments that ended at most this long ago
-        #[arg(long, value_parser = values::duration, value_name = "D")]
+        #[arg(long, value_parser = values::duration, value_name = "D", allow_hyphen_values = true)]
         max_age: Option<Duration>,
     },
     /// Pack a segment, for the recorder that starts this
@@ -229,6 +229,15 @@ pub(crate) enum TapeCommand {
         tape: PathBuf,
         /// The segment
         number: u32,
+    },
+    /// Mend a tape whose recorder was killed, or that is damaged; what is replaced is kept in TAPE/damaged
+    #[command(after_help = "Example:\n  critape tape repair node.tape")]
+    Repair {
+        /// Folder of the tape
+        tape: PathBuf,
+        /// Form of the result
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
     },
     /// Read everything and say whether it is whole
     #[command(after_help = "Example:\n  critape tape verify node.tape")]
@@ -246,7 +255,10 @@ pub(crate) struct ShowArgs {
     /// Folder of the tape
     pub(crate) tape: PathBuf,
     /// Number of one call, to print it in full
-    #[arg(value_parser = values::call)]
+    #[arg(
+        value_parser = values::call,
+        conflicts_with_all = ["method", "pod", "container", "status", "since", "until", "connection"]
+    )]
     pub(crate) call: Option<CallId>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
@@ -339,14 +351,14 @@ pub(crate) struct ReplayArgs {
     /// How fast calls follow each other
     #[arg(long, value_enum, default_value_t)]
     pub(crate) pace: PaceArg,
-    /// How many times as fast as recorded
-    #[arg(long, value_parser = values::speed, default_value = "1", value_name = "N")]
-    pub(crate) speed: f64,
+    /// How many times as fast as recorded, where that is the pace
+    #[arg(long, value_parser = values::speed, value_name = "N")]
+    pub(crate) speed: Option<f64>,
     /// The longest time without a call that is waited out
-    #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D")]
+    #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D", allow_hyphen_values = true)]
     pub(crate) max_idle: Duration,
     /// How long a read may take to show the recorded state, beyond what the recording took
-    #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D")]
+    #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D", allow_hyphen_values = true)]
     pub(crate) settle: Duration,
     /// Replay beside sandboxes of others
     #[arg(long)]

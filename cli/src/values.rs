@@ -12,7 +12,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| format!("{text:?} is not a duration: write it as 250ms, 5s or 2m"))?;
-    Duration::try_from(parsed).map_err(|_| format!("{text:?} is negative"))
+    Duration::try_from(parsed).map_err(|_| format!("{text:?} is negative: write it as 250ms, 5s or 2m"))
 }
 
 /// A number of bytes as `64MiB`, `1G`, `4096`. Powers of 1024, with or without the `iB`.

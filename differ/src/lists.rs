@@ -143,10 +143,14 @@ impl Walk<'_> {
     fn identity_of(&self, path: &Path, element: &Value) -> Option<(IdentityKind, String)> {
         let Value::Message(message) = element else { return None };
         let list = path.to_string();
-        self.method.response_ids.iter().find_map(|id| {
-            let field = id.path.as_str().strip_prefix(list.as_str())?.strip_prefix('.')?;
-            let own = matches!(field, "id" | "attributes.id" | "pod_sandbox_id" | "container_id");
-            let relative = cri::FieldPath::parse(field, &message.descriptor()).ok().filter(|_| own)?;
+        // A container names its sandbox as well: its own id comes first.
+        ["id", "attributes.id", "container_id", "pod_sandbox_id"].into_iter().find_map(|own| {
+            let named = |id: &&cri::IdentityPath| {
+                let field = id.path.as_str().strip_prefix(list.as_str());
+                field.and_then(|field| field.strip_prefix('.')) == Some(own)
+            };
+            let id = self.method.response_ids.iter().find(named)?;
+            let relative = cri::FieldPath::parse(own, &message.descriptor()).ok()?;
             Some((id.kind, relative.texts(message).into_iter().next()?))
         })
     }

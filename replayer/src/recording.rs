@@ -7,7 +7,7 @@ use critape_calls::{
     Assembler, Call, CallId, EventKind, IdentityMap, Opening, Unbound, decode, identities, merged,
 };
 use critape_differ::SideInfo;
-use critape_tape::{Tape, TapeError};
+use critape_tape::{SealPolicy, Tape, TapeError};
 use thiserror::Error;
 
 /// The calls of a tape in the order of their starts, and what they say about objects.
@@ -19,6 +19,8 @@ pub struct Recording {
     pub openings: Vec<Opening>,
     /// The runtime that was recorded.
     pub side: SideInfo,
+    /// What is sealed on it and can't be opened, because the tape's key is not there.
+    pub sealed: SealPolicy,
 }
 
 /// Why a tape can't be replayed.
@@ -38,7 +40,8 @@ impl Recording {
         let mut assembler = Assembler::default();
         let mut calls = Vec::new();
         let mut openings = Vec::new();
-        for event in tape.unsealed()?.events() {
+        let mut events = tape.unsealed()?.events();
+        for event in &mut events {
             let event = event?;
             if let EventKind::Opening(opening) = &event.kind {
                 openings.push(opening.clone());
@@ -51,7 +54,7 @@ impl Recording {
         }
         calls.sort_by_key(|call| (call.started, call.id));
         let side = side(&calls, &openings);
-        Ok(Self { calls, openings, side })
+        Ok(Self { calls, openings, side, sealed: events.left_sealed() })
     }
 
     /// The generation that most of its calls speak.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cri::client::{Clients, ConnectError};
 use cri::endpoint::Endpoints;
 use critape_differ::{Report, Rules};
-use critape_tape::Tape;
+use critape_tape::{SealPolicy, Tape};
 use thiserror::Error;
 use tokio::task::LocalSet;
 
@@ -133,7 +133,12 @@ impl Replay {
         Ok(Self { recording: Recording::read(tape)?, config })
     }
 
-    /// The tape's folder, for messages.
+    /// What is sealed on the tape and goes out sealed, because its key is not there.
+    pub fn sealed(&self) -> SealPolicy {
+        self.recording.sealed
+    }
+
+    /// Calls on the tape.
     pub fn calls(&self) -> usize {
         self.recording.calls.len()
     }

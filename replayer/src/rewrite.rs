@@ -7,6 +7,7 @@ use cri::Method;
 use cri::json::Defaults;
 use critape_calls::{Call, HostPath, HostPathKind, IdentityMap, Resolution, decode};
 use critape_differ::OWNED_LABEL;
+use critape_tape::SealPolicy;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MapKey, Value};
 
@@ -58,9 +59,17 @@ pub(crate) fn rewrite(
     Rewritten::Request(if message == before { bytes.clone() } else { message.encode_to_vec().into() })
 }
 
-/// The request of a call in the terms of another run, as bytes that are the same where the requests are.
-pub(crate) fn canonical(call: &Call, method: &Method, ids: &IdentityMap) -> Option<Bytes> {
-    let mut message = decode(method.input(), call.request()?)?;
+/// The request of a call in the terms of another run, as bytes that are the same where the requests are; without what is `sealed` in
+/// one of the two, which can't be compared.
+pub(crate) fn canonical(
+    call: &Call,
+    method: &Method,
+    ids: &IdentityMap,
+    sealed: SealPolicy,
+) -> Option<Bytes> {
+    let request = call.request()?;
+    let open = critape_tape::without_secrets(&call.path, request, sealed).map(Bytes::from);
+    let mut message = decode(method.input(), open.as_ref().unwrap_or(request))?;
     replace_ids(&mut message, method, ids);
     replace_texts(&mut message, ids);
     // As bytes a map has no order of its own: JSON sorts it.

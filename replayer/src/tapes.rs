@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cri::{Class, IdentityKind};
 use critape_calls::{Call, Ending, IdentityMap, Live, ObjectIndex, ObjectName, Recorded, decode, merged};
 use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo};
+use critape_tape::SealPolicy;
 
 use crate::binding;
 use crate::events::sequences;
@@ -98,14 +99,15 @@ struct Pairing<'a> {
 impl Pairing<'_> {
     fn compare(&mut self, ids: &mut IdentityMap) {
         let same = IdentityMap::default();
+        let sealed = self.before.sealed.max(self.now.sealed);
         let mut waiting: HashMap<Key, VecDeque<&Call>> = HashMap::new();
         for call in &self.now.calls {
-            waiting.entry(key(call, &same)).or_default().push_back(call);
+            waiting.entry(key(call, &same, sealed)).or_default().push_back(call);
         }
         let all: HashMap<Key, Vec<&Call>> =
             waiting.iter().map(|(key, calls)| (key.clone(), calls.iter().copied().collect())).collect();
         for call in &self.before.calls {
-            let key = key(call, ids);
+            let key = key(call, ids, sealed);
             let candidates = all.get(&key).map_or(&[][..], Vec::as_slice);
             match waiting.get_mut(&key).and_then(VecDeque::pop_front) {
                 Some(other) => self.pair(call, other, candidates, ids),
@@ -179,10 +181,10 @@ impl Pairing<'_> {
     }
 }
 
-fn key(call: &Call, ids: &IdentityMap) -> Key {
+fn key(call: &Call, ids: &IdentityMap, sealed: SealPolicy) -> Key {
     // The same RPC of another generation is the same call.
     let name = call.method().map_or_else(|| call.path.clone(), |method| method.name.clone());
-    let request = call.method().and_then(|method| canonical(call, method, ids));
+    let request = call.method().and_then(|method| canonical(call, method, ids, sealed));
     (name, request.or_else(|| call.request().cloned()))
 }
 

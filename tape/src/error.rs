@@ -41,8 +41,17 @@ pub enum TapeError {
         /// The segment.
         path: PathBuf,
     },
+    /// A store is opened for writing also by those who only read.
+    #[error(
+        "opening the store of {path}: Permission denied; reading a tape takes the right to write in it too: do it as its \
+         owner, or with a copy"
+    )]
+    Denied {
+        /// The segment.
+        path: PathBuf,
+    },
     /// A segment is damaged.
-    #[error("{path} is damaged: {reason}; `critape tape verify` tells what is left")]
+    #[error("{path} is damaged: {reason}; `critape tape repair` mends what can be")]
     Damaged {
         /// The segment.
         path: PathBuf,

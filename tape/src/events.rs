@@ -7,7 +7,7 @@ use critape_calls::Event;
 
 use crate::folder::{self, WriteLock};
 use crate::reader::Tape;
-use crate::secrets::Opener;
+use crate::secrets::{Opener, SealPolicy};
 use crate::segment::Segment;
 use crate::{Result, TapeError};
 
@@ -28,6 +28,8 @@ pub struct Events {
     opener: Option<Opener>,
     /// Whether the current segment is sealed with our key.
     is_sealed: bool,
+    /// What is sealed in a segment that our key does not open.
+    left: SealPolicy,
 }
 
 /// What comes after the closed segments.
@@ -52,7 +54,12 @@ impl Events {
     fn new(tape: Tape, open: Open) -> Self {
         let closed = tape.segments().iter().copied().collect();
         let opener = tape.key().map(Opener::new);
-        Self { tape, closed, open, last: 0, current: None, opener, is_sealed: false }
+        Self { tape, closed, open, last: 0, current: None, opener, is_sealed: false, left: SealPolicy::None }
+    }
+
+    /// What of the segments so far stays sealed, because the key is not here.
+    pub fn left_sealed(&self) -> SealPolicy {
+        self.left
     }
 
     /// The event as it is to be read.
@@ -107,6 +114,9 @@ impl Events {
             opener.check()
         });
         self.is_sealed = check.is_some_and(|check| segment.header().key_check == check);
+        if !self.is_sealed {
+            self.left = self.left.max(SealPolicy::of_header(&segment.header().seal));
+        }
         self.last = segment.header().number;
         let chunks = if self.open == Open::Follow { segment.follow() } else { segment.chunks() };
         let events: BoxedEvents = Box::new(segment.events_of(chunks));

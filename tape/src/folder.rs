@@ -14,6 +14,7 @@ const MARKER: &str = "critape-tape";
 const NEW_MARKER: &str = "critape-tape.new";
 const LOCK: &str = "lock";
 const SEGMENTS: &str = "segments";
+const DAMAGED: &str = "damaged";
 /// Mode of a tape's folder.
 const OWNER_ONLY: u32 = 0o700;
 const MARKER_PREFIX: &str = "critape tape, format ";
@@ -39,6 +40,11 @@ pub(crate) fn create(path: &Path) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY))
         .map_err(TapeError::io("closing", path))?;
     fs::create_dir_all(&segments).map_err(TapeError::io("making", &segments))?;
+    mark(path)
+}
+
+/// Says that this is a tape.
+pub(crate) fn mark(path: &Path) -> Result<()> {
     let (new, marker) = (path.join(NEW_MARKER), path.join(MARKER));
     fs::write(&new, format!("{MARKER_PREFIX}{FORMAT}\n"))
         .and_then(|()| fs::rename(&new, &marker))
@@ -114,6 +120,17 @@ pub(crate) fn leftovers(path: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Where damaged segments are kept.
+pub(crate) fn damaged(path: &Path) -> PathBuf {
+    path.join(DAMAGED)
+}
+
+/// The numbers of the damaged segments that are kept.
+pub(crate) fn set_aside(path: &Path) -> Vec<u32> {
+    let entries = fs::read_dir(damaged(path)).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.split(['-', '.']).next()?.parse().ok()).collect()
 }
 
 /// Bytes of all files below `path`; what can't be looked at counts nothing.

@@ -12,6 +12,7 @@
 //! TAPE/key                   opens what is sealed; of the tape's owner only
 //! TAPE/known                 tokens of secrets to look for in error texts
 //! TAPE/segments/00000001/    a segment
+//! TAPE/damaged/00000001/     what a repair replaced, as it was
 //! ```
 //!
 //! Start from [`Writer`] and [`Tape`].
@@ -32,7 +33,9 @@ mod ongoing;
 mod open;
 mod packer;
 mod reader;
+mod repair;
 mod retention;
+mod rewrite;
 mod room;
 mod seal;
 mod secrets;
@@ -48,9 +51,10 @@ pub use folder::is_tape;
 pub use import::{ImportError, Imported, import};
 pub use packer::pack_segment;
 pub use reader::{Info, SegmentInfo, Tape};
+pub use repair::{Repair, Repaired, repair};
 pub use retention::{Pruned, Retention, prune};
 pub use room::Room;
-pub use secrets::{Needed, Seal, SealPolicy, needs_key};
+pub use secrets::{Needed, Seal, SealPolicy, needs_key, without_secrets};
 pub use verify::{Damage, Verified};
 pub use writer::Writer;
 

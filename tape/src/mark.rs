@@ -15,7 +15,8 @@ const NAME: &str = "closed";
 const COMMITTED: &str = "committed";
 /// Digits of a note of what is committed: it is written over the last one, so all have one length.
 const COMMITTED_BYTES: usize = 21;
-const STORE: &str = "db";
+/// sled's file in a segment.
+pub(crate) const STORE: &str = "db";
 
 fn place(segment: &Path) -> PathBuf {
     segment.join(NAME)
@@ -24,6 +25,11 @@ fn place(segment: &Path) -> PathBuf {
 /// Whether the segment was closed in order.
 pub(crate) fn is_there(segment: &Path) -> bool {
     place(segment).is_file()
+}
+
+/// Whether this is the name of the file that says so.
+pub(crate) fn is_mark(name: &str) -> bool {
+    name == NAME
 }
 
 /// Opens the note of how many events of a new segment are committed.

@@ -34,6 +34,8 @@ pub struct Info {
     pub summary: Summary,
     /// Bytes on disk.
     pub stored_bytes: u64,
+    /// Whether the tape's key is there.
+    pub has_key: bool,
 }
 
 impl Info {
@@ -42,9 +44,24 @@ impl Info {
         self.segments.iter().any(|segment| segment.open)
     }
 
-    /// Whether every segment that has ended was closed in order.
+    /// Whether every segment that has ended has its end: it was closed in order, or mended.
     pub fn is_clean(&self) -> bool {
         self.segments.iter().all(|segment| segment.clean || segment.open)
+    }
+
+    /// What is sealed: `none`, `default` or `strict`, or `mixed` where segments differ.
+    pub fn seal(&self) -> &str {
+        let mut policies = self.segments.iter().map(|segment| segment.seal.as_str());
+        match policies.next() {
+            Some(first) if policies.any(|policy| policy != first) => "mixed",
+            None | Some("") => "none",
+            Some(first) => first,
+        }
+    }
+
+    /// The numbers of the segments that a repair gave their end.
+    pub fn mended(&self) -> Vec<u32> {
+        self.segments.iter().filter(|segment| segment.mended).map(|segment| segment.number).collect()
     }
 }
 
@@ -55,10 +72,16 @@ pub struct SegmentInfo {
     pub number: u32,
     /// When it began.
     pub started: Stamp,
-    /// Whether it was closed in order.
+    /// Whether it has its end.
     pub clean: bool,
     /// Whether it is being written.
     pub open: bool,
+    /// Whether a repair gave it its end: its recorder was killed, or it was damaged.
+    pub mended: bool,
+    /// Calls that start in it.
+    pub calls: u64,
+    /// Connections that open in it.
+    pub connections: u64,
     /// The program that wrote it.
     pub writer: String,
     /// What of it is sealed: `default` or `strict`; empty where nothing is.
@@ -101,6 +124,11 @@ impl Tape {
         Key::path(&self.path).is_file()
     }
 
+    /// Whether it has no segments, so that nothing is left of what was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
     /// Its folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -112,18 +140,22 @@ impl Tape {
         let mut segments = Vec::new();
         for segment in self.each_segment() {
             let segment = segment?;
-            summary.merge(&segment.summary()?);
+            let of_segment = segment.summary()?;
+            summary.merge(&of_segment);
             segments.push(SegmentInfo {
                 number: segment.header().number,
                 started: segment.started(),
                 clean: segment.footer().is_some(),
                 open: segment.is_open(),
+                mended: segment.footer().is_some_and(|footer| footer.mended),
+                calls: of_segment.calls,
+                connections: of_segment.connections,
                 writer: segment.header().writer.clone(),
                 seal: segment.header().seal.clone(),
             });
         }
         let stored_bytes = folder::stored_bytes(&self.path);
-        Ok(Info { format: crate::FORMAT, segments, summary, stored_bytes })
+        Ok(Info { format: crate::FORMAT, segments, summary, stored_bytes, has_key: self.has_key() })
     }
 
     /// Its events, oldest segment first. At most one segment is open at a time.

@@ -71,14 +71,18 @@ pub(crate) fn pack(tape: &Path, number: u32, stop: &AtomicBool) -> Result<()> {
         written?;
         return mark::put(&path, Form::Packed);
     }
-    // At once, so that there is one at any moment.
-    if renameat_with(CWD, &path, CWD, &packed, RenameFlags::EXCHANGE).is_ok() {
-        return fs::remove_dir_all(&packed).map_err(TapeError::io("removing", &packed));
+    replace(&path, &packed)
+}
+
+/// Puts a segment in the place of another, which is removed: at once, so that there is one at any moment.
+pub(crate) fn replace(path: &Path, new: &Path) -> Result<()> {
+    if renameat_with(CWD, path, CWD, new, RenameFlags::EXCHANGE).is_ok() {
+        return fs::remove_dir_all(new).map_err(TapeError::io("removing", new));
     }
     // Not every file system can.
-    let replaced = beside(&path, REPLACED);
-    fs::rename(&path, &replaced).map_err(TapeError::io("moving", &path))?;
-    fs::rename(&packed, &path).map_err(TapeError::io("moving", &packed))?;
+    let replaced = beside(path, REPLACED);
+    fs::rename(path, &replaced).map_err(TapeError::io("moving", path))?;
+    fs::rename(new, path).map_err(TapeError::io("moving", new))?;
     fs::remove_dir_all(&replaced).map_err(TapeError::io("removing", &replaced))
 }
 

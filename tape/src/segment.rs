@@ -16,7 +16,7 @@ use crate::store::{Mode, Store};
 use crate::{FORMAT, Result, TapeError};
 
 /// No recorder keeps a larger message.
-const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 /// Those of CRI take a few hundred kilobytes.
 const MAX_DESCRIPTORS_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -115,6 +115,23 @@ impl Segment {
         let stored = stored.ok_or_else(|| self.damaged("it has no descriptors".to_owned()))?;
         chunk::decompress(&stored, MAX_DESCRIPTORS_BYTES)
             .map_err(|reason| self.damaged(format!("its descriptors: {reason}")))
+    }
+
+    /// The same as they are stored.
+    pub(crate) fn stored_descriptors(&self) -> Result<Option<Vec<u8>>> {
+        match &self.source {
+            Source::Store(store) => store.descriptors(),
+            Source::Live(live) => Ok(Some(live.shown.descriptors.clone())),
+        }
+    }
+
+    /// Gives it an end.
+    pub(crate) fn put_footer(&mut self, footer: &schema::SegmentFooter) -> Result<()> {
+        let Source::Store(store) = &mut self.source else {
+            return Err(self.damaged("it is open".to_owned()));
+        };
+        store.put_footer(footer.encode_to_vec())?;
+        store.flush()
     }
 
     /// Header, descriptors and footer of a closed segment as they are stored.
@@ -275,6 +292,7 @@ pub(crate) fn footer_of(
         runtime_name,
         runtime_version,
         open: Vec::new(),
+        mended: false,
     }
 }
 

@@ -211,7 +211,8 @@ fn chunks(
     trees: Vec<sled::Tree>,
     from: u64,
 ) -> impl Iterator<Item = Result<(u64, Vec<u8>)>> + use<> {
-    let mut entries = trees.into_iter().flat_map(move |tree| tree.range(key(from, 0)..)).peekable();
+    let mut entries =
+        trees.into_iter().flat_map(move |tree| until_error(tree.range(key(from, 0)..))).peekable();
     std::iter::from_fn(move || {
         let (first, mut chunk) = match entries.next()? {
             Ok((key, value)) => (position(&key), value.to_vec()),
@@ -243,6 +244,12 @@ fn trees(open: &Open) -> Vec<sled::Tree> {
     std::iter::once(open.events.clone()).chain(full).collect()
 }
 
+/// What comes up to the first error, and that: sled's iterator gives the same one for ever after.
+fn until_error<T>(entries: impl Iterator<Item = sled::Result<T>>) -> impl Iterator<Item = sled::Result<T>> {
+    let mut failed = false;
+    entries.take_while(move |entry| !std::mem::replace(&mut failed, entry.is_err()))
+}
+
 fn open_patiently(path: &Path, mode: Mode) -> sled::Result<sled::Db> {
     let since = Instant::now();
     loop {
@@ -266,8 +273,13 @@ fn is_busy(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(io) if io.kind() == io::ErrorKind::WouldBlock || io.to_string().contains("WouldBlock"))
 }
 
+fn is_denied(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.kind() == io::ErrorKind::PermissionDenied || io.to_string().contains("PermissionDenied"))
+}
+
 fn opening(path: &Path, error: &sled::Error) -> TapeError {
     match error {
+        denied if is_denied(denied) => TapeError::Denied { path: path.to_owned() },
         busy if is_busy(busy) => TapeError::Busy { path: path.to_owned() },
         sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => reading(path, error),
         _ => TapeError::Store { action: "opening", path: path.to_owned(), reason: plain(error) },
@@ -318,6 +330,23 @@ fn remove_orphan_snapshots(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is left of snapshots that were not to be used.
+pub(crate) fn spent_snapshots(path: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(path).map_err(TapeError::io("reading", path))?;
+    let spent = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let suffix = path.extension().unwrap_or_default();
+        (name.starts_with("snap.") && suffix == "generating")
+            || (name.starts_with("old-snap.") && suffix == "aside")
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).filter(spent).collect())
+}
+
+/// Whether a file in a store's folder is a snapshot, which the store can do without.
+pub(crate) fn is_snapshot(name: &str) -> bool {
+    name.starts_with("snap.")
 }
 
 /// Without its snapshots sled recovers from its log. Says whether there were any.

@@ -286,8 +286,12 @@ impl Next {
     /// What follows all that is on a tape. A damaged segment must not keep a recorder from starting.
     fn on(tape: &Path) -> Result<Self> {
         let numbers = folder::segments(tape)?;
-        let mut next = Self { number: numbers.last().map_or(1, |last| last + 1), call: 1, connection: 1 };
-        let mut passed = 0;
+        let aside = folder::set_aside(tape);
+        let last = numbers.iter().chain(&aside).max().copied().unwrap_or(0);
+        let mut next = Self { number: last + 1, call: 1, connection: 1 };
+        // What was in those that are damaged, and at the end, can't be told.
+        let beyond = aside.iter().filter(|number| numbers.last().is_none_or(|last| *number >= last));
+        let mut passed = beyond.count() as u64 * UNREADABLE_CALLS;
         for number in numbers.iter().rev() {
             match Segment::open(folder::segment(tape, *number)) {
                 Ok(segment) => {

@@ -3,17 +3,26 @@
 use anyhow::Result;
 use critape_calls::{Live, Recorded};
 use critape_replayer::{Recording, compare_tapes};
-use critape_tape::Tape;
+use critape_tape::{SealPolicy, Tape};
 
 use super::report;
 use crate::args::DiffArgs;
 use crate::exit::Exit;
+use crate::output;
 
 pub(crate) fn run(args: &DiffArgs) -> Result<Exit> {
     report::check_files(&args.report)?;
     let rules = report::rules(&args.report)?;
     let recorded = Recording::read(&Tape::open(&args.recorded)?)?;
     let live = Recording::read(&Tape::open(&args.live)?)?;
+    for (tape, recording) in [(&args.recorded, &recorded), (&args.live, &live)] {
+        if recording.sealed != SealPolicy::None {
+            output::say(format_args!(
+                "note: {} is sealed and its key is not here: what is sealed in it counts as the same",
+                tape.display()
+            ));
+        }
+    }
     let found = compare_tapes(Recorded(&recorded), Live(&live), &rules, args.report.max_inconclusive);
     report::give(&found, &args.report)
 }

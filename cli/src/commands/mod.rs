@@ -4,6 +4,7 @@ mod diff;
 mod export;
 mod gateway;
 mod record;
+mod repair;
 mod replay;
 mod report;
 mod simulator;

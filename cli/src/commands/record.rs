@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cri::Endpoint;
+use critape_calls::Stamp;
 use critape_recorder::{
     Config, Counters, GivenBack, Handle, Metrics, OnOverload, Passed, Recorder, Watchdog,
 };
-use critape_tape::{Retention, Seal, SealPolicy, Tape};
+use critape_tape::{Info, Retention, Seal, SealPolicy, Tape};
 use serde_json::json;
 
 use super::{one_thread, tape};
@@ -62,6 +63,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
         seal: Seal { policy: policy(args.seal), key_file: args.seal_key.clone() },
         ..Config::new(runtime.clone(), clients_at.clone(), path.clone())
     };
+    let begun = crate::values::now();
     let metrics = args.metrics.map(Metrics::bind).transpose()?;
     limits::raise_open_files();
     let tokio = one_thread()?;
@@ -80,7 +82,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
     // What hangs there, as a file system that does not answer, must not keep the program from ending.
     tokio.shutdown_background();
     match ended? {
-        Some(passed) => summarise(args, path, passed)?,
+        Some(passed) => summarise(args, path, passed, begun)?,
         None => {
             output::say(format_args!("ended at once; {} has what was committed", path.display()));
             return Ok(Exit::Interrupted);
@@ -188,9 +190,8 @@ fn offer(metrics: Metrics, counters: Arc<Counters>) -> Result<()> {
 }
 
 /// Says what was recorded, and what passed beside the tape.
-fn summarise(args: &RecordArgs, path: &Path, passed: Passed) -> Result<()> {
+fn summarise(args: &RecordArgs, path: &Path, passed: Passed, begun: Stamp) -> Result<()> {
     let info = Tape::open(path)?.info()?;
-    let summary = &info.summary;
     match args.output {
         Format::Json => {
             let mut document = tape::info_json(path, &info);
@@ -200,13 +201,7 @@ fn summarise(args: &RecordArgs, path: &Path, passed: Passed) -> Result<()> {
             output::print_json(&document)?;
         }
         Format::Table => {
-            output::say(format_args!(
-                "recorded {} calls on {} connections onto {}; `critape tape show {}` lists them",
-                summary.calls,
-                summary.connections,
-                path.display(),
-                path.display()
-            ));
+            output::say(format_args!("{}", last_words(path, &info, begun)));
             if passed != Passed::default() {
                 output::say(format_args!(
                     "forwarded beside the tape, as it is not CRI: {} calls of other services, {} connections of \
@@ -217,6 +212,22 @@ fn summarise(args: &RecordArgs, path: &Path, passed: Passed) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What came of the recording that was begun at this time.
+fn last_words(tape: &Path, info: &Info, begun: Stamp) -> String {
+    let of_this = info.segments.iter().filter(|segment| segment.started >= begun);
+    let (calls, connections) = of_this.fold((0, 0), |(calls, connections), segment| {
+        (calls + segment.calls, connections + segment.connections)
+    });
+    let tape = tape.display();
+    let in_all = match info.summary.calls {
+        all if all == calls => String::new(),
+        all => format!(", which has {all} calls in all"),
+    };
+    format!(
+        "recorded {calls} calls on {connections} connections onto {tape}{in_all}; `critape tape show {tape}` lists them"
+    )
 }
 
 fn policy(arg: SealArg) -> SealPolicy {

@@ -1,21 +1,24 @@
 //! `critape replay`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use critape_replayer::{Config, Pace, Replay};
-use critape_tape::Tape;
+use critape_tape::{SealPolicy, Tape};
 
 use super::{one_thread, report};
 use crate::args::{PaceArg, ReplayArgs};
 use crate::exit::Exit;
-use crate::output::progress;
+use crate::output::{self, progress};
 use crate::signals;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     report::check_files(&args.report)?;
+    if args.speed.is_some() && args.pace != PaceArg::Recorded {
+        bail!("--speed is for the recorded pace: leave it out, or --pace");
+    }
     let endpoints = args.endpoints.asked().resolve()?;
     let config = Config {
         pace: match args.pace {
-            PaceArg::Recorded => Pace::Recorded(args.speed),
+            PaceArg::Recorded => Pace::Recorded(args.speed.unwrap_or(1.0)),
             PaceArg::Max => Pace::Max,
             PaceArg::Serial => Pace::Serial,
         },
@@ -28,6 +31,13 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
         ..Config::new(endpoints)
     };
     let replay = Replay::of(&Tape::open(&args.tape)?, config)?;
+    if replay.sealed() != SealPolicy::None {
+        output::say(format_args!(
+            "note: {} is sealed and its key is not here: environment goes out sealed, and calls whose command or credentials are \
+             sealed are inconclusive",
+            args.tape.display()
+        ));
+    }
     let found = one_thread()?.block_on(async {
         let shutdown = signals::shutdown()?;
         let bar = progress("replaying", replay.calls() as u64);

@@ -31,6 +31,7 @@ pub(crate) fn run(command: TapeCommand) -> Result<Exit> {
             Ok(Exit::Done)
         }
         TapeCommand::Verify { tape, output } => verify(&tape, output),
+        TapeCommand::Repair { tape, output } => super::repair::run(&tape, output),
         TapeCommand::Prune { tape, max_size, max_age } => {
             let retention = Retention { max_bytes: max_size, max_age };
             let pruned = prune(&tape, retention, crate::values::now())?;
@@ -103,6 +104,9 @@ pub(crate) fn info_json(path: &Path, info: &Info) -> Value {
         "generations": summary.generations,
         "runtime": {"name": name, "version": version},
         "clean": info.is_clean(),
+        "mended": info.mended(),
+        "seal": info.seal(),
+        "key": info.has_key,
         "open": info.is_open(),
         "segments": info.segments.len(),
         "started": summary.span.map(|(started, _)| time_text(started)),
@@ -134,17 +138,13 @@ fn print_info_table(path: &Path, info: &Info) -> Result<()> {
         line("started", time_text(started))?;
         line("ended", format!("{} ({})", time_text(ended), short(ended.since(started))))?;
     }
-    let clean = match (info.is_clean(), info.is_open()) {
-        (false, _) => "the recorder was killed: what it had committed is there",
-        (true, true) => "being written",
-        (true, false) => "closed in order",
-    };
-    line("segments", format!("{}, {clean}", info.segments.len()))?;
+    line("segments", format!("{}, {}", info.segments.len(), how_closed(info)))?;
     line(
         "calls",
         format!("{} on {} connections, {} events", summary.calls, summary.connections, summary.events),
     )?;
     line("bytes", format!("{} on the wire, {} stored", bytes(summary.traffic), bytes(info.stored_bytes)))?;
+    line("sealed", how_sealed(info))?;
     for peer in summary.peers_by_calls() {
         let exe = if peer.exe.is_empty() { "(unknown)" } else { &peer.exe };
         let uid = peer.uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string());
@@ -159,6 +159,29 @@ fn print_info_table(path: &Path, info: &Info) -> Result<()> {
     Ok(())
 }
 
+fn how_sealed(info: &Info) -> String {
+    let key = if info.has_key { "the key is here" } else { "the key is not here" };
+    match info.seal() {
+        "none" => "nothing".to_owned(),
+        "mixed" => format!("one way in some segments and another in others, {key}"),
+        policy => format!("{policy}, {key}"),
+    }
+}
+
+fn how_closed(info: &Info) -> String {
+    let mended = info.mended();
+    if info.is_open() && info.is_clean() && mended.is_empty() {
+        "being written".to_owned()
+    } else if !info.is_clean() {
+        "the recorder was killed: what it had committed is there".to_owned()
+    } else if mended.is_empty() {
+        "closed in order".to_owned()
+    } else {
+        let numbers: Vec<String> = mended.iter().map(ToString::to_string).collect();
+        format!("closed in order but for {}, mended by a repair", numbers.join(", "))
+    }
+}
+
 fn show(args: ShowArgs) -> Result<Exit> {
     let mut tape = Tape::open(&args.tape)?;
     if args.unseal {
@@ -170,6 +193,9 @@ fn show(args: ShowArgs) -> Result<Exit> {
             );
         }
         tape = tape.unsealed()?;
+    }
+    if tape.is_empty() {
+        bail!("{} has no segments: they are gone, or were never begun", args.tape.display());
     }
     if let Some(call) = args.call {
         return show_one(&tape, call);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use cri::Endpoint;
 use cri::endpoint::Endpoints;
 use cri::listen::{Door, bind};
@@ -66,6 +66,11 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit> {
 }
 
 fn show(args: &DemoArgs) -> Result<Exit> {
+    if let Some(kept) = &args.keep
+        && kept.symlink_metadata().is_ok()
+    {
+        bail!("{} exists: give --keep a path where there is nothing yet", kept.display());
+    }
     let folder = tempfile::Builder::new().prefix("critape-demo-").tempdir().context("making a folder")?;
     let tape = args.keep.clone().unwrap_or_else(|| folder.path().join("demo.tape"));
     leave_nothing_when_interrupted(folder.path());

@@ -1,9 +1,11 @@
 //! The whole program: runtime, recorder, clients, tapes and replays over real sockets.
 
 mod diffs;
+mod flags;
 mod listens;
 mod program;
 mod records;
+mod repairs;
 mod replays;
 mod shows;
 mod survives;

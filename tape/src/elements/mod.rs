@@ -118,6 +118,8 @@ impl Writer {
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     slots: Slots,
+    /// Whether a part of the segment is missing, so that it is not known what the slots hold.
+    is_lost: bool,
 }
 
 impl Reader {
@@ -127,12 +129,15 @@ impl Reader {
         let mut message = Vec::new();
         while !parts.is_empty() {
             match take(&mut parts)? {
-                FORGET => self.slots = Slots::default(),
+                FORGET => *self = Self::default(),
                 LITERAL => message.extend_from_slice(take_bytes(&mut parts)?),
                 DEFINED => {
                     let element = Bytes::copy_from_slice(take_bytes(&mut parts)?);
                     message.extend_from_slice(&element);
-                    self.slots.define(element);
+                    // Which slot it is in can't be told where some are missing.
+                    if !self.is_lost {
+                        self.slots.define(element);
+                    }
                 }
                 slot if slot % 2 == 0 => message.extend_from_slice(self.slots.last.get(slot / 2)?),
                 changed => {
@@ -150,6 +155,26 @@ impl Reader {
         }
         Some(message.into())
     }
+
+    /// Takes note that messages are missing here. Those that follow and refer to what was before can't be put together, until the
+    /// writer forgets as well.
+    pub(crate) fn lose(&mut self) {
+        *self = Self { slots: Slots::default(), is_lost: true };
+    }
+}
+
+/// How long a message that can't be put together is at least.
+pub(crate) fn least_length(mut parts: &[u8]) -> usize {
+    let mut length = 0;
+    while !parts.is_empty() {
+        let Some(step) = take(&mut parts) else { break };
+        let stands_here = matches!(step, LITERAL | DEFINED);
+        if stands_here || (step % 2 == 1 && step != FORGET) {
+            let Some(bytes) = take_bytes(&mut parts) else { break };
+            length += if stands_here { bytes.len() } else { 0 };
+        }
+    }
+    length
 }
 
 /// Key and length of a field take this much at most.
@@ -261,6 +286,28 @@ mod tests {
     }
 
     #[test]
+    fn after_a_hole_nothing_is_put_together_of_what_may_be_wrong() {
+        let (mut writer, mut reader) = (Writer::default(), Reader::default());
+        let list = |range: std::ops::Range<usize>| -> Bytes {
+            let containers = range.map(container).collect();
+            v1::ListContainersResponse { containers }.encode_to_vec().into()
+        };
+        let first = writer.take_apart("m", &list(0..9)).unwrap();
+        assert_eq!(reader.put_together(&first, LIMIT), Some(list(0..9)));
+        let missing = writer.take_apart("m", &list(9..12)).unwrap();
+        let new = writer.take_apart("m", &list(20..22)).unwrap();
+        let again = writer.take_apart("m", &list(20..22)).unwrap();
+        reader.lose();
+        assert_eq!(reader.put_together(&new, LIMIT), Some(list(20..22)), "it refers to nothing");
+        assert_eq!(reader.put_together(&again, LIMIT), None);
+        assert_eq!(least_length(&missing), list(9..12).len());
+        assert_eq!(least_length(&again), 0);
+        let mut forgetting = vec![FORGET as u8];
+        forgetting.extend(first);
+        assert_eq!(reader.put_together(&forgetting, LIMIT), Some(list(0..9)));
+    }
+
+    #[test]
     fn a_new_version_is_a_difference() {
         let (mut writer, mut reader) = (Writer::default(), Reader::default());
         for time in 1..5 {
@@ -304,6 +351,7 @@ mod tests {
 
         #[test]
         fn hostile_parts_never_panic(parts in proptest::collection::vec(0_u8..8, 0..300)) {
+            let _ = least_length(&parts);
             let _ = Reader::default().put_together(&parts, 10_000);
         }
     }

@@ -123,6 +123,9 @@ pub(crate) struct FooterStart {
     /// Its events.
     #[prost(uint64, tag = "2")]
     pub(crate) events: u64,
+    /// Whether its end was made afterwards.
+    #[prost(bool, tag = "14")]
+    pub(crate) mended: bool,
 }
 
 /// One segment.

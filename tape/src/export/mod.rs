@@ -221,9 +221,10 @@ impl<'a, W: Write> Exporter<'a, W> {
         self.put_block(&mut stretch)?;
         let segment = stretch.segment;
         match segment.footer() {
-            Some(_) => {
+            Some(own) => {
                 let mut footer = footer_of(segment.header(), &stretch.summary, segment.ended());
                 footer.events = stretch.events;
+                footer.mended = own.mended;
                 self.blocks.put(Kind::Closed, &footer.encode_to_vec())
             }
             None => self.blocks.put(Kind::Unclosed, &[]),

@@ -197,7 +197,7 @@ impl<'a> Importer<'a> {
                 let footer = FooterStart::decode(raw.as_slice())
                     .map_err(|error| damaged(offset, error.to_string()))?;
                 number("time", footer.ended).map_err(|reason| damaged(offset, reason))?;
-                let entry = segment.end(Some(footer.ended))?;
+                let entry = segment.end(Some(&footer))?;
                 if entry.events != footer.events {
                     let reason =
                         format!("a footer counts {} events and {} are there", footer.events, entry.events);

@@ -47,8 +47,17 @@ impl Place {
         &self.folder
     }
 
-    /// Puts the tape in its place, where there is still nothing.
+    /// Puts the tape in its place, where there is still nothing, once the disk has all of it.
     pub(super) fn give_name(self) -> Result<(), ImportError> {
+        sync(&self.folder).map_err(TapeError::io("writing", &self.tape))?;
+        self.rename()?;
+        let parent = self.tape.parent().filter(|parent| !parent.as_os_str().is_empty());
+        // It is there; not every file system can promise that it stays.
+        let _ = fs::File::open(parent.unwrap_or(Path::new("."))).and_then(|parent| parent.sync_all());
+        Ok(())
+    }
+
+    fn rename(&self) -> Result<(), ImportError> {
         let named = renameat_with(CWD, &self.folder, CWD, &self.tape, RenameFlags::NOREPLACE);
         match named {
             Ok(()) => Ok(()),
@@ -61,6 +70,15 @@ impl Place {
             Err(error) => Err(TapeError::io("naming", &self.tape)(error.into()).into()),
         }
     }
+}
+
+/// Waits until the disk has everything in a folder.
+fn sync(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { sync(&path)? } else { fs::File::open(&path)?.sync_all()? }
+    }
+    fs::File::open(folder)?.sync_all()
 }
 
 /// Writes the tape's key, for its owner alone.

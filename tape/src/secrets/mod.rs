@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 pub(crate) use key::Key;
 pub(crate) use opener::Opener;
-pub use opener::{Needed, needs_key};
+pub use opener::{Needed, needs_key, without_secrets};
 pub(crate) use sealer::Sealer;
 
 /// How much of what goes over the socket is sealed.
@@ -51,6 +51,15 @@ impl SealPolicy {
             Self::None => "none",
             Self::Default => "default",
             Self::Strict => "strict",
+        }
+    }
+
+    /// What a segment's header says. What a later program seals is taken for more than is known here.
+    pub(crate) fn of_header(name: &str) -> Self {
+        match name {
+            "" => Self::None,
+            "default" => Self::Default,
+            _ => Self::Strict,
         }
     }
 }

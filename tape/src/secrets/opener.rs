@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use critape_calls::{Body, Event, EventKind, Metadata, Opening, OpeningAnswer};
 
-use super::Key;
 use super::calls::{Calls, Messages, shape_of};
 use super::leaves::{Lacks, shapes};
 use super::token::{Cipher, Refused, find, is_token};
 use super::walk::{Place, Stop, Unreadable, walk};
+use super::{Key, SealPolicy};
 
 /// Opens the events of one tape, in their order.
 #[derive(Debug)]
@@ -148,4 +148,15 @@ pub fn needs_key(path: &str, request: &[u8]) -> Option<Needed> {
     // What can't be read holds nothing that we know.
     let _ = walk(shapes(), shape, request, Unreadable::IsUnknown, &mut look);
     needed
+}
+
+/// The request of the method with this path without what `policy` seals, so that it is the same sealed with one key, with another,
+/// or not at all; `None` where nothing is to be left out.
+pub fn without_secrets(path: &str, request: &[u8], policy: SealPolicy) -> Option<Vec<u8>> {
+    let shape = Messages::of(path).request?;
+    let mut leave_out = |place: Place, _: &[u8]| {
+        let is_sealed = matches!(place, Place::Leaf(leaf) if leaf.is_sealed_by(policy));
+        Ok(is_sealed.then(Vec::new))
+    };
+    walk(shapes(), shape, request, Unreadable::IsUnknown, &mut leave_out).ok().flatten()
 }

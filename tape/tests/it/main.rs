@@ -17,6 +17,7 @@ mod golden;
 mod hostile;
 mod layout;
 mod live;
+mod repair;
 mod samples;
 mod secrets;
 mod seeds;

@@ -87,6 +87,23 @@ fn no_permission_to_read_the_store_of_a_tape() {
     assert_eq!(nobody.refused("tape verify node.tape"), shown);
 }
 
+/// The store is opened for writing also by those who only read.
+#[test]
+fn no_permission_to_write_to_a_tape_that_may_be_read() {
+    let Some(nobody) = Nobody::new() else { return };
+    workload::record_briefly(&nobody.folder, "node.tape");
+    for file in nobody.folder.contents("node.tape/segments/00000001").keys() {
+        mode(file, 0o644);
+    }
+    for folder in ["node.tape", "node.tape/segments", "node.tape/segments/00000001"] {
+        mode(&nobody.folder.path(folder), 0o755);
+    }
+    assert_snapshot!(
+        nobody.refused("tape show node.tape"),
+        @"error: opening the store of node.tape/segments/00000001: Permission denied; reading a tape takes the right to write in it too: do it as its owner, or with a copy"
+    );
+}
+
 /// The program run as another user, in a folder that this user may read.
 struct Nobody {
     folder: Folder,

@@ -95,7 +95,7 @@ fn a_truncated_tape() {
             let refused = folder.refused(line);
             let text = refused.trim_end();
             assert!(text.starts_with("error: node.tape/segments/00000001 is damaged: "), "{kept} %: {text}");
-            assert!(text.ends_with("; `critape tape verify` tells what is left"), "{kept} %: {text}");
+            assert!(text.ends_with("; `critape tape repair` mends what can be"), "{kept} %: {text}");
         }
         folder.run("tape verify node.tape").with_code(1);
         assert!(folder.contents("node.tape") == before, "{kept} %: reading a damaged tape changed it");
@@ -111,6 +111,12 @@ fn a_tape_whose_segments_are_gone() {
         folder.refused("tape show node.tape"),
         @"error: reading node.tape/segments: No such file or directory (os error 2)"
     );
+    fs::create_dir(folder.path("node.tape/segments")).unwrap();
+    assert_snapshot!(
+        folder.refused("tape show node.tape"),
+        @"error: node.tape has no segments: they are gone, or were never begun"
+    );
+    folder.run("tape verify node.tape").with_code(1);
 }
 
 #[test]

@@ -82,10 +82,14 @@ fn a_value_that_is_none() {
     error: invalid value 'soon' for '--max-idle <D>': "soon" is not a duration: write it as 250ms, 5s or 2m
     `critape --help` and `critape COMMAND --help` tell what there is
     "#);
-    assert_snapshot!(folder.refused("replay node.tape --settle=-5s"), @r#"
-    error: invalid value '-5s' for '--settle <D>': "-5s" is negative
-    `critape --help` and `critape COMMAND --help` tell what there is
-    "#);
+    insta::allow_duplicates! {
+        for line in ["replay node.tape --settle=-5s", "replay node.tape --settle -5s"] {
+            assert_snapshot!(folder.refused(line), @r#"
+            error: invalid value '-5s' for '--settle <D>': "-5s" is negative: write it as 250ms, 5s or 2m
+            `critape --help` and `critape COMMAND --help` tell what there is
+            "#);
+        }
+    }
     assert_snapshot!(folder.refused("replay node.tape --speed 0"), @r#"
     error: invalid value '0' for '--speed <N>': "0" is not a speed: write a number above 0, as 2 for twice as fast
     `critape --help` and `critape COMMAND --help` tell what there is
@@ -102,6 +106,37 @@ fn a_value_that_is_none() {
     error: invalid value 'yesterday' for '--since <TIME>': "yesterday" is not a time: write it as 2026-01-31T12:00:00Z, or as 10m for ten minutes ago
     `critape --help` and `critape COMMAND --help` tell what there is
     "#);
+}
+
+#[test]
+fn arguments_that_do_not_go_together() {
+    let folder = Folder::new();
+    assert_snapshot!(folder.refused("tape show node.tape 17 --pod web"), @r"
+    error: the argument '[CALL]' cannot be used with '--pod <NAME>'
+    `critape --help` and `critape COMMAND --help` tell what there is
+    ");
+    assert_snapshot!(
+        folder.refused("replay node.tape -r unix://DIR/r.sock --pace max --speed 2"),
+        @"error: --speed is for the recorded pace: leave it out, or --pace"
+    );
+    assert_snapshot!(folder.refused("tape prune node.tape"), @r"
+    error: the following required arguments were not provided: --max-size <SIZE>
+    `critape --help` and `critape COMMAND --help` tell what there is
+    ");
+    assert_snapshot!(folder.refused("tape prune node.tape --max-size much"), @r#"
+    error: invalid value 'much' for '--max-size <SIZE>': "much" is not a size: write it as 64MiB, 1GiB or a number of bytes
+    `critape --help` and `critape COMMAND --help` tell what there is
+    "#);
+}
+
+#[test]
+fn a_demos_tape_where_there_is_something() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("there")).unwrap();
+    assert_snapshot!(
+        folder.refused("demo --keep there"),
+        @"error: there exists: give --keep a path where there is nothing yet"
+    );
 }
 
 #[test]
