@@ -9,6 +9,7 @@ use critape_calls::{CallId, ConnectionId, Event, EventKind, Stamp, Summary};
 
 use crate::folder::{self, WriteLock};
 use crate::live::Server;
+use crate::mark::{self, Form};
 use crate::ongoing::Ongoing;
 use crate::open::OpenSegment;
 use crate::packer::Packer;
@@ -168,7 +169,7 @@ impl Writer {
         let closed = segment.header().number;
         // Its store must be closed before it is packed.
         drop(segment);
-        seal::close(&self.tape, closed)?;
+        self.mark_closed(closed);
         self.begin(now, Room::ForAll)?;
         self.packer.add([closed]);
         Ok(())
@@ -181,8 +182,11 @@ impl Writer {
         let number = segment.header().number;
         let closed = segment.close(now);
         drop(segment);
-        match closed.and_then(|()| seal::close(&self.tape, number)) {
-            Ok(()) => true,
+        match closed {
+            Ok(()) => {
+                self.mark_closed(number);
+                true
+            }
             Err(error) => {
                 tracing::debug!(%error, "a segment could not be closed");
                 false
@@ -232,7 +236,7 @@ impl Writer {
         let number = segment.header().number;
         let small = segment.stored_bytes() <= PACKED_AT_END;
         drop(segment);
-        seal::close(&self.tape, number)?;
+        self.mark_closed(number);
         if small && !self.packer.is_busy() {
             // Best effort: an unpacked segment is as good, only larger.
             if let Err(error) = seal::pack(&self.tape, number, &AtomicBool::new(false)) {
@@ -240,6 +244,13 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Notes that a segment was closed in order. Without the note it is as good, only never packed.
+    fn mark_closed(&self, number: u32) {
+        if let Err(error) = mark::put(&folder::segment(&self.tape, number), Form::Loose) {
+            tracing::warn!(%error, "a closed segment is not packed; it is whole, only larger");
+        }
     }
 
     /// Begins the next segment, which knows what is still going on.

@@ -152,7 +152,7 @@ fn copy(from: &Path, to: &Path) {
         let to = to.join(entry.file_name());
         if entry.path().is_dir() {
             copy(&entry.path(), &to);
-        } else {
+        } else if entry.path().is_file() {
             fs::copy(entry.path(), to).unwrap();
         }
     }
