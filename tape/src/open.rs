@@ -49,11 +49,13 @@ pub(crate) struct OpenSegment {
 impl OpenSegment {
     pub(crate) fn begin(tape: &Path, header: schema::SegmentHeader, room: Room) -> Result<Self> {
         let path = folder::segment(tape, header.number);
+        folder::begins(tape, header.number)?;
         let mut store = Store::open(&path, Mode::New)?;
         let descriptors = descriptors().map_err(TapeError::io("packing the descriptors of", &path))?;
         store.put_header(header.encode_to_vec(), descriptors)?;
         store.flush()?;
         let committed = mark::begin(&path)?;
+        folder::has_begun(tape);
         Ok(Self {
             path,
             store,
