@@ -245,12 +245,13 @@ impl Pause {
 
     fn count(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::CallStarted { call, .. } => self.lost.add(Some(*call), 0),
             EventKind::Message { call, body, .. } => {
                 let kept = if let Body::Kept(body) = body { body.len() as u64 } else { 0 };
                 self.lost.add(Some(*call), kept);
             }
-            EventKind::Trailers { call, .. } | EventKind::Reset { call, .. } => self.lost.add(Some(*call), 0),
+            EventKind::CallStarted { call, .. }
+            | EventKind::Trailers { call, .. }
+            | EventKind::Reset { call, .. } => self.lost.add(Some(*call), 0),
             EventKind::Gap(gap) => self.lost.add_gap(gap),
             EventKind::Traffic { bytes } => self.traffic += bytes,
             _ => {}
