@@ -304,9 +304,10 @@ impl Pause {
 
     fn count(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::CallStarted { call, .. } => self.lost.add(Some(*call), 0),
             EventKind::Message { call, .. } => self.lost.add(Some(*call), kept_bytes(event)),
-            EventKind::Trailers { call, .. } | EventKind::Reset { call, .. } => self.lost.add(Some(*call), 0),
+            EventKind::CallStarted { call, .. }
+            | EventKind::Trailers { call, .. }
+            | EventKind::Reset { call, .. } => self.lost.add(Some(*call), 0),
             EventKind::Gap(gap) => self.lost.add_gap(gap),
             EventKind::Traffic { bytes } => self.traffic += bytes,
             _ => {}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::mark;
 use crate::{FORMAT, Result, TapeError};
 
 const MARKER: &str = "critape-tape";
@@ -15,6 +16,8 @@ const NEW_MARKER: &str = "critape-tape.new";
 const LOCK: &str = "lock";
 const SEGMENTS: &str = "segments";
 const DAMAGED: &str = "damaged";
+/// Names the segment that is about to begin.
+const BEGINS: &str = "begins";
 /// Mode of a tape's folder.
 const OWNER_ONLY: u32 = 0o700;
 const MARKER_PREFIX: &str = "critape tape, format ";
@@ -94,8 +97,42 @@ pub(crate) fn segment(path: &Path, number: u32) -> PathBuf {
     path.join(SEGMENTS).join(format!("{number:08}"))
 }
 
-/// The numbers of the segments that are there, in order.
+/// The numbers of the segments that are there, in order. One whose recorder was killed before it had begun is not.
 pub(crate) fn segments(path: &Path) -> Result<Vec<u32>> {
+    let mut numbers = numbered(path)?;
+    let unbegun = unbegun(path);
+    numbers.retain(|number| Some(*number) != unbegun);
+    Ok(numbers)
+}
+
+/// Notes that a segment is about to begin, until [`has_begun`] says that it has.
+pub(crate) fn begins(path: &Path, number: u32) -> Result<()> {
+    let note = path.join(BEGINS);
+    fs::write(&note, format!("{number}\n")).map_err(TapeError::io("writing", note))
+}
+
+pub(crate) fn has_begun(path: &Path) {
+    // Where it stays, the segment's own note says that it has begun.
+    let _ = fs::remove_file(path.join(BEGINS));
+}
+
+/// Removes what is left of a segment that had not begun: nothing was on it. Only for who holds the lock.
+pub(crate) fn remove_unbegun(path: &Path) -> Result<()> {
+    let left = unbegun(path).map(|number| segment(path, number)).filter(|segment| segment.exists());
+    if let Some(segment) = left {
+        fs::remove_dir_all(&segment).map_err(TapeError::io("removing", &segment))?;
+    }
+    has_begun(path);
+    Ok(())
+}
+
+fn unbegun(path: &Path) -> Option<u32> {
+    let number = fs::read_to_string(path.join(BEGINS)).ok()?.trim().parse().ok()?;
+    (!mark::has_begun(&segment(path, number))).then_some(number)
+}
+
+/// The numbers of all folders for segments, in order.
+fn numbered(path: &Path) -> Result<Vec<u32>> {
     let folder = path.join(SEGMENTS);
     let entries = fs::read_dir(&folder).map_err(TapeError::io("reading", &folder))?;
     let mut numbers = Vec::new();

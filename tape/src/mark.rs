@@ -32,6 +32,11 @@ pub(crate) fn is_mark(name: &str) -> bool {
     name == NAME
 }
 
+/// Whether the segment, if it was about to begin, has begun: either note says so.
+pub(crate) fn has_begun(segment: &Path) -> bool {
+    is_there(segment) || segment.join(COMMITTED).is_file()
+}
+
 /// Opens the note of how many events of a new segment are committed.
 pub(crate) fn begin(segment: &Path) -> Result<File> {
     let path = segment.join(COMMITTED);

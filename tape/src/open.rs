@@ -61,6 +61,7 @@ impl OpenSegment {
         server: Arc<Server>,
     ) -> Result<Self> {
         let path = folder::segment(tape, header.number);
+        folder::begins(tape, header.number)?;
         let mut store = Store::open(&path, Mode::New)?;
         let descriptors = descriptors().map_err(TapeError::io("packing the descriptors of", &path))?;
         store.put_header(header.encode_to_vec(), descriptors.clone())?;
@@ -71,6 +72,7 @@ impl OpenSegment {
         if let Some(view) = store.view() {
             server.show(Shown { number: header.number, header: header.encode_to_vec(), descriptors, view });
         }
+        folder::has_begun(tape);
         Ok(Self {
             path,
             store,

@@ -18,7 +18,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 use crate::{Result, TapeError};
 
 /// sled's cache; tapes are written once and read in order, so a small one will do.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// The largest value that sled keeps beside its neighbours; a larger one gets a file of its own that is never synced.
 const MAX_VALUE_BYTES: usize = 96 * 1024;
 /// How long to wait for another process that has the store open: readers are brief, and packing takes seconds.

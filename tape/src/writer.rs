@@ -71,6 +71,7 @@ impl Writer {
         }
         let lock = WriteLock::take(path)?;
         seal::recover(path)?;
+        folder::remove_unbegun(path)?;
         let next = Next::on(path)?;
         let sealer = match seal.policy {
             SealPolicy::None => None,

@@ -124,6 +124,25 @@ fn a_store_that_failed_can_be_ended_and_read() {
     Writer::open(&tape, Stamp(0), "test").unwrap().close(Stamp(1)).unwrap();
 }
 
+/// The recorder was killed between the folder of a segment and its header.
+#[test]
+fn a_segment_that_had_not_begun_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let tape = folder.path().join("tape");
+    let mut writer = Writer::open(&tape, Stamp(0), "test").unwrap();
+    let events = conversation(&writer, 10, 3, 100);
+    write(&mut writer, &events);
+    writer.close(Stamp(1000)).unwrap();
+    fs::write(tape.join("begins"), "2\n").unwrap();
+    fs::create_dir(tape.join("segments/00000002")).unwrap();
+    fs::write(tape.join("segments/00000002/db"), vec![0; 100]).unwrap();
+    assert_eq!(read(&tape), events);
+    assert_eq!(Tape::open(&tape).unwrap().verify().unwrap().damage, []);
+    Writer::open(&tape, Stamp(0), "test").unwrap().close(Stamp(1)).unwrap();
+    let info = Tape::open(&tape).unwrap().info().unwrap();
+    assert_eq!(info.segments.iter().map(|segment| segment.number).collect::<Vec<_>>(), [1, 2]);
+}
+
 /// Whatever is missing of a tape that was not closed, it is damage, and another segment can be written.
 #[test]
 fn a_store_cut_off_anywhere_is_damaged_and_no_more() {

@@ -39,7 +39,7 @@ type Done = (String, Duration);
 fn load(kubelet: &Kubelet, name: &str, log: &Log, mut noise: Noise) {
     for number in 0.. {
         let name = format!("{name}-{number}");
-        let length = if noise.next() % 200 == 0 { 300_000 } else { noise.next() % 4096 };
+        let length = if noise.next().is_multiple_of(200) { 300_000 } else { noise.next() % 4096 };
         let request = request(&name, &mut noise, length.try_into().unwrap());
         if kubelet.call("Version", &request).is_err() {
             return;
