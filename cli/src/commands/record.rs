@@ -2,7 +2,7 @@
 
 mod entrance;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,8 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
     let config = Config {
         entrance,
         memory: args.memory,
-        packer: std::env::current_exe().ok(),
+        // This very program, even where another has taken its place on the disk.
+        packer: Some(PathBuf::from("/proc/self/exe")),
         on_overload: match args.on_overload {
             OverloadArg::Pass => OnOverload::Pass,
             OverloadArg::Block => OnOverload::Block,
