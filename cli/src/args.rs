@@ -8,8 +8,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use cri::Endpoint;
 use cri::endpoint::Asked;
-use critape_calls::{CallId, Stamp};
+use critape_calls::CallId;
 
+use crate::filter::FilterArgs;
 use crate::output::Format;
 use crate::values;
 
@@ -295,39 +296,6 @@ pub(crate) struct ImportArgs {
     pub(crate) file: PathBuf,
     /// Folder of the tape, where there is nothing yet
     pub(crate) tape: PathBuf,
-}
-
-/// Which calls are meant.
-#[derive(Clone, Debug, Default, PartialEq, Args)]
-pub(crate) struct FilterArgs {
-    /// Only calls of these methods, as 'List*'
-    #[arg(long, value_name = "GLOB")]
-    pub(crate) method: Option<String>,
-    /// Only calls about this pod
-    #[arg(long, value_name = "NAME")]
-    pub(crate) pod: Option<String>,
-    /// Only calls about containers of this name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) container: Option<String>,
-    /// Only calls that ended with this status, as `NOT_FOUND`
-    #[arg(long, value_name = "CODE")]
-    pub(crate) status: Option<String>,
-    /// Only calls that began at this time or later; 10m is ten minutes ago
-    #[arg(long, value_parser = values::moment, value_name = "TIME")]
-    pub(crate) since: Option<Stamp>,
-    /// Only calls that began before this time
-    #[arg(long, value_parser = values::moment, value_name = "TIME")]
-    pub(crate) until: Option<Stamp>,
-    /// Only calls on this connection
-    #[arg(long, value_name = "N")]
-    pub(crate) connection: Option<u64>,
-}
-
-impl FilterArgs {
-    /// Whether all calls are meant.
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// How fast calls follow each other.

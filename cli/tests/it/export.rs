@@ -33,7 +33,11 @@ fn a_tape_comes_back_from_its_file() {
         info["bytes"]["stored"].take();
         info
     };
-    assert_eq!(info("again.tape"), info("node.tape"));
+    let (mut again, original) = (info("again.tape"), info("node.tape"));
+    // The key stays where it is.
+    assert_eq!((again["key"].take(), &original["key"]), (false.into(), &true.into()));
+    again["key"] = true.into();
+    assert_eq!(again, original);
     assert_eq!(folder.json("tape verify again.tape -o json")["clean"], true);
     // Over one that is there already, and through pipes.
     folder.run("tape export again.tape node.critape").done();
