@@ -270,8 +270,11 @@ impl Thread {
         if let Some(Pause { lost, error: Some(source), .. }) = self.pause {
             return Err(RecordError::Unended { calls: lost.calls(), source });
         }
+        let (calls, _) = self.uncommitted;
         match self.tape {
-            Some(tape) => Ok(tape.close(self.clock.now())?),
+            Some(tape) => {
+                tape.close(self.clock.now()).map_err(|source| RecordError::Unended { calls, source })
+            }
             None => Ok(()),
         }
     }

@@ -126,7 +126,7 @@ impl Tape {
 
     /// Whether it has no segments, so that nothing is left of what was recorded.
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.segments.is_empty() && self.holder.is_none()
     }
 
     /// Its folder.

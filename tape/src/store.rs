@@ -45,6 +45,8 @@ const TREE_PARTS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Store {
     path: PathBuf,
+    /// To sync it with: sled does not hand out its own.
+    file: File,
     /// Taken out, and leaked, after a failed write: dropping it may then wait for ever.
     open: Option<Open>,
 }
@@ -77,7 +79,9 @@ impl Store {
             Err(error) => return Err(opening(path, &error)),
         };
         let events = db.open_tree(EVENTS).map_err(|error| opening(path, &error))?;
-        Ok(Self { path: path.to_owned(), open: Some(Open { db, events }) })
+        let store = path.join(STORE);
+        let file = File::open(&store).map_err(TapeError::io("opening", &store))?;
+        Ok(Self { path: path.to_owned(), file, open: Some(Open { db, events }) })
     }
 
     pub(crate) fn header(&self) -> Result<Option<Vec<u8>>> {
@@ -139,11 +143,8 @@ impl Store {
 
     /// Makes everything written so far survive the end of this process, and of the machine.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        let path = self.path.join(STORE);
-        self.write("flushing", |open| {
-            open.db.flush()?;
-            Ok(File::open(&path)?.sync_data()?)
-        })
+        self.write("flushing", |open| open.db.flush().map(drop))?;
+        self.file.sync_data().map_err(TapeError::io("syncing", &self.path))
     }
 
     /// The chunks in order, from the one that begins at this position: position of the first event, and bytes.

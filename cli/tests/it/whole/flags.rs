@@ -169,7 +169,10 @@ fn same(folder: &Folder, notes: &str) -> Value {
     let report = folder.run("diff one.tape other.tape -o json");
     let document: Value = serde_json::from_str(&report.stdout).unwrap();
     assert_eq!((report.code, &document["verdict"]), (Some(0), &"same".into()), "{document:#}");
-    assert_eq!(document["calls"]["compared"], document["calls"]["recorded"], "{document:#}");
+    // Of a read that waits for something, one run may have one more than the other.
+    let count = |name: &str| document["calls"][name].as_u64().unwrap();
+    assert_eq!(count("compared") + count("skipped"), count("recorded"), "{document:#}");
+    assert_eq!(count("inconclusive"), 0, "{document:#}");
     assert_eq!(report.stderr, notes);
     document
 }

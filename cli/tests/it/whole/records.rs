@@ -43,6 +43,8 @@ fn the_summary_has_the_promised_form() {
       "generations": [
         "string"
       ],
+      "key": "bool",
+      "mended": [],
       "open": "bool",
       "peers": [
         {
@@ -55,6 +57,7 @@ fn the_summary_has_the_promised_form() {
         "name": "string",
         "version": "string"
       },
+      "seal": "string",
       "segments": "integer",
       "started": "time",
       "tape": "string"
