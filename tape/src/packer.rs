@@ -56,7 +56,7 @@ impl Packer {
         let (tape, program) = (self.tape.clone(), self.program.clone());
         let spawned = thread::Builder::new().name("tape-packer".to_owned()).spawn(move || {
             // The lock is not held while one is packed.
-            let next = || pending.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+            let next = || pending.lock().unwrap_or_else(PoisonError::into_inner).first().copied();
             while let Some(number) = next() {
                 let packed = match &program {
                     Some(program) => run(program, &tape, number, &stop),
@@ -67,9 +67,18 @@ impl Packer {
                 {
                     tracing::warn!(%error, "a closed segment could not be packed; it is whole, only larger");
                 }
+                pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
             }
         });
         self.thread = spawned.ok();
+    }
+
+    /// The segment that is being packed.
+    pub(crate) fn current(&self) -> Option<u32> {
+        if !self.is_busy() {
+            return None;
+        }
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).first().copied()
     }
 
     pub(crate) fn is_busy(&self) -> bool {

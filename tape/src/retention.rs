@@ -41,27 +41,35 @@ pub fn prune(tape: &Path, retention: Retention, now: Stamp) -> Result<Pruned> {
     folder::check(tape)?;
     let _lock = WriteLock::take(tape)?;
     // The last one is no longer written, but without it the numbers would begin again.
-    prune_closed(tape, retention, now)
+    prune_closed(tape, retention, now, None)
 }
 
-/// The same, for the one who holds the lock.
-pub(crate) fn prune_closed(tape: &Path, retention: Retention, now: Stamp) -> Result<Pruned> {
+/// The same, for the one who holds the lock. A segment that is being packed is left for the next time, with those after it.
+///
+/// Segments are read only to know how old they are, oldest first, and no further than to the first that is kept.
+pub(crate) fn prune_closed(
+    tape: &Path,
+    retention: Retention,
+    now: Stamp,
+    packed: Option<u32>,
+) -> Result<Pruned> {
     if retention == Retention::default() {
         return Ok(Pruned::default());
     }
     let mut numbers = folder::segments(tape)?;
-    let last = numbers.pop();
-    let kept = last.map_or(0, |number| folder::stored_bytes(&folder::segment(tape, number)));
-    let mut closed = Vec::new();
-    for number in numbers {
-        let path = folder::segment(tape, number);
-        let bytes = folder::stored_bytes(&path);
-        // One that can't be read is kept: somebody may still want to look at it.
-        let Ok(segment) = Segment::open(path) else { continue };
-        closed.push(Closed { number, bytes, ended: segment.ended() });
-    }
+    let bytes = |number: &u32| folder::stored_bytes(&folder::segment(tape, *number));
+    let total = numbers.iter().map(bytes).sum();
+    let _ = numbers.pop();
+    let closed = numbers.iter().take_while(|number| Some(**number) != packed).filter_map(|number| {
+        let ended = match retention.max_age {
+            // One that can't be read is kept: somebody may still want to look at it.
+            Some(_) => Segment::open(folder::segment(tape, *number)).ok()?.ended(),
+            None => now,
+        };
+        Some(Closed { number: *number, bytes: bytes(number), ended })
+    });
     let mut pruned = Pruned::default();
-    for victim in victims(&closed, kept, retention, now) {
+    for victim in victims(closed, total, retention, now) {
         let path = folder::segment(tape, victim.number);
         fs::remove_dir_all(&path).map_err(TapeError::io("removing", &path))?;
         pruned.segments += 1;
@@ -70,19 +78,19 @@ pub(crate) fn prune_closed(tape: &Path, retention: Retention, now: Stamp) -> Res
     Ok(pruned)
 }
 
-/// Which of the closed segments, oldest first, must go; `kept` bytes stay in any case.
-fn victims(closed: &[Closed], kept: u64, retention: Retention, now: Stamp) -> Vec<Closed> {
-    let mut total: u64 = kept + closed.iter().map(|segment| segment.bytes).sum::<u64>();
-    closed
-        .iter()
-        .take_while(|segment| {
-            let too_old = retention.max_age.is_some_and(|age| now.since(segment.ended) > age);
-            let too_much = retention.max_bytes.is_some_and(|bytes| total > bytes);
-            total -= segment.bytes;
-            too_old || too_much
-        })
-        .copied()
-        .collect()
+/// Which of the closed segments, oldest first, must go where all segments together have `total` bytes.
+fn victims(
+    closed: impl Iterator<Item = Closed>,
+    mut total: u64,
+    retention: Retention,
+    now: Stamp,
+) -> impl Iterator<Item = Closed> {
+    closed.take_while(move |segment| {
+        let too_old = retention.max_age.is_some_and(|age| now.since(segment.ended) > age);
+        let too_much = retention.max_bytes.is_some_and(|bytes| total > bytes);
+        total = total.saturating_sub(segment.bytes);
+        too_old || too_much
+    })
 }
 
 #[cfg(test)]
@@ -97,7 +105,8 @@ mod tests {
 
     fn deleted(max_bytes: Option<u64>, max_age: Option<u64>) -> Vec<u32> {
         let retention = Retention { max_bytes, max_age: max_age.map(Duration::from_secs) };
-        victims(&CLOSED, 40, retention, Stamp(5_000_000_000)).iter().map(|segment| segment.number).collect()
+        let victims = victims(CLOSED.into_iter(), 100, retention, Stamp(5_000_000_000));
+        victims.map(|segment| segment.number).collect()
     }
 
     #[test]

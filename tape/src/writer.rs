@@ -219,12 +219,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes the oldest closed segments that `retention` does not keep; nothing while one is being packed, which takes seconds.
+    /// Deletes the oldest closed segments that `retention` does not keep, but none that is being packed.
     pub fn prune(&mut self, retention: Retention, now: Stamp) -> Result<Pruned> {
-        if self.packer.is_busy() {
-            return Ok(Pruned::default());
-        }
-        prune_closed(&self.tape, retention, now)
+        prune_closed(&self.tape, retention, now, self.packer.current())
     }
 
     /// Closes the last segment in order.
