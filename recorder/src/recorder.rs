@@ -1,6 +1,6 @@
 //! The recorder as a whole: socket, connections, writer, end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ const TRAFFIC_EVERY: Duration = Duration::from_secs(1);
 const BEAT_EVERY: Duration = Duration::from_millis(100);
 /// How long a recording waits at its end for the opening state, where a runtime is there.
 const OPENING_GRACE: Duration = Duration::from_secs(1);
+/// How long it waits for what is being looked up on the host.
+const LOOKUP_GRACE: Duration = Duration::from_secs(1);
 /// How long the writer may take at the end: a disk that no longer answers must not keep a node from shutting down.
 const WRITER_GRACE: Duration = Duration::from_secs(60);
 
@@ -140,6 +142,7 @@ impl Recorder {
             next_connection: Cell::new(tape.as_ref().map_or(1, |tape| tape.first_connection().0)),
             traffic: Cell::new(0),
             counters,
+            lookups: RefCell::default(),
         };
         let writer = writer::spawn(tape, queue, clock, policy).map_err(RecordError::Thread)?;
         // Last, when nothing can fail any more.
@@ -206,6 +209,10 @@ impl Recorder {
                 let _ = tokio::time::timeout(OPENING_GRACE, asked).await;
                 // Ends every connection; what each had not ended is truncated.
                 connections.shutdown().await;
+                // What the last calls named is still told, unless its file system does not answer.
+                let mut lookups = shared.lookups.take();
+                let looked_up = async { while lookups.join_next().await.is_some() {} };
+                let _ = tokio::time::timeout(LOOKUP_GRACE, looked_up).await;
             })
             .await;
         drop(entrance);

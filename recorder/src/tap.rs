@@ -1,6 +1,6 @@
 //! What a connection's bytes mean, written down as events.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use critape_calls::{
     Stamp,
 };
 use critape_wire::{Limits, LostReason, Observer, Sink};
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::counters::{Counters, MethodIndex};
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     /// Bytes forwarded since the last time they were noted.
     pub(crate) traffic: Cell<u64>,
     pub(crate) counters: Arc<Counters>,
+    /// What is being looked up on other threads.
+    pub(crate) lookups: RefCell<JoinSet<()>>,
 }
 
 impl Shared {
@@ -56,6 +59,7 @@ impl Shared {
 
     /// Writes down how many bytes crossed since the last time.
     pub(crate) fn note_traffic(&self) {
+        while self.lookups.borrow_mut().try_join_next().is_some() {}
         let bytes = self.traffic.replace(0);
         if bytes > 0 {
             self.push(self.clock.now(), EventKind::Traffic { bytes });
@@ -281,7 +285,7 @@ impl State {
     /// On another thread: a path may lie on a file system that doesn't answer.
     fn look_at_host_paths(&self, call: CallId, request: bytes::Bytes) {
         let (queue, at) = (self.shared.queue.clone(), self.at);
-        tokio::task::spawn_blocking(move || {
+        self.shared.lookups.borrow_mut().spawn_blocking(move || {
             let paths = host::host_paths(&request);
             if !paths.is_empty() {
                 queue.push(Event { at, kind: EventKind::HostPaths { call, paths } });
