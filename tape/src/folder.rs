@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -95,6 +95,11 @@ pub(crate) fn check(path: &Path) -> Result<()> {
 /// The folder of segment `number`.
 pub(crate) fn segment(path: &Path, number: u32) -> PathBuf {
     path.join(SEGMENTS).join(format!("{number:08}"))
+}
+
+/// Which folder has this name now.
+pub(crate) fn identity(segment: &Path) -> Option<(u64, u64)> {
+    fs::metadata(segment).ok().map(|data| (data.dev(), data.ino()))
 }
 
 /// The numbers of the segments that are there, in order. One whose recorder was killed before it had begun is not.

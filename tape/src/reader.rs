@@ -194,12 +194,7 @@ impl Tape {
     }
 
     pub(crate) fn segment(&self, number: u32) -> Result<Segment> {
-        let path = folder::segment(&self.path, number);
-        match Segment::open(path.clone()) {
-            // Its recorder may just have put the packed one in its place.
-            Err(TapeError::Damaged { .. }) if self.holder.is_some() => Segment::open(path),
-            opened => opened,
-        }
+        Segment::open(folder::segment(&self.path, number))
     }
 
     /// The one that is being written, if one is and its writer shows it.

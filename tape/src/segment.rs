@@ -20,6 +20,9 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 /// Those of CRI take a few hundred kilobytes.
 const MAX_DESCRIPTORS_BYTES: u64 = 16 * 1024 * 1024;
 
+/// How often a segment may be replaced while it is opened: packing does so once.
+const EXCHANGES: usize = 4;
+
 /// A segment that is open for reading.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -69,7 +72,20 @@ impl Segment {
         matches!(self.source, Source::Live(_))
     }
 
+    /// Opens a segment that is not being written.
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
+        for _ in 0..EXCHANGES {
+            let before = folder::identity(&path);
+            let opened = Self::open_once(path.clone());
+            if before.is_some() && folder::identity(&path) == before {
+                return opened;
+            }
+            // The packed one was put in its place meanwhile.
+        }
+        Self::open_once(path)
+    }
+
+    fn open_once(path: PathBuf) -> Result<Self> {
         mark::check(&path)?;
         let store = Store::open(&path, Mode::Existing)?;
         let damaged = |reason: String| TapeError::Damaged { path: path.clone(), reason };

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,8 @@ pub(crate) struct Store {
     file: File,
     /// Taken out, and leaked, after a failed write: dropping it may then wait for ever.
     open: Option<Open>,
+    /// The folder, by which sled knows it: under its name there may be another soon, and what sled writes belongs in this one.
+    _folder: File,
 }
 
 #[derive(Debug)]
@@ -68,20 +71,24 @@ pub(crate) enum Mode {
 
 impl Store {
     pub(crate) fn open(path: &Path, mode: Mode) -> Result<Self> {
-        if mode == Mode::Existing {
-            remove_orphan_snapshots(path)?;
+        if mode == Mode::New {
+            fs::create_dir_all(path).map_err(TapeError::io("making", path))?;
         }
-        let db = match open_patiently(path, mode) {
+        let folder = File::open(path).map_err(TapeError::io("opening", path))?;
+        let here = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+        let db = match open_patiently(&here, mode) {
             Ok(db) => db,
-            Err(sled::Error::Corruption { .. }) if mode == Mode::Existing && set_snapshots_aside(path)? => {
-                open_patiently(path, mode).map_err(|error| opening(path, &error))?
+            Err(sled::Error::Corruption { .. })
+                if mode == Mode::Existing
+                    && set_snapshots_aside(&here).map_err(TapeError::io("looking into", path))? =>
+            {
+                open_patiently(&here, mode).map_err(|error| opening(path, &error))?
             }
             Err(error) => return Err(opening(path, &error)),
         };
         let events = db.open_tree(EVENTS).map_err(|error| opening(path, &error))?;
-        let store = path.join(STORE);
-        let file = File::open(&store).map_err(TapeError::io("opening", &store))?;
-        Ok(Self { path: path.to_owned(), file, open: Some(Open { db, events }) })
+        let file = File::open(here.join(STORE)).map_err(TapeError::io("opening the store of", path))?;
+        Ok(Self { path: path.to_owned(), file, open: Some(Open { db, events }), _folder: folder })
     }
 
     pub(crate) fn header(&self) -> Result<Option<Vec<u8>>> {
@@ -175,7 +182,7 @@ impl Store {
             Err(error) => {
                 // Its memory is lost until the process ends; a drop might never return.
                 std::mem::forget(self.open.take());
-                if let Err(error) = unlock(&self.path) {
+                if let Err(error) = unlock(&self.file) {
                     tracing::debug!(%error, "a store that failed stays locked as long as this program runs");
                 }
                 Err(match error {
@@ -254,19 +261,25 @@ fn until_error<T>(entries: impl Iterator<Item = sled::Result<T>>) -> impl Iterat
 fn open_patiently(path: &Path, mode: Mode) -> sled::Result<sled::Db> {
     let since = Instant::now();
     loop {
-        let config = sled::Config::new()
-            .path(path)
-            .create_new(mode == Mode::New)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None);
-        // It stumbles over some stores that were cut off.
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-        let opened = opened.unwrap_or_else(|_| Err(sled::Error::ReportableBug(SENSELESS.to_owned())));
-        match opened {
+        match open_once(path, mode) {
             Err(error) if is_busy(&error) && since.elapsed() < BUSY_WAIT => std::thread::sleep(BUSY_STEP),
             other => return other,
         }
     }
+}
+
+fn open_once(path: &Path, mode: Mode) -> sled::Result<sled::Db> {
+    if mode == Mode::Existing {
+        remove_orphan_snapshots(path)?;
+    }
+    let config = sled::Config::new()
+        .path(path)
+        .create_new(mode == Mode::New)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None);
+    // It stumbles over some stores that were cut off.
+    catch_unwind(AssertUnwindSafe(|| config.open()))
+        .unwrap_or_else(|_| Err(sled::Error::ReportableBug(SENSELESS.to_owned())))
 }
 
 /// sled hands on the lock's `WouldBlock` inside a text of its own.
@@ -304,9 +317,9 @@ fn plain(error: &sled::Error) -> String {
 /// Gives back the lock of a store that is never closed, so that it can be read: after an error sled writes nothing more to it.
 ///
 /// sled does not hand out its file; it is found among those that are open, and the lock hangs on all of its handles alike.
-fn unlock(path: &Path) -> io::Result<()> {
+fn unlock(store: &File) -> io::Result<()> {
     let identity = |file: &fs::Metadata| (file.dev(), file.ino());
-    let store = identity(&fs::metadata(path.join(STORE))?);
+    let store = identity(&store.metadata()?);
     let this = pidfd_open(getpid(), PidfdFlags::empty())?;
     for entry in fs::read_dir("/proc/self/fd")? {
         let entry = entry?;
@@ -324,10 +337,20 @@ fn unlock(path: &Path) -> io::Result<()> {
 }
 
 /// A snapshot that was being written when the disk filled up would be read as if it were whole.
-fn remove_orphan_snapshots(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// `WouldBlock` where the store is open elsewhere: then it may be being written right now.
+fn remove_orphan_snapshots(path: &Path) -> io::Result<()> {
+    let store = match File::open(path.join(STORE)) {
+        Ok(store) => store,
+        // sled says what is missing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    flock(&store, FlockOperation::NonBlockingLockExclusive)?;
     for snapshot in snapshots(path)? {
         if snapshot.to_string_lossy().ends_with(".generating") {
-            fs::remove_file(&snapshot).map_err(TapeError::io("removing", &snapshot))?;
+            fs::remove_file(&snapshot)?;
         }
     }
     Ok(())
@@ -351,27 +374,23 @@ pub(crate) fn is_snapshot(name: &str) -> bool {
 }
 
 /// Without its snapshots sled recovers from its log. Says whether there were any.
-fn set_snapshots_aside(path: &Path) -> Result<bool> {
+fn set_snapshots_aside(path: &Path) -> io::Result<bool> {
     let snapshots = snapshots(path)?;
     for snapshot in &snapshots {
         let mut aside = snapshot.file_name().unwrap_or_default().to_owned();
         aside.push(".aside");
-        let aside = snapshot.with_file_name(format!("old-{}", aside.to_string_lossy()));
-        fs::rename(snapshot, &aside).map_err(TapeError::io("moving", snapshot))?;
+        fs::rename(snapshot, snapshot.with_file_name(format!("old-{}", aside.to_string_lossy())))?;
     }
     Ok(!snapshots.is_empty())
 }
 
-fn snapshots(path: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(path).map_err(TapeError::io("reading", path))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(TapeError::io("reading", path))?;
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
-            found.push(entry.path());
-        }
-    }
-    Ok(found)
+fn snapshots(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries: Vec<PathBuf> =
+        fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    Ok(entries
+        .into_iter()
+        .filter(|path| path.file_name().is_some_and(|name| is_snapshot(&name.to_string_lossy())))
+        .collect())
 }
 
 fn key(first: u64, part: u32) -> [u8; 12] {
