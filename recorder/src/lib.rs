@@ -17,6 +17,7 @@
 mod clock;
 mod config;
 mod counters;
+mod courtesy;
 mod entrance;
 mod host;
 mod metrics;

@@ -11,9 +11,13 @@ use std::time::Duration;
 use critape_calls::{Body, CallId, Event, EventKind, Gap, GapReason, Metadata, Stamp};
 use tokio::sync::Notify;
 
+use crate::courtesy::Courtesy;
+
 /// The writer is woken early when this much waits; otherwise it comes by itself on its tick.
 const WAKE_BYTES: u64 = 1024 * 1024;
 const WAKE_EVENTS: usize = 4096;
+/// The writer hurries where more than this share of the budget is taken.
+const HURRY_SHARE: u64 = 4;
 /// What an event costs beside its body and its headers, and what a header costs beside its text, roughly.
 const EVENT_BYTES: u64 = 192;
 const HEADER_BYTES: u64 = 64;
@@ -50,6 +54,7 @@ pub(crate) struct Queue {
     used: AtomicU64,
     budget: u64,
     on_overload: OnOverload,
+    pub(crate) courtesy: Courtesy,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +118,7 @@ impl Queue {
             used: AtomicU64::new(0),
             budget,
             on_overload,
+            courtesy: Courtesy::default(),
         }
     }
 
@@ -190,13 +196,17 @@ impl Queue {
         self.used.fetch_add(gaps.iter().map(own_bytes).sum(), Ordering::Relaxed);
         waiting.events.extend(gaps);
         let mut events = std::mem::take(&mut waiting.events);
-        if events.is_empty() && waiting.closed {
+        let closed = waiting.closed;
+        // The relay must not wait for what is done with them here.
+        drop(waiting);
+        if events.is_empty() && closed {
             return None;
         }
         events.sort_by_key(|event| event.at);
-        if !waiting.closed {
+        if !closed {
             let settled = events.partition_point(|event| event.at.plus(SETTLING) <= ended);
-            waiting.events = events.split_off(settled);
+            let young = events.split_off(settled);
+            self.lock().events.splice(..0, young);
         }
         Some(events)
     }
@@ -211,6 +221,11 @@ impl Queue {
     /// Bytes that are on their way, bodies that are being collected included.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much is on its way that the writer has to hurry.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.used() > self.budget / HURRY_SHARE
     }
 
     /// No more events will come.

@@ -317,6 +317,7 @@ async fn accept(entrance: &mut Open, shared: &Rc<Shared>, heart: &Heart, connect
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             _ = beats.tick() => {
                 heart.beat();
+                shared.queue.courtesy.look(shared.clock.now());
                 continue;
             }
             _ = ticks.tick() => {

@@ -126,10 +126,12 @@ impl Thread {
         let mut tick = TICK;
         while let Some(mut events) = queue.drain(tick, || clock.now()) {
             let since = clock.now();
+            queue.courtesy.begin(since, queue.is_behind());
             self.policy.counters.queued(queue.used(), events.len() as u64);
             self.numbers.shift(&mut events);
             self.take(&events);
             queue.written(&events);
+            queue.courtesy.end();
             // A slow disk has kept what came meanwhile waiting long enough.
             tick = TICK.saturating_sub(clock.now().since(since));
         }
@@ -158,6 +160,9 @@ impl Thread {
             prune(tape, self.policy.retention, now);
         }
         for event in events {
+            if self.queue.is_behind() {
+                self.queue.courtesy.hurry();
+            }
             tape.append(event)?;
             if let EventKind::Gap(gap) = &event.kind {
                 self.policy.counters.gap(gap.reason, gap.calls, gap.bytes);

@@ -11,9 +11,10 @@
 mod patch;
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use patch::{put, take};
 
 /// Shorter messages are written in full: there is little to gain.
@@ -64,7 +65,7 @@ impl Slots {
 pub(crate) struct Writer {
     slots: Slots,
     /// The slot of each object, by what names it.
-    by_object: HashMap<u64, usize>,
+    by_object: HashMap<u64, usize, RandomState>,
 }
 
 impl Writer {
@@ -85,9 +86,9 @@ impl Writer {
             let end = at + field.head + field.length;
             if (SHORTEST_ELEMENT..=LONGEST_ELEMENT).contains(&field.length) {
                 put_literal(&mut out, &message[literal..at]);
-                let object = object_of(kind, &message[at..at + field.head], &message[at + field.head..end]);
-                // A copy: a slice would keep the whole message.
-                self.put_element(&mut out, object, Bytes::copy_from_slice(&message[at..end]));
+                let object =
+                    self.object_of(kind, &message[at..at + field.head], &message[at + field.head..end]);
+                self.put_element(&mut out, object, &message[at..end]);
                 literal = end;
             }
             at = end;
@@ -96,11 +97,21 @@ impl Writer {
         Some(out)
     }
 
-    fn put_element(&mut self, out: &mut Vec<u8>, object: u64, element: Bytes) {
+    /// What names the object whose state an element is: the kind of message, the field it stands in, and its own first field, which
+    /// is an id, or attributes with an id first.
+    fn object_of(&self, kind: &str, head: &[u8], element: &[u8]) -> u64 {
+        let first =
+            field(element).map_or(&element[..0], |first| &element[first.head..first.head + first.length]);
+        self.by_object.hasher().hash_one((kind, head.first(), first))
+    }
+
+    fn put_element(&mut self, out: &mut Vec<u8>, object: u64, element: &[u8]) {
+        // A copy: a slice would keep the whole message.
+        let kept = || Bytes::copy_from_slice(element);
         let Some(slot) = self.by_object.get(&object).copied() else {
-            self.by_object.insert(object, self.slots.define(element.clone()));
+            self.by_object.insert(object, self.slots.define(kept()));
             put(out, DEFINED);
-            put_bytes(out, &element);
+            put_bytes(out, element);
             return;
         };
         let last = &self.slots.last[slot];
@@ -109,8 +120,8 @@ impl Writer {
             return;
         }
         put(out, CHANGED + slot * 2);
-        put_bytes(out, &patch::diff(last, &element));
-        self.slots.change(slot, element);
+        put_bytes(out, &patch::diff(last, element));
+        self.slots.change(slot, kept());
     }
 }
 
@@ -224,15 +235,6 @@ fn field(bytes: &[u8]) -> Option<Field> {
         _ => return None,
     };
     (head.checked_add(length)? <= bytes.len()).then_some(Field { head, length })
-}
-
-/// What names the object whose state an element is: the kind of message, the field it stands in, and its own first field, which is
-/// an id, or attributes with an id first.
-fn object_of(kind: &str, head: &[u8], element: &[u8]) -> u64 {
-    let first = field(element).map_or(&element[..0], |first| &element[first.head..first.head + first.length]);
-    let mut hasher = DefaultHasher::new();
-    (kind, head.first(), first).hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

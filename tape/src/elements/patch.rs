@@ -46,8 +46,13 @@ pub(crate) fn apply(old: &[u8], mut patch: &[u8], limit: usize) -> Option<Vec<u8
     Some(new)
 }
 
+/// How many bytes both begin with.
 fn common(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+    /// Compared at once, for speed.
+    const BLOCK: usize = 16;
+    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK));
+    let whole = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
+    whole + a[whole..].iter().zip(&b[whole..]).take_while(|(a, b)| a == b).count()
 }
 
 /// How many bytes to pass over in the old and to add from the new until the two are in step. The nearest place wins, and of

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
+
 /// Where the user and the password are, if there are any. The `@` of a digest is none of theirs.
 pub(crate) fn userinfo(reference: &[u8]) -> Option<Range<usize>> {
-    if !reference.contains(&b'@') {
-        return None;
-    }
+    memchr(b'@', reference)?;
     let start = reference.windows(3).position(|part| part == b"://").map_or(0, |scheme| scheme + 3);
     let at = (start..reference.len())
         .rev()

@@ -76,7 +76,8 @@ pub(crate) enum Field {
 /// The messages of all generations.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
-    fields: Vec<HashMap<u32, Field>>,
+    /// Of each message its fields, in the order of their numbers.
+    fields: Vec<Vec<(u32, Field)>>,
     by_name: HashMap<String, usize>,
     secret_headers: Vec<String>,
     protocol_headers: Vec<String>,
@@ -89,7 +90,13 @@ impl Shapes {
 
     /// `None` where the message has no such field.
     pub(crate) fn field(&self, shape: usize, number: u32) -> Option<Field> {
-        self.fields.get(shape)?.get(&number).copied()
+        let fields = self.fields.get(shape)?;
+        // Most messages number theirs from 1 on without a gap.
+        let usual = fields.get((number as usize).wrapping_sub(1)).filter(|field| field.0 == number);
+        let found = usual.or_else(|| {
+            fields.binary_search_by_key(&number, |field| field.0).ok().map(|index| &fields[index])
+        });
+        found.map(|field| field.1)
     }
 
     /// Whether a header of this name is a secret.
@@ -107,7 +114,7 @@ impl Shapes {
             return shape;
         }
         let shape = self.fields.len();
-        self.fields.push(HashMap::new());
+        self.fields.push(Vec::new());
         self.by_name.insert(message.full_name().to_owned(), shape);
         for field in message.fields() {
             let known = match field.kind() {
@@ -116,9 +123,17 @@ impl Shapes {
                 Kind::String | Kind::Bytes => Field::Plain,
                 _ => Field::Scalar,
             };
-            self.fields[shape].insert(field.number(), known);
+            self.put(shape, field.number(), known);
         }
         shape
+    }
+
+    fn put(&mut self, shape: usize, number: u32, known: Field) {
+        let fields = &mut self.fields[shape];
+        match fields.binary_search_by_key(&number, |field| field.0) {
+            Ok(index) => fields[index].1 = known,
+            Err(index) => fields.insert(index, (number, known)),
+        }
     }
 
     fn mark(&mut self, message: &str, field: &FieldDescriptor, leaf: Leaf) {
@@ -128,7 +143,7 @@ impl Shapes {
             None => (message, field.number()),
         };
         if let Some(shape) = self.by_name(message) {
-            self.fields[shape].insert(number, Field::Leaf(leaf));
+            self.put(shape, number, Field::Leaf(leaf));
         }
     }
 }

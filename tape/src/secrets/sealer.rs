@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use critape_calls::{Body, Event, EventKind, Header, Metadata, Opening, OpeningAnswer};
+use memchr::memchr;
 
 use super::calls::{Calls, Messages, shape_of};
 use super::image::userinfo;
@@ -14,7 +15,7 @@ use super::known::Known;
 use super::leaves::{Leaf, Seals, Shapes, shapes};
 use super::memory::Memory;
 use super::text;
-use super::token::{Cipher, prefixes};
+use super::token::{Cipher, find, prefixes};
 use super::walk::{Place, Unreadable, walk};
 use super::{Key, SealPolicy};
 
@@ -67,6 +68,21 @@ impl Sealer {
     }
 }
 
+/// What may be in the fields of a message: looked for once in all of it, because most messages have neither.
+#[derive(Clone, Copy, Debug)]
+struct Signs {
+    /// Something that looks like a token.
+    token: bool,
+    /// The `@` that ends the credentials of an image.
+    userinfo: bool,
+}
+
+impl Signs {
+    fn of(message: &[u8]) -> Self {
+        Self { token: find(message).is_some(), userinfo: memchr(b'@', message).is_some() }
+    }
+}
+
 /// What seals one thing after the other.
 #[derive(Debug)]
 struct Hand {
@@ -114,8 +130,11 @@ impl Hand {
             return body.clone();
         }
         let shapes = self.shapes;
+        let signs = Signs::of(body);
         let walked = shape.map(|shape| {
-            walk(shapes, shape, body, Unreadable::Ends, &mut |place, content| Ok(self.field(place, content)))
+            walk(shapes, shape, body, Unreadable::Ends, &mut |place, content| {
+                Ok(self.field(place, content, signs))
+            })
         });
         match walked {
             Some(Ok(None)) => body.clone(),
@@ -124,9 +143,12 @@ impl Hand {
         }
     }
 
-    fn field(&mut self, place: Place, content: &[u8]) -> Option<Vec<u8>> {
+    /// A field of a message with these signs.
+    fn field(&mut self, place: Place, content: &[u8], signs: Signs) -> Option<Vec<u8>> {
         match place {
+            Place::Leaf(Leaf { seals: Seals::Userinfo, .. }) if !signs.userinfo && !signs.token => None,
             Place::Leaf(leaf) if leaf.is_sealed_by(self.policy) => self.leaf(leaf, content),
+            Place::Leaf(_) | Place::Plain if !signs.token => None,
             Place::Leaf(_) | Place::Plain => self.escaped(content),
             Place::Unknown => self.text(content),
         }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::known::Known;
 use super::token::prefixes;
 
@@ -49,6 +51,9 @@ fn decode(value: &[u8]) -> (Vec<u8>, Vec<usize>) {
 
 /// Puts ranges in order, joins what overlaps, and widens what would cut a character of UTF-8 in two.
 pub(crate) fn tidy(text: &[u8], mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    if ranges.is_empty() {
+        return ranges;
+    }
     let continues = |at: usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
     for range in &mut ranges {
         while range.start > 0 && continues(range.start) {
@@ -72,7 +77,7 @@ pub(crate) fn tidy(text: &[u8], mut ranges: Vec<Range<usize>>) -> Vec<Range<usiz
 /// The user and password of every URL, and the values of its query: signatures of registries stand there.
 fn urls(text: &[u8], found: &mut Vec<Range<usize>>) {
     let mut at = 0;
-    while let Some(scheme) = text[at..].windows(3).position(|part| part == b"://") {
+    while let Some(scheme) = memmem::find(&text[at..], b"://") {
         let start = at + scheme + 3;
         let ends =
             |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_control() || b"\"'<>`".contains(byte);
