@@ -1,8 +1,9 @@
 //! Events packed into chunks, and back.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 use crate::schema;
 
@@ -58,6 +59,38 @@ impl Packer {
     }
 }
 
+/// Fields of `Chunk`, `Event` and `Message`.
+const EVENTS: u32 = 1;
+const MESSAGE: u32 = 10;
+const KEPT: u32 = 4;
+
+/// Writes a chunk of one event, a message with this body, as [`Packer::pack`] would pack it, and without a copy of the body.
+pub(crate) fn pack_large(at: u64, message: &schema::Message, body: &[u8], to: impl Write) -> io::Result<()> {
+    let mut encoder = zstd::stream::write::Encoder::new(to, Effort::Quick.level())?;
+    encoder.include_checksum(true)?;
+    // The body is the last field of its message, and that of its event.
+    let mut head = schema::Message { body: None, ..*message }.encode_to_vec();
+    begin_field(&mut head, KEPT, body.len());
+    let head = within(MESSAGE, schema::Event { at, kind: None }.encode_to_vec(), &head, body.len());
+    let head = within(EVENTS, Vec::new(), &head, body.len());
+    encoder.write_all(&head)?;
+    encoder.write_all(body)?;
+    encoder.finish()?;
+    Ok(())
+}
+
+/// `before`, and a field that holds `content` and `more` bytes that follow.
+fn within(field: u32, mut before: Vec<u8>, content: &[u8], more: usize) -> Vec<u8> {
+    begin_field(&mut before, field, content.len() + more);
+    before.extend_from_slice(content);
+    before
+}
+
+fn begin_field(out: &mut Vec<u8>, field: u32, length: usize) {
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint(length as u64, out);
+}
+
 /// The events as they are stored.
 #[cfg(test)]
 pub(crate) fn pack(events: Vec<schema::Event>, effort: Effort) -> std::io::Result<Vec<u8>> {
@@ -91,6 +124,19 @@ pub(crate) fn decompress(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_message_is_packed_like_any_other() {
+        for length in [0, 1, 127, 128, 3_000_000] {
+            let body: Vec<u8> = (0..length).map(|byte| (byte % 251) as u8).collect();
+            let message = schema::Message { call: 300, from: 2, compressed: true, body: None };
+            let mut packed = Vec::new();
+            pack_large(77, &message, &body, &mut packed).unwrap();
+            let kept = schema::message::Body::Kept(body.into());
+            let kind = schema::event::Kind::Message(schema::Message { body: Some(kept), ..message });
+            assert_eq!(unpack(&packed).unwrap(), [schema::Event { at: 77, kind: Some(kind) }]);
+        }
+    }
 
     #[test]
     fn chunks_come_back_and_damage_is_noticed() {

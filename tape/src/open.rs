@@ -24,8 +24,9 @@ use crate::{Result, TapeError};
 const CHUNK_EVENTS: usize = 1024;
 /// … or about this many bytes, whichever comes first.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// Longer messages are not taken apart: that needs as much memory again.
-const LONGEST_TAKEN_APART: usize = 8 << 20;
+/// Longer messages are not taken apart, which needs as much memory again, and have a chunk of their own, which is written as it is
+/// compressed.
+const LONGEST_TAKEN_APART: usize = 4 << 20;
 /// How many stored bytes of a segment that was not closed are read at most to know what it holds.
 const PROGRESS_BYTES: u64 = 4 << 20;
 
@@ -108,9 +109,14 @@ impl OpenSegment {
     pub(crate) fn append(&mut self, event: &Event, method: &str) -> Result<()> {
         self.summary.add(event);
         let mut stored = convert::to_schema(event, Stamp(self.header.started));
+        if let Some(schema::event::Kind::Message(message)) = &stored.kind
+            && let Some(schema::message::Body::Kept(body)) = &message.body
+            && body.len() > LONGEST_TAKEN_APART
+        {
+            return self.store_large(stored.at, message, body);
+        }
         if let Some(schema::event::Kind::Message(message)) = &mut stored.kind
             && let Some(schema::message::Body::Kept(body)) = &message.body
-            && body.len() <= LONGEST_TAKEN_APART
             && let Some(parts) = self.elements.take_apart(method, body)
         {
             message.body = Some(schema::message::Body::Parts(parts.into()));
@@ -165,6 +171,17 @@ impl OpenSegment {
             .write_all_at(&note, 0)
             .map_err(TapeError::io("noting what is committed to", &self.path))?;
         self.server.committed(self.next, progress_of(&self.header, &self.summary).encode_to_vec());
+        Ok(())
+    }
+
+    /// Stores a message that is too long to be in memory more than once.
+    fn store_large(&mut self, at: u64, message: &schema::Message, body: &[u8]) -> Result<()> {
+        self.check_room()?;
+        self.store_pending()?;
+        self.stored_bytes +=
+            self.store.put_long_chunk(self.next, |parts| chunk::pack_large(at, message, body, parts))?;
+        self.next += 1;
+        self.dirty = true;
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 //! by having no such thread: what it did besides, to sync the file, is done with each flush.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -133,6 +133,23 @@ impl Store {
         self.write("writing to", |open| open.events.apply_batch(batch))
     }
 
+    /// Stores a chunk that is written bit by bit, so that it is never in memory as a whole: all of it or nothing. Gives its length.
+    pub(crate) fn put_long_chunk(
+        &mut self,
+        first: u64,
+        write: impl FnOnce(&mut Parts<'_>) -> io::Result<()>,
+    ) -> Result<u64> {
+        let mut length = 0;
+        self.write("writing to", |open| {
+            let mut parts =
+                Parts { events: &open.events, first, beginning: Vec::new(), part: Vec::new(), number: 0 };
+            write(&mut parts)?;
+            length = parts.end()?;
+            Ok(())
+        })?;
+        Ok(length)
+    }
+
     /// Stores a full chunk of a closed segment in trees of its own: beside others, the store would write it again with each of them,
     /// and leave what it wrote before as room that is written over when it is opened again.
     pub(crate) fn put_full_chunk(&mut self, first: u64, chunk: &[u8]) -> Result<()> {
@@ -200,6 +217,57 @@ impl Store {
     }
 }
 
+/// Stores a chunk part by part. The first part comes last: without it the others count for nothing.
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
+    events: &'a sled::Tree,
+    first: u64,
+    beginning: Vec<u8>,
+    /// The one that is being filled.
+    part: Vec<u8>,
+    /// Its number.
+    number: u32,
+}
+
+impl Parts<'_> {
+    fn store_part(&mut self) -> sled::Result<()> {
+        let part = std::mem::take(&mut self.part);
+        if self.number == 0 {
+            self.beginning = part;
+        } else {
+            self.events.insert(key(self.first, self.number), part)?;
+        }
+        self.number += 1;
+        Ok(())
+    }
+
+    /// Gives the length of the chunk.
+    fn end(mut self) -> sled::Result<u64> {
+        let whole = self.number as usize * MAX_VALUE_BYTES;
+        let length = whole + self.part.len();
+        if !self.part.is_empty() {
+            self.store_part()?;
+        }
+        self.events.insert(key(self.first, 0), self.beginning)?;
+        Ok(length as u64)
+    }
+}
+
+impl Write for Parts<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(MAX_VALUE_BYTES - self.part.len());
+        self.part.extend_from_slice(&bytes[..taken]);
+        if self.part.len() == MAX_VALUE_BYTES {
+            self.store_part()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The chunks of a store that is being written.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -222,6 +290,8 @@ fn chunks(
     let mut entries =
         trees.into_iter().flat_map(move |tree| until_error(tree.range(key(from, 0)..))).peekable();
     std::iter::from_fn(move || {
+        // The writer of a long chunk was killed before it had written its first part.
+        while entries.next_if(|next| next.as_ref().is_ok_and(|(key, _)| part(key) > 0)).is_some() {}
         let (first, mut chunk) = match entries.next()? {
             Ok((key, value)) => (position(&key), value.to_vec()),
             Err(error) => return Some(Err(reading(&path, &error))),
@@ -424,6 +494,28 @@ mod tests {
         store.flush().unwrap();
         let chunks: Vec<_> = store.chunks(0).map(Result::unwrap).collect();
         assert_eq!(chunks, [(0, b"a".to_vec()), (3, large), (500, b"c".to_vec())]);
+    }
+
+    #[test]
+    fn a_long_chunk_is_there_as_a_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("1"), Mode::New).unwrap();
+        store.put_chunk(0, b"a").unwrap();
+        let mut expected = vec![(0, b"a".to_vec())];
+        for (first, length) in [(1, 0), (2, 5), (3, MAX_VALUE_BYTES), (4, MAX_VALUE_BYTES * 3 + 1)] {
+            let long: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
+            let stored = store
+                .put_long_chunk(first, |parts| long.chunks(1000).try_for_each(|some| parts.write_all(some)));
+            assert_eq!(stored.unwrap(), length as u64);
+            expected.push((first, long));
+        }
+        let open = store.open.as_ref().unwrap();
+        for number in 1..4 {
+            open.events.insert(key(5, number), b"left behind").unwrap();
+        }
+        store.put_chunk(6, b"b").unwrap();
+        expected.push((6, b"b".to_vec()));
+        assert_eq!(store.chunks(0).map(Result::unwrap).collect::<Vec<_>>(), expected);
     }
 
     #[test]
