@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cri::Method;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, ReflectMessage, Value};
 
-use crate::agreed::{AgreeingPair, MOMENTARY};
+use crate::agreed::{AgreeingPair, lasts};
 use crate::comparer::{Compared, Comparer, OWNED_LABEL, Trajectories};
 use crate::shown::{base64_text, key_text, to_json};
 use crate::{Divergence, Kind, Path, Relation, Severity};
@@ -130,11 +130,8 @@ impl Walk<'_> {
         let before = std::mem::take(&mut self.compared);
         self.object(path, recorded, live);
         let own = std::mem::replace(&mut self.compared, before);
-        let lasts = own.divergences.is_empty()
-            && own.left_out == 0
-            && !MOMENTARY.iter().any(|name| own.passed.contains_key(*name));
-        if lasts
-            && path.is_list_of_root()
+        if path.is_list_of_root()
+            && lasts(&own)
             && let Some((recorded, live)) = own_id(recorded).zip(own_id(live))
         {
             self.agreeing.push(AgreeingPair {
