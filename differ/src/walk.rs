@@ -52,7 +52,16 @@ impl Walk<'_> {
         recorded: &DynamicMessage,
         live: &DynamicMessage,
     ) {
+        // Most fields of most messages are on neither side.
+        if !recorded.has_field(field) && !live.has_field(field) {
+            return;
+        }
         let (before, now) = (recorded.get_field(field), live.get_field(field));
+        // What order a list came in is told from lists that are the same, too; a message may hold one.
+        let is_simple = field.is_map() || !(field.is_list() || matches!(field.kind(), FieldKind::Message(_)));
+        if is_simple && before == now {
+            return;
+        }
         let pair = Pair { recorded: &before, live: &now };
         if field.is_list() {
             self.list(&parent.elements(field.name()), field, &pair);
