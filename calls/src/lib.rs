@@ -8,6 +8,7 @@
 mod assembler;
 mod call;
 mod event;
+mod graph;
 mod identity;
 mod listing;
 mod messages;
@@ -25,6 +26,7 @@ pub use call::{
 pub use event::{
     Event, EventKind, Gap, GapReason, HostPath, HostPathKind, Opening, OpeningAnswer, Side, Surroundings,
 };
+pub use graph::{IdGraph, Thing, Times, Use};
 pub use identity::{Identity, Spelling, identities};
 pub use listing::{call_to_json, outcome_to_json, time_text};
 pub use messages::{decode, merged};

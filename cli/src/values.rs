@@ -32,6 +32,13 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
 }
 
+/// Memory for messages that wait: less than this keeps none.
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 1 << 20;
+    let bytes = size(text)?;
+    if bytes < LEAST { Err(format!("{text:?} is too little: give it 1MiB or more")) } else { Ok(bytes) }
+}
+
 /// A moment: RFC 3339, or a duration before now.
 pub(crate) fn moment(text: &str) -> Result<Stamp, String> {
     let wrong =

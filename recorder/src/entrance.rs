@@ -1,6 +1,6 @@
 //! The socket on which clients connect, and who may.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, Metadata, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ impl Open {
                     let passed = Endpoint::at(path).map_err(RecordError::Passed)?;
                     return Err(RecordError::Upstream(passed));
                 }
-                warn_of_wider_door(&path, upstream.path());
+                narrow_door(&path, upstream.path());
                 let listener = from_std(socket, &path)?;
                 Ok(Self { listener, upstream, door: None, taken: None, _file: None })
             }
@@ -91,13 +91,18 @@ fn is_same(one: &Path, other: &Path) -> bool {
     one == other || place(one).is_some_and(|one| place(other) == Some(one))
 }
 
-fn warn_of_wider_door(passed: &Path, runtime: &Path) {
+/// Narrows a socket that lets others in than the runtime's does, and says so.
+fn narrow_door(passed: &Path, runtime: &Path) {
     let (Ok(passed_door), Ok(runtime_door)) = (fs::metadata(passed), fs::metadata(runtime)) else { return };
     let mode = |door: &Metadata| door.permissions().mode() & 0o777;
     let wider = mode(&passed_door) & !mode(&runtime_door) != 0
         || (passed_door.uid(), passed_door.gid()) != (runtime_door.uid(), runtime_door.gid());
     if wider {
+        // Whoever may not speak to the runtime must not reach it through us.
+        let narrow = Permissions::from_mode(mode(&passed_door) & mode(&runtime_door));
+        let narrowed = fs::set_permissions(passed, narrow);
         tracing::warn!(
+            narrowed = narrowed.is_ok(),
             passed = %passed.display(),
             runtime = %runtime.display(),
             "the socket that was passed lets others in than the runtime's: set SocketMode, SocketUser and SocketGroup \

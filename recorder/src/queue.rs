@@ -52,6 +52,8 @@ pub(crate) struct Queue {
     room: Notify,
     /// Bytes of bodies and events that are on their way, bodies that are being collected included.
     used: AtomicU64,
+    /// Those of events that wait for the writer, or are being written.
+    queued: AtomicU64,
     budget: u64,
     on_overload: OnOverload,
     pub(crate) courtesy: Courtesy,
@@ -116,6 +118,7 @@ impl Queue {
             wake: Condvar::new(),
             room: Notify::new(),
             used: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
             budget,
             on_overload,
             courtesy: Courtesy::default(),
@@ -143,9 +146,9 @@ impl Queue {
         self.used.load(Ordering::Relaxed) > self.budget + EVENTS_BYTES && self.on_overload == OnOverload::Pass
     }
 
-    /// Waits for the writer, where calls are to wait for it.
+    /// Waits for the writer, where calls are to wait for it: for what it has, and not for bodies that come only if the relay goes on.
     pub(crate) async fn room(&self) {
-        let is_full = || self.used.load(Ordering::Relaxed) > self.budget / 2;
+        let is_full = || self.queued.load(Ordering::Relaxed) > self.budget / 2;
         while self.on_overload == OnOverload::Block && is_full() {
             let mut made = std::pin::pin!(self.room.notified());
             made.as_mut().enable();
@@ -159,8 +162,10 @@ impl Queue {
     pub(crate) fn push(&self, event: Event) {
         let own = own_bytes(&event);
         self.used.fetch_add(own, Ordering::Relaxed);
+        let all = own + body_bytes(&event);
+        self.queued.fetch_add(all, Ordering::Relaxed);
         let mut waiting = self.lock();
-        waiting.new_bytes += own + body_bytes(&event);
+        waiting.new_bytes += all;
         waiting.new_events += 1;
         waiting.events.push(event);
         let wake = waiting.is_much() && !std::mem::replace(&mut waiting.woken, true);
@@ -193,7 +198,9 @@ impl Queue {
         let ended = now();
         let has_room = self.used.load(Ordering::Relaxed) < self.budget / 2;
         let gaps = waiting.end_gaps(ended, has_room);
-        self.used.fetch_add(gaps.iter().map(own_bytes).sum(), Ordering::Relaxed);
+        let told = gaps.iter().map(own_bytes).sum();
+        self.used.fetch_add(told, Ordering::Relaxed);
+        self.queued.fetch_add(told, Ordering::Relaxed);
         waiting.events.extend(gaps);
         let mut events = std::mem::take(&mut waiting.events);
         let closed = waiting.closed;
@@ -215,6 +222,7 @@ impl Queue {
     pub(crate) fn written(&self, events: &[Event]) {
         let size: u64 = events.iter().map(|event| own_bytes(event) + body_bytes(event)).sum();
         self.used.fetch_sub(size, Ordering::Relaxed);
+        self.queued.fetch_sub(size, Ordering::Relaxed);
         self.room.notify_waiters();
     }
 
@@ -369,6 +377,19 @@ mod tests {
             matches!(events[..], [Event { kind: EventKind::Gap(Gap { calls: 0, bytes: 11, .. }), .. }]),
             "{events:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn no_call_waits_for_bodies_that_are_still_coming() {
+        let queue = Queue::new(10_000, OnOverload::Block);
+        assert!(queue.admit(6_000) && queue.admit(6_000), "the writer has nothing of them yet");
+        queue.room().await;
+        queue.push(message(1, 6_000));
+        assert!(queue.queued.load(Ordering::Relaxed) > 5_000);
+        queue.written(&queue.drain(Duration::ZERO, || LATER).unwrap());
+        queue.room().await;
+        queue.release(6_000);
+        assert_eq!((queue.used(), queue.queued.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[tokio::test]

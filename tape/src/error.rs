@@ -109,12 +109,17 @@ pub enum TapeError {
 }
 
 impl TapeError {
-    /// Whether it is only that the disk has no room.
+    /// Whether it is only that the disk has no room, or takes nothing for now.
     pub fn is_full(&self) -> bool {
         match self {
             Self::Full { .. } => true,
             Self::Io { source, .. } => {
-                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+                matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull
+                        | io::ErrorKind::QuotaExceeded
+                        | io::ErrorKind::ReadOnlyFilesystem
+                )
             }
             _ => false,
         }

@@ -12,6 +12,8 @@ use crate::store::{Mode, Store};
 use crate::{Result, TapeError};
 
 const NAME: &str = "closed";
+/// The same while it is written.
+const NEW: &str = "closed.new";
 const COMMITTED: &str = "committed";
 /// Digits of a note of what is committed: it is written over the last one, so all have one length.
 const COMMITTED_BYTES: usize = 21;
@@ -102,8 +104,13 @@ fn measured(segment: &Path) -> Result<()> {
 }
 
 fn write(segment: &Path, note: &str) -> Result<()> {
-    let path = place(segment);
-    fs::write(&path, format!("{note}\n")).map_err(TapeError::io("writing", &path))
+    // All of it or nothing: on a full disk a part of a note would say that the segment is damaged.
+    let (path, new) = (place(segment), segment.join(NEW));
+    let written = fs::write(&new, format!("{note}\n")).and_then(|()| fs::rename(&new, &path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&new);
+        TapeError::io("writing", &path)(error)
+    })
 }
 
 /// Refuses a segment that was closed in order and is no longer as it was left.

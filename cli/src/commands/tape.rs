@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use critape_calls::{Call, CallId, ObjectIndex, call_to_json, time_text};
-use critape_tape::{Info, Retention, Tape, Verified, is_tape, pack_segment, prune};
+use critape_tape::{Info, Retention, Tape, TapeError, Verified, is_tape, pack_segment, prune};
 use serde_json::{Value, json};
 
 use crate::args::{ShowArgs, TapeCommand};
@@ -204,14 +204,14 @@ fn show(args: ShowArgs) -> Result<Exit> {
     if args.follow {
         return follow(&tape, &filter, args.output);
     }
-    let objects = index(&tape)?;
-    let mut calls: Vec<Call> = tape
-        .calls()
-        .filter(|call| match call {
-            Ok(call) => filter.matches(call, &objects),
-            Err(_) => true,
-        })
-        .collect::<Result<_, _>>()?;
+    let mut damage = None;
+    let objects = index_of(&tape, &mut damage)?;
+    let mut calls: Vec<Call> = Vec::new();
+    for call in tape.calls() {
+        if let Some(call) = readable(call, &mut damage)?.filter(|call| filter.matches(call, &objects)) {
+            calls.push(call);
+        }
+    }
     calls.sort_by_key(|call| (call.started, call.id));
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.output == Format::Table && !calls.is_empty() {
@@ -221,7 +221,23 @@ fn show(args: ShowArgs) -> Result<Exit> {
         writeln!(out, "{}", listed(call, &objects, args.output))?;
     }
     out.flush()?;
-    Ok(Exit::Done)
+    match damage {
+        // What can be read was shown.
+        Some(damage) => Err(damage.into()),
+        None => Ok(Exit::Done),
+    }
+}
+
+/// What was read, unless a segment is damaged: then the others are read all the same, and the first damage is kept.
+fn readable<T>(read: Result<T, TapeError>, damage: &mut Option<TapeError>) -> Result<Option<T>, TapeError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error @ TapeError::Damaged { .. }) => {
+            damage.get_or_insert(error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Lists calls when they end, until the recorder ends.
@@ -260,14 +276,22 @@ fn listed(call: &Call, objects: &ObjectIndex, output: Format) -> String {
 
 /// What the ids of a tape name: learnt from all of it, so that calls before an object's first listing are told too.
 pub(super) fn index(tape: &Tape) -> Result<ObjectIndex> {
+    let mut damage = None;
+    let objects = index_of(tape, &mut damage)?;
+    damage.map_or(Ok(objects), |damage| Err(damage.into()))
+}
+
+fn index_of(tape: &Tape, damage: &mut Option<TapeError>) -> Result<ObjectIndex> {
     let mut objects = ObjectIndex::default();
     for event in tape.events() {
-        if let critape_calls::EventKind::Opening(opening) = event?.kind {
+        if let Some(critape_calls::EventKind::Opening(opening)) = readable(event, damage)?.map(|it| it.kind) {
             objects.observe_opening(&opening);
         }
     }
     for call in tape.calls() {
-        objects.observe(&call?);
+        if let Some(call) = readable(call, damage)? {
+            objects.observe(&call);
+        }
     }
     Ok(objects)
 }
@@ -338,7 +362,10 @@ fn verified_json(path: &Path, verified: &Verified) -> Value {
 fn print_verified(path: &Path, verified: &Verified, took: Duration) -> Result<()> {
     let mut out = io::stdout().lock();
     for segment in &verified.unclean {
-        writeln!(out, "segment {segment}: the recorder was killed; what it had committed is there")?;
+        writeln!(
+            out,
+            "segment {segment}: it was not closed: its recorder was killed, or it was exported meanwhile; what was committed is there"
+        )?;
     }
     for damage in &verified.damage {
         writeln!(out, "segment {}: {}", damage.segment, damage.what)?;

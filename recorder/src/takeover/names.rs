@@ -235,12 +235,13 @@ impl Names {
     }
 
     /// Takes ours from the path. If a runtime made a socket there meanwhile, that one is put back.
-    fn withdraw(&self) -> Result<GivenBack, TakeOverError> {
+    pub(crate) fn withdraw(&self) -> Result<GivenBack, TakeOverError> {
         rename(&self.path, &self.new)?;
         if identity(&self.new)? != identity(&self.ours)? {
             rename_to_free(&self.new, &self.path)?;
             return Ok(GivenBack::Nothing);
         }
+        remove(&self.new)?;
         Ok(GivenBack::NoRuntime)
     }
 
@@ -258,7 +259,7 @@ impl Names {
     }
 
     /// Whether the runtime answers under its other name.
-    fn runtime_answers(&self) -> bool {
+    pub(crate) fn runtime_answers(&self) -> bool {
         let there = identity(&self.runtime).ok().flatten();
         there.is_some() && there != identity(&self.ours).ok().flatten() && answers(&self.runtime)
     }

@@ -66,10 +66,13 @@ async fn follow(names: &Names, last: &mut Last) -> Result<(), TakeOverError> {
     let since = Instant::now();
     loop {
         match names.look()? {
-            Stands::Ours => {
+            Stands::Ours if names.runtime_answers() => {
                 *last = Last::default();
                 return Ok(());
             }
+            // A runtime that starts may look first whether somebody is at its path.
+            Stands::Ours => drop(names.withdraw()?),
+            Stands::Nobody if names.take(Stands::Nobody)? => return Ok(()),
             Stands::Nobody => {
                 if !std::mem::replace(&mut last.absent, true) {
                     tracing::warn!(path = %names.path.display(), "the runtime's socket is gone; waiting for the next");
