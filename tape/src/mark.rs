@@ -164,3 +164,21 @@ fn measure(segment: &Path, limit: u64) -> Result<(u64, u32)> {
         hasher.update(&chunk[..count]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_there_as_a_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let segment = folder.path();
+        // As on a full disk, it can't be written.
+        fs::create_dir(segment.join(NEW)).unwrap();
+        assert!(put(segment, Form::Loose).is_err());
+        assert!(!is_there(segment) && check(segment).is_ok());
+        fs::remove_dir(segment.join(NEW)).unwrap();
+        put(segment, Form::Loose).unwrap();
+        assert!(is_loose(segment));
+    }
+}
