@@ -13,6 +13,7 @@ pub(super) const REGRESSION: Regression = Regression {
     shows: &[
         ("PodSandboxStatus", "status.linux.namespaces.options.userns_options"),
         ("PodSandboxStatus", "status.linux.namespaces.options.target_id"),
+        ("GetContainerEvents", "pod_sandbox_status.linux.namespaces.options.userns_options"),
     ],
     behaviour: || Box::new(ModesOnly),
 };

@@ -11,7 +11,11 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "kubernetes-116707",
     summary: "RunPodSandbox ignores userns_options",
     source: "kubernetes#116707",
-    shows: &[("PodSandboxStatus", "status.linux.namespaces.options.userns_options"), ("ExecSync", "stdout")],
+    shows: &[
+        ("PodSandboxStatus", "status.linux.namespaces.options.userns_options"),
+        ("ExecSync", "stdout"),
+        ("GetContainerEvents", "pod_sandbox_status.linux.namespaces.options.userns_options"),
+    ],
     behaviour: || Box::new(UnknownField),
 };
 
