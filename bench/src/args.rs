@@ -26,6 +26,8 @@ pub(crate) enum What {
     Containerd,
     /// What the tape of an idle node takes on disk
     Space,
+    /// What replays find of the regressions that the simulator can have
+    Recall(RecallArgs),
     /// All of these, the soak for one minute
     All,
     /// A process of a run
@@ -86,6 +88,25 @@ pub(crate) struct SoakArgs {
     /// Where the samples go as CSV
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RecallArgs {
+    /// Only these regressions
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub(crate) only: Vec<String>,
+    /// On how many unchanged simulators, each of another seed, the tapes are replayed
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) seeds: u64,
+    /// What the workload follows from
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    pub(crate) seed: u64,
+}
+
+impl Default for RecallArgs {
+    fn default() -> Self {
+        Self { only: Vec::new(), seeds: 20, seed: 7 }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@ mod load;
 mod machine;
 mod memory;
 mod process;
+mod recall;
 mod soak;
 mod space;
 mod stats;
@@ -20,7 +21,7 @@ mod stats;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use args::{Arguments, CostArgs, EventsArgs, SoakArgs, What};
+use args::{Arguments, CostArgs, EventsArgs, RecallArgs, SoakArgs, What};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -43,6 +44,7 @@ fn run(what: Option<What>) -> Result<()> {
         Some(What::All) => all(),
         Some(What::Soak(args)) => soak::measure(&args),
         Some(What::Space) => space::measure(),
+        Some(What::Recall(args)) => recall::measure(&args),
         Some(What::Lane(lane)) => lanes::run(lane),
     }
 }
@@ -50,13 +52,14 @@ fn run(what: Option<What>) -> Result<()> {
 /// Everything, one after the other; what is missed does not keep the rest from being measured.
 fn all() -> Result<()> {
     let soak = SoakArgs { minutes: 1.0, rate: 200, csv: None };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 6] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 7] = [
         ("cost", &|| cost::measure(&CostArgs::default())),
         ("events", &|| events::measure(&EventsArgs { quick: false })),
         ("memory", &memory::measure),
         ("soak", &|| soak::measure(&soak)),
         ("containerd", &containerd::measure),
         ("space", &space::measure),
+        ("recall", &|| recall::measure(&RecallArgs::default())),
     ];
     let mut failed = Vec::new();
     for (name, measure) in parts {
