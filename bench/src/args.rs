@@ -28,6 +28,8 @@ pub(crate) enum What {
     Space,
     /// What the replay of a long tape takes, and the comparison of two
     Replay(ReplayArgs),
+    /// What replays find of the regressions that the simulator can have
+    Recall(RecallArgs),
     /// All of these, the soak for one minute
     All,
     /// A process of a run
@@ -95,6 +97,25 @@ pub(crate) struct ReplayArgs {
     /// Calls on the tape
     #[arg(long, default_value_t = 100_000)]
     pub(crate) calls: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RecallArgs {
+    /// Only these regressions
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub(crate) only: Vec<String>,
+    /// On how many unchanged simulators, each of another seed, the tapes are replayed
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) seeds: u64,
+    /// What the workload follows from
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    pub(crate) seed: u64,
+}
+
+impl Default for RecallArgs {
+    fn default() -> Self {
+        Self { only: Vec::new(), seeds: 20, seed: 7 }
+    }
 }
 
 #[derive(Debug, Subcommand)]

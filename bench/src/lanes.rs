@@ -122,10 +122,17 @@ pub(crate) fn echo(folder: &Path) -> Result<(Process, Upstream)> {
 /// The simulator, as a server with a node's state.
 pub(crate) fn simulator(folder: &Path) -> Result<(Process, Upstream)> {
     let upstream = Upstream { socket: folder.join("simulator.sock"), address: None };
-    let args: [OsString; 3] = ["simulator".into(), "--listen".into(), upstream.socket.clone().into()];
-    let mut process = Process::run("simulator", &built_beside("critape")?, &args, folder)?;
-    process.wait_until(|| answers(&upstream.socket))?;
+    let process = simulator_with(&upstream.socket, &[], folder)?;
     Ok((process, upstream))
+}
+
+/// The simulator on this socket, with these options.
+pub(crate) fn simulator_with(socket: &Path, options: &[&str], folder: &Path) -> Result<Process> {
+    let mut args: Vec<OsString> = vec!["simulator".into(), "--listen".into(), socket.into()];
+    args.extend(options.iter().map(OsString::from));
+    let mut process = Process::run("simulator", &built_beside("critape")?, &args, folder)?;
+    process.wait_until(|| answers(socket))?;
+    Ok(process)
 }
 
 /// Opens a lane to `upstream`, or says why that can't be.
@@ -193,7 +200,8 @@ pub(crate) fn tape(folder: &Path) -> PathBuf {
     folder.join("tape")
 }
 
-fn answers(socket: &Path) -> bool {
+/// Whether somebody listens there.
+pub(crate) fn answers(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
 }
 

@@ -1,16 +1,20 @@
 //! One container.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cri::v1;
 use tokio::sync::watch;
 
 use crate::images::{Image, Images};
 use crate::process::{
-    ContainerLog, Environment, Fate, KILL, MissingBinary, Namespace, Process, Program, stop_signal_number,
+    Cgroup, ContainerLog, Environment, Fate, Files, KILL, MissingBinary, Namespace, Process, Program,
+    stop_signal_number,
 };
 use crate::sandbox::{Sandbox, has_labels};
+use crate::spec::Spec;
 use crate::usage::Usage;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -32,6 +36,11 @@ pub(crate) struct Container {
     pub resources: v1::LinuxContainerResources,
     pub usage: Usage,
     pub log: Option<Arc<ContainerLog>>,
+    pub spec: Spec,
+    files: Arc<Files>,
+    pub cgroup: Arc<Cgroup>,
+    /// Commands that run in it beside its first process.
+    execs: Arc<AtomicUsize>,
     user: v1::LinuxContainerUser,
     /// True once it has exited: what `StopContainer` and running execs wait for.
     exited: watch::Sender<bool>,
@@ -58,9 +67,34 @@ pub(crate) struct Exit {
     pub message: String,
 }
 
+/// Whether a container's memory sufficed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    Sufficed,
+    RanOut,
+}
+
+/// A command that runs in a container beside its first process. Dropping it says that the command has ended.
+#[derive(Debug)]
+pub(crate) struct Exec {
+    running: Arc<AtomicUsize>,
+    /// Whether another ran when it began.
+    pub is_one_of_several: bool,
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Exit {
-    fn after_running(started_at: i64, finished_at: i64, code: i32) -> Self {
-        let reason = if code == 0 { "Completed" } else { "Error" };
+    fn after_running(started_at: i64, finished_at: i64, code: i32, memory: Memory) -> Self {
+        let reason = match (memory, code) {
+            (Memory::RanOut, _) => "OOMKilled",
+            (Memory::Sufficed, 0) => "Completed",
+            (Memory::Sufficed, _) => "Error",
+        };
         Self { started_at, finished_at, code, reason, message: String::new() }
     }
 
@@ -72,22 +106,27 @@ impl Exit {
 
 impl Container {
     pub(crate) fn new(
-        id: String,
-        name: String,
+        (id, name): (String, String),
         sandbox: &Sandbox,
         request: &v1::CreateContainerRequest,
         image: &Image,
+        spec: Spec,
         usage: Usage,
         now: i64,
     ) -> Self {
         let config = request.config.clone().unwrap_or_default();
         let linux = config.linux.clone().unwrap_or_default();
+        let resources = linux.resources.unwrap_or_default();
         Self {
             id,
             name,
             sandbox_id: sandbox.id.clone(),
             user: user(linux.security_context.as_ref(), image),
-            resources: linux.resources.unwrap_or_default(),
+            cgroup: Arc::new(Cgroup::with_limit(resources.memory_limit_in_bytes)),
+            resources,
+            files: Arc::new(spec.files()),
+            spec,
+            execs: Arc::default(),
             config,
             sandbox_config: request.sandbox_config.clone().unwrap_or_default(),
             image_id: image.id.clone(),
@@ -132,15 +171,21 @@ impl Container {
             "" => "localhost",
             hostname => hostname,
         };
-        let mut environment = Environment::from([
+        let mut variables = BTreeMap::from([
             ("PATH".to_owned(), PATH.to_owned()),
             ("HOME".to_owned(), "/root".to_owned()),
             ("HOSTNAME".to_owned(), hostname.to_owned()),
         ]);
         for variable in &self.config.envs {
-            environment.insert(variable.key.clone(), String::from_utf8_lossy(&variable.value).into_owned());
+            variables.insert(variable.key.clone(), String::from_utf8_lossy(&variable.value).into_owned());
         }
-        environment
+        Environment { variables, files: Arc::clone(&self.files), cgroup: Arc::clone(&self.cgroup) }
+    }
+
+    /// A command begins to run in it.
+    pub(crate) fn exec(&self) -> Exec {
+        let others = self.execs.fetch_add(1, Ordering::Relaxed);
+        Exec { running: Arc::clone(&self.execs), is_one_of_several: others > 0 }
     }
 
     /// Opens its log, where it has one that can be written.
@@ -156,9 +201,9 @@ impl Container {
     }
 
     /// It has exited with this code; false if it wasn't running.
-    pub(crate) fn exit(&mut self, now: i64, code: i32) -> bool {
+    pub(crate) fn exit(&mut self, now: i64, code: i32, memory: Memory) -> bool {
         let Phase::Running { started_at, .. } = self.phase else { return false };
-        self.end(Exit::after_running(started_at, now, code));
+        self.end(Exit::after_running(started_at, now, code, memory));
         true
     }
 
@@ -167,6 +212,11 @@ impl Container {
         self.phase = Phase::Exited(exit);
         self.log = None;
         self.exited.send_replace(true);
+    }
+
+    /// Whether the signal that stops it was sent.
+    pub(crate) fn was_signalled(&self) -> bool {
+        self.signalled
     }
 
     /// Sends the signal that stops it, unless that was done before. Gives the exit code if it ends the container at once.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use cri::v1::ContainerEventResponse;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How many events wait for one subscriber that doesn't read. Beyond it the subscription ends, so that memory stays bounded.
 const WAITING: usize = 1024;
@@ -18,7 +18,14 @@ pub(crate) enum Delivery {
     ToAll,
     /// One gets it, each in turn.
     ToOne,
+    /// One whose client has gone takes one more, and nobody else gets that.
+    ToStaleFirst,
+    /// Each gets it, and the runtime dies of two in a row while one's client has just gone.
+    Deadly,
 }
+
+/// Within this time two events are in a row, before the one who serves a client that has gone has noticed.
+const IN_A_ROW_NS: i64 = 100_000_000;
 
 /// The subscriptions to events.
 #[derive(Debug)]
@@ -26,21 +33,30 @@ pub(crate) struct EventHub {
     delivery: Delivery,
     subscribers: VecDeque<mpsc::Sender<ContainerEventResponse>>,
     kept: VecDeque<ContainerEventResponse>,
+    /// When the last event came to a subscriber that had gone.
+    found_stale: Option<i64>,
+    /// How often the runtime has died.
+    deaths: watch::Sender<u64>,
 }
 
 impl EventHub {
     pub(crate) fn new(delivery: Delivery) -> Self {
-        Self { delivery, subscribers: VecDeque::new(), kept: VecDeque::new() }
+        Self {
+            delivery,
+            subscribers: VecDeque::new(),
+            kept: VecDeque::new(),
+            found_stale: None,
+            deaths: watch::Sender::new(0),
+        }
     }
 
     /// Tells of an event; without anyone to hear of it, it is kept for a while.
     pub(crate) fn publish(&mut self, event: ContainerEventResponse) {
         let heard = match self.delivery {
-            Delivery::ToAll => {
-                self.subscribers.retain(|subscriber| subscriber.try_send(event.clone()).is_ok());
-                !self.subscribers.is_empty()
-            }
+            Delivery::ToAll => self.publish_to_all(&event),
             Delivery::ToOne => self.publish_to_one(&event),
+            Delivery::ToStaleFirst => self.take_stale() || self.publish_to_all(&event),
+            Delivery::Deadly => self.die_of(&event) || self.publish_to_all(&event),
         };
         if !heard {
             let oldest = event.created_at - KEPT_NS;
@@ -51,6 +67,34 @@ impl EventHub {
                 self.kept.pop_front();
             }
         }
+    }
+
+    fn publish_to_all(&mut self, event: &ContainerEventResponse) -> bool {
+        self.subscribers.retain(|subscriber| subscriber.try_send(event.clone()).is_ok());
+        !self.subscribers.is_empty()
+    }
+
+    /// Removes one that has gone, if there is one.
+    fn take_stale(&mut self) -> bool {
+        let stale = self.subscribers.iter().position(mpsc::Sender::is_closed);
+        stale.and_then(|index| self.subscribers.remove(index)).is_some()
+    }
+
+    /// Whether the runtime dies of this event. Then all streams end.
+    fn die_of(&mut self, event: &ContainerEventResponse) -> bool {
+        let dies = self.found_stale.take().is_some_and(|last| event.created_at - last < IN_A_ROW_NS);
+        if dies {
+            self.subscribers.clear();
+            self.deaths.send_modify(|deaths| *deaths += 1);
+        } else if self.take_stale() {
+            self.found_stale = Some(event.created_at);
+        }
+        dies
+    }
+
+    /// Changes each time the runtime dies, and comes back with what it had stored.
+    pub(crate) fn deaths(&self) -> watch::Receiver<u64> {
+        self.deaths.subscribe()
     }
 
     fn publish_to_one(&mut self, event: &ContainerEventResponse) -> bool {
@@ -110,6 +154,33 @@ mod tests {
         }
         assert_eq!(heard(&mut one), ["a", "c"]);
         assert_eq!(heard(&mut other), ["b", "d"]);
+    }
+
+    #[test]
+    fn delivered_to_stale_ones_first_the_first_event_after_a_client_has_gone_is_lost() {
+        let mut hub = EventHub::new(Delivery::ToStaleFirst);
+        let mut stays = hub.subscribe(0);
+        drop(hub.subscribe(0));
+        hub.publish(event("a", 1));
+        hub.publish(event("b", 2));
+        assert_eq!(heard(&mut stays), ["b"]);
+    }
+
+    #[test]
+    fn the_runtime_dies_of_two_events_in_a_row_after_a_client_has_gone() {
+        let mut hub = EventHub::new(Delivery::Deadly);
+        let deaths = hub.deaths();
+        let mut stays = hub.subscribe(0);
+        drop(hub.subscribe(0));
+        hub.publish(event("a", 1));
+        hub.publish(event("b", 1 + IN_A_ROW_NS));
+        assert_eq!((heard(&mut stays), *deaths.borrow()), (vec!["a".to_owned(), "b".to_owned()], 0));
+        drop(hub.subscribe(0));
+        hub.publish(event("c", 2 * IN_A_ROW_NS));
+        hub.publish(event("d", 2 * IN_A_ROW_NS));
+        assert_eq!(heard(&mut stays), ["c"]);
+        assert!(stays.is_closed());
+        assert_eq!(*deaths.borrow(), 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::container::Container;
 use crate::images::{Image, PAUSE};
 use crate::sandbox::Sandbox;
+use crate::spec::Mount;
 
 type Info = BTreeMap<String, String>;
 
@@ -64,8 +65,12 @@ pub(crate) fn of_container(container: &Container) -> Info {
         .iter()
         .map(|variable| json!({ "key": variable.key, "value": String::from_utf8_lossy(&variable.value) }))
         .collect();
-    let environment: Vec<String> =
-        container.environment().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let environment: Vec<String> = container
+        .environment()
+        .variables
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     let command: Vec<&String> = container.config.command.iter().chain(&container.config.args).collect();
     under_info(&json!({
         "sandboxID": container.sandbox_id,
@@ -80,6 +85,7 @@ pub(crate) fn of_container(container: &Container) -> Info {
             "ociVersion": "1.2.0",
             "process": { "args": command, "env": environment, "cwd": working_directory(container) },
             "hostname": container.sandbox_config.hostname,
+            "mounts": container.spec.mounts.iter().map(mount).collect::<Vec<_>>(),
         },
     }))
 }
@@ -95,6 +101,11 @@ pub(crate) fn of_image(image: &Image) -> Info {
             "rootfs": { "type": "layers", "diff_ids": [image.id] },
         },
     }))
+}
+
+fn mount(mount: &Mount) -> Value {
+    let access = if mount.readonly { "ro" } else { "rw" };
+    json!({ "destination": mount.destination, "type": mount.kind, "options": [access] })
 }
 
 fn working_directory(container: &Container) -> &str {

@@ -13,6 +13,7 @@ mod config;
 mod container;
 mod events;
 mod failure;
+mod host;
 mod images;
 mod index;
 mod info;
@@ -24,6 +25,7 @@ mod rpc;
 mod sandbox;
 mod server;
 mod simulator;
+mod spec;
 mod state;
 mod usage;
 

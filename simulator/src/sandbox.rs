@@ -24,10 +24,14 @@ pub(crate) struct Sandbox {
     pub usage: Usage,
 }
 
-/// Ready until it is stopped, and never again after.
+/// Ready until it is stopped or its shim dies, and never again after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    Ready { pid: u32 },
+    Ready {
+        pid: u32,
+    },
+    /// Its shim was killed; what else belongs to it waits for it to be stopped.
+    Dead,
     Stopped,
 }
 
@@ -36,11 +40,11 @@ impl Sandbox {
         matches!(self.phase, Phase::Ready { .. })
     }
 
-    /// The pid of its first process; 0 once it has stopped.
+    /// The pid of its first process; 0 once that is gone.
     pub(crate) fn pid(&self) -> u32 {
         match self.phase {
             Phase::Ready { pid } => pid,
-            Phase::Stopped => 0,
+            Phase::Dead | Phase::Stopped => 0,
         }
     }
 

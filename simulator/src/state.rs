@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cri::v1;
 
-use crate::container::Container;
+use crate::container::{Container, Memory};
 use crate::events::EventHub;
 use crate::images::Images;
 use crate::index::{self, LookupError};
@@ -101,7 +101,9 @@ impl State {
     /// A container's first process has exited with this code. False if it had before.
     pub(crate) fn container_exited(&mut self, id: &str, code: i32, now: i64) -> bool {
         let Some(container) = self.containers.get_mut(id) else { return false };
-        if !container.exit(now, code) {
+        let ran_out = container.is_running() && container.cgroup.ran_out_of_memory();
+        let memory = if ran_out { self.behaviours.out_of_memory() } else { Memory::Sufficed };
+        if !container.exit(now, code, memory) {
             return false;
         }
         let sandbox_id = container.sandbox_id.clone();

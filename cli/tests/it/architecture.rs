@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 12] = [
     "wire",
     "calls",
     "tape",
@@ -13,6 +13,7 @@ const ROOMS: [&str; 11] = [
     "openapi",
     "gateway",
     "simulator",
+    "workload",
     "cli",
     ".",
 ];
@@ -100,7 +101,7 @@ fn arrows_point_up_the_list() {
     let allowed = |room: &str| -> &[&str] {
         match room {
             "." | "wire" => &[],
-            "calls" | "openapi" => &["cri"],
+            "calls" | "openapi" | "workload" => &["cri"],
             "tape" | "differ" => &["cri", "critape-calls"],
             "recorder" => &["cri", "critape-wire", "critape-calls", "critape-tape"],
             "replayer" => &["cri", "critape-wire", "critape-calls", "critape-tape", "critape-differ"],
@@ -115,6 +116,7 @@ fn arrows_point_up_the_list() {
                 "critape-replayer",
                 "critape-gateway",
                 "critape-simulator",
+                "critape-workload",
             ],
         }
     };

@@ -2,12 +2,14 @@
 
 mod image;
 mod reference;
+mod registry;
 
 use std::collections::BTreeMap;
 
 pub(crate) use image::Image;
 pub(crate) use reference::Reference;
 use reference::{Version, is_digest};
+pub(crate) use registry::{REDACTED, flaky_domain, refusal};
 
 use crate::index::{self, LookupError};
 
@@ -67,16 +69,16 @@ impl Images {
         self.references.get(&reference.to_string()).cloned()
     }
 
-    /// Takes the image away with all that refers to it. One that isn't there is no error.
-    pub(crate) fn remove(&mut self, text: &str) -> Result<(), LookupError> {
+    /// Takes the image away with all that refers to it, and says whether it was there.
+    pub(crate) fn remove(&mut self, text: &str) -> Result<bool, LookupError> {
         let hex = match self.resolve(text) {
             Ok(image) => image.hex().to_owned(),
-            Err(LookupError::Missing | LookupError::Empty) => return Ok(()),
+            Err(LookupError::Missing | LookupError::Empty) => return Ok(false),
             Err(error) => return Err(error),
         };
         self.images.remove(&hex);
         self.references.retain(|_, target| *target != hex);
-        Ok(())
+        Ok(true)
     }
 
     /// All of them, in the order of their ids.
@@ -133,9 +135,9 @@ mod tests {
     fn removal_takes_every_name_and_may_be_repeated() {
         let mut images = Images::default();
         let image = pull(&mut images, "busybox");
-        assert_eq!(images.remove(&image.id), Ok(()));
+        assert_eq!(images.remove(&image.id), Ok(true));
         assert_eq!(images.resolve("busybox").err(), Some(LookupError::Missing));
-        assert_eq!(images.remove(&image.id), Ok(()));
+        assert_eq!(images.remove(&image.id), Ok(false));
         assert_eq!(images.iter().count(), 1, "the pause image stays");
     }
 

@@ -1,24 +1,22 @@
 //! Processes without a kernel: tasks that sleep, print and exit.
 
+mod environment;
 mod log;
 mod output;
 mod program;
 mod shell;
 mod signal;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+pub(crate) use environment::{Cgroup, Environment, Files};
 pub(crate) use log::ContainerLog;
 pub(crate) use output::{Captured, LogOutput, Output, Stream};
 pub(crate) use program::{MissingBinary, Program};
 use signal::Outbox;
 pub(crate) use signal::{Fate, Inbox, KILL, Namespace, stop_signal_number};
-
-/// Environment variables by name.
-pub(crate) type Environment = BTreeMap<String, String>;
 
 /// How long a real runtime takes from "started" to the first instruction. Without it a container that exits at once would
 /// often have exited before `StartContainer` returns, which no client has ever seen.

@@ -1,11 +1,14 @@
-//! What is in every image: `sh`, `sleep`, `echo`, `true`, `false`, and the image's own service.
+//! What is in every image: `sh`, `sleep`, `echo`, `cat`, `true`, `false`, `tail /dev/zero`, and the image's own service.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::shell::{self, Script};
-use super::{Environment, Inbox, Output, Stream};
+use super::{Environment, Files, Inbox, KILL, Output, Stream};
+
+/// How long it takes to fill a container's memory.
+const UNTIL_FULL: Duration = Duration::from_millis(20);
 
 /// A command whose binary is not in the image, in runc's words.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -25,6 +28,9 @@ pub(crate) enum Program {
     /// Without a duration: for ever.
     Sleep(Option<Duration>),
     Echo(Vec<String>),
+    Cat(Vec<String>),
+    /// Takes memory without end, as `tail` does of a file that is one endless line.
+    Exhaust,
     /// Ends at once.
     Exit(i32),
     /// Ends at once with a complaint.
@@ -47,6 +53,8 @@ impl Program {
             "sh" => Ok(Self::shell(arguments)),
             "sleep" => Ok(Self::sleep(arguments)),
             "echo" => Ok(Self::Echo(arguments.to_vec())),
+            "cat" => Ok(Self::Cat(arguments.to_vec())),
+            "tail" => Ok(Self::tail(arguments)),
             "true" => Ok(Self::Exit(0)),
             "false" => Ok(Self::Exit(1)),
             _ if base == name => Err(MissingBinary::InPath(name.clone())),
@@ -86,6 +94,18 @@ impl Program {
         Self::Sleep(Some(total))
     }
 
+    fn tail(arguments: &[String]) -> Self {
+        match arguments {
+            [file] if file == "/dev/zero" => Self::Exhaust,
+            [file, ..] => {
+                let text = format!("tail: can't open '{file}': No such file or directory\ntail: no files\n");
+                Self::Complain { text, code: 1 }
+            }
+            // Its input is empty.
+            [] => Self::Exit(0),
+        }
+    }
+
     /// Runs to its end and gives the exit code.
     pub(crate) async fn run(
         self,
@@ -105,6 +125,11 @@ impl Program {
                 output.write(Stream::Stdout, &echo(&arguments));
                 0
             }
+            Self::Cat(paths) => cat(&paths, &environment.files, output),
+            Self::Exhaust => {
+                tokio::time::sleep(UNTIL_FULL).await;
+                if environment.cgroup.exhaust() { 128 + KILL } else { std::future::pending().await }
+            }
             Self::Exit(code) => code,
             Self::Complain { text, code } => {
                 output.write(Stream::Stderr, text.as_bytes());
@@ -112,6 +137,21 @@ impl Program {
             }
         }
     }
+}
+
+/// Prints files one after the other; those that aren't there are complained of.
+fn cat(paths: &[String], files: &Files, output: &mut dyn Output) -> i32 {
+    let mut code = 0;
+    for path in paths {
+        if let Some(text) = files.get(path) {
+            output.write(Stream::Stdout, text.as_bytes());
+        } else {
+            let complaint = format!("cat: can't open '{path}': No such file or directory\n");
+            output.write(Stream::Stderr, complaint.as_bytes());
+            code = 1;
+        }
+    }
+    code
 }
 
 /// `1`, `0.2`, `3m`.

@@ -10,6 +10,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-10013",
     summary: "ListPodSandboxStats fails with NOT_FOUND while one sandbox is not ready",
     source: "containerd#10013",
+    shows: &[("ListPodSandboxStats", "outcome.code")],
     behaviour: || Box::new(AllOrNothing),
 };
 

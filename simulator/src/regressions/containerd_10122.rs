@@ -13,6 +13,10 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-10122",
     summary: "PodSandboxStatus of a sandbox that is not ready has a negative created_at",
     source: "containerd#10122",
+    shows: &[
+        ("PodSandboxStatus", "status.created_at"),
+        ("GetContainerEvents", "pod_sandbox_status.created_at"),
+    ],
     behaviour: || Box::new(ZeroTime),
 };
 

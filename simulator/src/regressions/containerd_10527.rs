@@ -11,6 +11,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-10527",
     summary: "StopPodSandbox and StopContainer of an id that is gone end with NOT_FOUND instead of OK",
     source: "containerd#10527",
+    shows: &[("StopContainer", "outcome.code"), ("StopPodSandbox", "outcome.code")],
     behaviour: || Box::new(StopOfUnknown),
 };
 

@@ -12,6 +12,10 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-10670",
     summary: "ListContainerStats of a container that has exited has an underflown, huge usage_nano_cores",
     source: "containerd#10670",
+    shows: &[
+        ("ListContainerStats", "stats[].cpu.usage_nano_cores.value"),
+        ("ListContainerStats", "stats[].cpu"),
+    ],
     behaviour: || Box::new(Underflow),
 };
 

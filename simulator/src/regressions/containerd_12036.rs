@@ -14,6 +14,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-12036",
     summary: "Status gives runtime_handlers in an order that changes from call to call",
     source: "containerd#12036",
+    shows: &[("Status", "runtime_handlers[]")],
     behaviour: || Box::new(UnstableOrder::default()),
 };
 

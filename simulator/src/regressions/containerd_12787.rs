@@ -10,6 +10,10 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-12787",
     summary: "ContainerStatus leaves image_id empty",
     source: "containerd#12787",
+    shows: &[
+        ("ContainerStatus", "status.image_id"),
+        ("GetContainerEvents", "containers_statuses[].image_id"),
+    ],
     behaviour: || Box::new(NoImageId),
 };
 

@@ -11,6 +11,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-13455",
     summary: "CreateContainer with an environment variable that is not UTF-8 ends with INTERNAL",
     source: "containerd#13455",
+    shows: &[("CreateContainer", "outcome.code")],
     behaviour: || Box::new(TextOnly),
 };
 

@@ -6,6 +6,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-13668",
     summary: "CreateContainer in a sandbox that has stopped succeeds",
     source: "containerd#13668",
+    shows: &[("CreateContainer", "outcome.code")],
     behaviour: || Box::new(CreatesAnyway),
 };
 

@@ -7,6 +7,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-7318",
     summary: "Of several GetContainerEvents streams only one gets each event",
     source: "containerd#7318",
+    shows: &[("GetContainerEvents", "events")],
     behaviour: || Box::new(SharedChannel),
 };
 

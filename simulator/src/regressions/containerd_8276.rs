@@ -8,6 +8,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-8276",
     summary: "The services of runtime.v1alpha2 are gone: UNIMPLEMENTED",
     source: "containerd#8276",
+    shows: &[("Version", "outcome.code")],
     behaviour: || Box::new(NoAlpha),
 };
 

@@ -10,6 +10,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-9819",
     summary: "Status has one more condition, ContainerdHasNoDeprecationWarnings",
     source: "containerd#9819",
+    shows: &[("Status", "status.conditions[]")],
     behaviour: || Box::new(ExtraCondition),
 };
 

@@ -8,6 +8,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "cri-dockerd-218",
     summary: "ImageFsInfo gives its time in seconds instead of nanoseconds",
     source: "cri-dockerd#218",
+    shows: &[("ImageFsInfo", "image_filesystems[].timestamp")],
     behaviour: || Box::new(Seconds),
 };
 

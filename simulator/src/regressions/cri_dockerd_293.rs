@@ -9,6 +9,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "cri-dockerd-293",
     summary: "Pod statistics end with UNKNOWN, which tells kubelet not to fall back",
     source: "cri-dockerd#293",
+    shows: &[("ListPodSandboxStats", "outcome.code"), ("PodSandboxStats", "outcome.code")],
     behaviour: || Box::new(PlainError),
 };
 

@@ -10,6 +10,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "cri-dockerd-299",
     summary: "ImageStatus and ListImages give every image a size of 0",
     source: "cri-dockerd#299",
+    shows: &[("ImageStatus", "image.size"), ("ListImages", "images[].size")],
     behaviour: || Box::new(NoSize),
 };
 

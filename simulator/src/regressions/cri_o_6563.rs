@@ -10,6 +10,10 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "cri-o-6563",
     summary: "Pod statistics lack those of their containers",
     source: "cri-o#6563",
+    shows: &[
+        ("ListPodSandboxStats", "stats[].linux.containers[]"),
+        ("PodSandboxStats", "stats.linux.containers[]"),
+    ],
     behaviour: || Box::new(NoContainers),
 };
 

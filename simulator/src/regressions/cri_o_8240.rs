@@ -11,6 +11,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "cri-o-8240",
     summary: "ListContainerStats ignores the label selector of its filter",
     source: "cri-o#8240",
+    shows: &[("ListContainerStats", "stats[]")],
     behaviour: || Box::new(NoSelector),
 };
 

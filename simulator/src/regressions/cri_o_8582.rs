@@ -10,6 +10,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "cri-o-8582",
     summary: "PodSandboxStatus gives its time in seconds instead of nanoseconds",
     source: "cri-o#8582",
+    shows: &[("PodSandboxStatus", "status.created_at")],
     behaviour: || Box::new(Seconds),
 };
 

@@ -8,6 +8,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "cri-o-9663",
     summary: "Events have container statuses without an image",
     source: "cri-o#9663",
+    shows: &[("GetContainerEvents", "containers_statuses[].image")],
     behaviour: || Box::new(NoImage),
 };
 

@@ -9,6 +9,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "cri-o-9728",
     summary: "PullImage gives a repository digest as image_ref instead of the image id",
     source: "cri-o#9728",
+    shows: &[("PullImage", "image_ref")],
     behaviour: || Box::new(DigestAsReference),
 };
 

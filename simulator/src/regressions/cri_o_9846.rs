@@ -8,6 +8,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "cri-o-9846",
     summary: "A container that exits right after its start is reported with exit code 255",
     source: "cri-o#9846",
+    shows: &[("ContainerStatus", "status.exit_code")],
     behaviour: || Box::new(LostExitCode),
 };
 

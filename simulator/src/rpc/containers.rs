@@ -11,7 +11,9 @@ use crate::failure::{lookup, no_container, plain, reserved, sandbox_not_running}
 use crate::index::LookupError;
 use crate::info;
 use crate::process::KILL;
+use crate::regressions::Behaviours;
 use crate::simulator::Simulator;
+use crate::spec::Spec;
 use crate::state::State;
 use crate::usage::Usage;
 
@@ -38,7 +40,7 @@ impl Simulator {
             return Err(reserved(context, &name, &holder));
         }
         let now = self.clock().now();
-        let made = make(&mut state, request, &sandbox_id, id.clone(), name.clone(), now);
+        let made = make(&mut state, self.behaviours(), request, &sandbox_id, (id.clone(), name.clone()), now);
         match made {
             Ok(container) => {
                 state.containers.insert(id.clone(), container);
@@ -106,6 +108,7 @@ impl Simulator {
             .map_err(|error| lookup("failed to find container", &error))?;
         if let Some(update) = &request.linux {
             merge(&mut container.resources, update);
+            container.cgroup.set_limit(container.resources.memory_limit_in_bytes);
         }
         Ok(v1::UpdateContainerResourcesResponse {})
     }
@@ -176,10 +179,10 @@ fn container_name(request: &v1::CreateContainerRequest) -> Result<String, Status
 
 fn make(
     state: &mut State,
+    behaviours: &Behaviours,
     request: &v1::CreateContainerRequest,
     sandbox_id: &str,
-    id: String,
-    name: String,
+    (id, name): (String, String),
     now: i64,
 ) -> Result<Container, Status> {
     let config = request.config.as_ref();
@@ -199,7 +202,8 @@ fn make(
     }
     let sandbox = state.sandboxes.get(sandbox_id).ok_or_else(|| sandbox_not_running(sandbox_id))?;
     let usage = Usage::beginning(now, &mut state.random);
-    Ok(Container::new(id, name, sandbox, request, image, usage, now))
+    let spec = Spec::of(&request.config.clone().unwrap_or_default(), &sandbox.config, behaviours);
+    Ok(Container::new((id, name), sandbox, request, image, spec, usage, now))
 }
 
 fn is_privileged(config: Option<&v1::ContainerConfig>) -> bool {

@@ -7,6 +7,7 @@ use tonic::Status;
 
 use crate::container::Container;
 use crate::failure::{lookup, plain};
+use crate::host::Tool;
 use crate::index::LookupError;
 use crate::process::{Captured, Inbox, KILL, Program};
 use crate::simulator::Simulator;
@@ -19,13 +20,19 @@ impl Simulator {
         &self,
         request: &v1::ExecSyncRequest,
     ) -> Result<v1::ExecSyncResponse, Status> {
-        let (program, environment, mut exited) = {
+        let (program, environment, mut exited, _exec) = {
             let mut state = self.state();
             let exec_id = state.random.id();
             let container = running(state.container(&request.container_id), &request.container_id)
                 .map_err(|error| within("failed to exec in container", &error))?;
-            let program = resolve(&request.cmd, &exec_id)?;
-            (program, container.environment(), container.exited())
+            if let Some(tool) = Tool::of(&request.cmd, container) {
+                let exit_code = tool.run(&mut state, self.behaviours().outside_pull(), self.clock().now());
+                return Ok(v1::ExecSyncResponse { exit_code, ..v1::ExecSyncResponse::default() });
+            }
+            let exec = container.exec();
+            let hangs = exec.is_one_of_several && self.behaviours().concurrent_execs_hang();
+            let program = if hangs { Program::Sleep(None) } else { resolve(&request.cmd, &exec_id)? };
+            (program, container.environment(), container.exited(), exec)
         };
         let mut output = Captured::default();
         let mut inbox = Inbox::closed();

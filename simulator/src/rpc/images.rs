@@ -1,20 +1,21 @@
 //! The image service.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cri::v1;
 use tonic::Status;
 
 use super::stats::MOUNTPOINT;
 use crate::failure::plain;
-use crate::images::{Image, Reference};
+use crate::images::{Image, Reference, refusal};
 use crate::index::LookupError;
 use crate::info;
 use crate::simulator::Simulator;
 use crate::usage::number;
 
-/// Repositories that begin so are in no registry.
-const MISSING: &str = "no-such";
+/// How long it takes to take an image's layers away.
+const REMOVAL: Duration = Duration::from_millis(10);
 
 impl Simulator {
     pub(super) fn list_images(&self, request: &v1::ListImagesRequest) -> v1::ListImagesResponse {
@@ -49,22 +50,29 @@ impl Simulator {
         let given = name(request.image.as_ref());
         let reference = Reference::parse(given)
             .map_err(|error| plain(format!("failed to parse image reference {given:?}: {error}")))?;
-        if reference.last_component().starts_with(MISSING) {
-            let full = reference.to_string();
-            return Err(Status::not_found(format!(
-                "failed to pull and unpack image {full:?}: failed to resolve image: {full}: not found"
-            )));
+        if let Some(refusal) = refusal(&reference) {
+            return Err(refusal);
         }
         let image_ref = self.state().images.pull(&reference).id.clone();
         Ok(v1::PullImageResponse { image_ref })
     }
 
-    pub(super) fn remove_image(
+    /// Done by several at a time, it is done once, and all are told so.
+    pub(super) async fn remove_image(
         &self,
         request: &v1::RemoveImageRequest,
     ) -> Result<v1::RemoveImageResponse, Status> {
         let given = name(request.image.as_ref());
-        self.state().images.remove(given).map_err(|_| ambiguous(given))?;
+        match self.state().images.resolve(given) {
+            Ok(_) => {}
+            Err(LookupError::Missing | LookupError::Empty) => return Ok(v1::RemoveImageResponse {}),
+            Err(LookupError::Ambiguous(_)) => return Err(ambiguous(given)),
+        }
+        tokio::time::sleep(REMOVAL).await;
+        let was_there = self.state().images.remove(given).map_err(|_| ambiguous(given))?;
+        if !was_there {
+            self.behaviours().removed_meanwhile()?;
+        }
         Ok(v1::RemoveImageResponse {})
     }
 

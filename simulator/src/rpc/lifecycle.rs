@@ -68,6 +68,7 @@ impl Simulator {
         &self,
         request: &v1::StopContainerRequest,
     ) -> Result<v1::StopContainerResponse, Status> {
+        let is_stuck;
         let (id, mut exited) = {
             let mut state = self.state();
             let container = match state.container_mut(&request.container_id) {
@@ -80,6 +81,9 @@ impl Simulator {
             }
             let exited = container.exited();
             let id = container.id.clone();
+            is_stuck = request.timeout > 0
+                && container.was_signalled()
+                && self.behaviours().stop_gets_stuck_behind_another();
             let code = if request.timeout > 0 { container.signal_stop() } else { Some(128 + KILL) };
             if let Some(code) = code {
                 state.container_exited(&id, code, self.clock().now());
@@ -88,7 +92,10 @@ impl Simulator {
             (id, exited)
         };
         let grace = Duration::from_secs(u64::try_from(request.timeout).unwrap_or(0));
-        if tokio::time::timeout(grace, exited.wait_for(|exited| *exited)).await.is_err() {
+        if is_stuck {
+            // An error means that the container is gone.
+            let _ = exited.wait_for(|exited| *exited).await;
+        } else if tokio::time::timeout(grace, exited.wait_for(|exited| *exited)).await.is_err() {
             self.state().container_exited(&id, 128 + KILL, self.clock().now());
         }
         Ok(v1::StopContainerResponse {})

@@ -211,7 +211,7 @@ services! {
         or_fails {
             image_status: ImageStatus(ImageStatusRequest) -> ImageStatusResponse;
             pull_image: PullImage(PullImageRequest) -> PullImageResponse;
-            remove_image: RemoveImage(RemoveImageRequest) -> RemoveImageResponse;
+            remove_image: RemoveImage(RemoveImageRequest) -> RemoveImageResponse .await;
         }
         absent {}
         absent streams {

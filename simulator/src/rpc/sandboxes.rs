@@ -149,12 +149,13 @@ fn stop(state: &mut State, id: &str, now: i64) {
         state.container_exited(&container, 128 + KILL, now);
     }
     let Some(sandbox) = state.sandboxes.get_mut(id) else { return };
-    if !sandbox.is_ready() {
-        return;
+    match std::mem::replace(&mut sandbox.phase, Phase::Stopped) {
+        Phase::Stopped => return,
+        // That was told when it died.
+        Phase::Dead => {}
+        // The network is taken down after the processes: the event still has the address.
+        Phase::Ready { .. } => state.publish(Event::ContainerStoppedEvent, id, id, now),
     }
-    sandbox.phase = Phase::Stopped;
-    // The network is taken down after the processes: the event still has the address.
-    state.publish(Event::ContainerStoppedEvent, id, id, now);
     if let Some(ip) = state.sandboxes.get_mut(id).and_then(|sandbox| sandbox.ip.take()) {
         state.addresses.release(&ip);
     }

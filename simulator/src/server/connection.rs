@@ -13,7 +13,6 @@ use tonic::transport::server::Connected;
 const CHUNK: usize = 16 * 1024;
 
 /// A client's connection.
-#[derive(Debug)]
 pub(super) struct Connection {
     stream: UnixStream,
     filter: AuthorityFilter,
@@ -22,10 +21,12 @@ pub(super) struct Connection {
     ready: Vec<u8>,
     taken: usize,
     ended: bool,
+    /// Resolves when the runtime dies, which takes its connections with it; none once that has happened.
+    death: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Connection {
-    pub(super) fn new(stream: UnixStream) -> Self {
+    pub(super) fn new(stream: UnixStream, death: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             stream,
             filter: AuthorityFilter::new(Limits::default()),
@@ -33,10 +34,15 @@ impl Connection {
             ready: Vec::new(),
             taken: 0,
             ended: false,
+            death: Some(Box::pin(death)),
         }
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.death.as_mut().is_none_or(|death| death.as_mut().poll(context).is_ready()) {
+            self.death = None;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         let mut chunk = ReadBuf::new(&mut self.chunk);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut chunk))?;
         self.ready.clear();

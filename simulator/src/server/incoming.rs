@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::net::UnixListener;
+use tokio::sync::watch;
 use tokio::time::Sleep;
 use tonic::codegen::tokio_stream::Stream;
 
@@ -18,12 +19,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Incoming {
     listener: UnixListener,
+    deaths: watch::Receiver<u64>,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Incoming {
-    pub(super) fn new(listener: UnixListener) -> Self {
-        Self { listener, pause: None }
+    /// Of a runtime that dies whenever `deaths` changes.
+    pub(super) fn new(listener: UnixListener, deaths: watch::Receiver<u64>) -> Self {
+        Self { listener, deaths, pause: None }
     }
 }
 
@@ -37,7 +40,17 @@ impl Stream for Incoming {
                 self.pause = None;
             }
             match ready!(self.listener.poll_accept(context)) {
-                Ok((stream, _)) => return Poll::Ready(Some(Ok(Connection::new(stream)))),
+                Ok((stream, _)) => {
+                    self.deaths.mark_unchanged();
+                    let mut deaths = self.deaths.clone();
+                    let death = async move {
+                        if deaths.changed().await.is_err() {
+                            // The simulator itself is gone; its server ends in its own way.
+                            std::future::pending::<()>().await;
+                        }
+                    };
+                    return Poll::Ready(Some(Ok(Connection::new(stream, death))));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection; raise the limit of open files");
                     self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));

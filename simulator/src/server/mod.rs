@@ -42,6 +42,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let (close, closing) = watch::channel(false);
+    let deaths = simulator.state().events.deaths();
     let router = Router::new(simulator, closing.clone());
     let signal = async {
         shutdown.await;
@@ -49,7 +50,7 @@ pub async fn serve(
     };
     let server = Server::builder().max_concurrent_streams(CONCURRENT_CALLS).serve_with_incoming_shutdown(
         router,
-        Incoming::new(listener),
+        Incoming::new(listener, deaths),
         signal,
     );
     tokio::select! {

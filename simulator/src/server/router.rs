@@ -53,6 +53,9 @@ impl Router {
         if !self.simulator.behaviours().serves(generation) {
             return Err(Box::new(Status::unimplemented(format!("unknown service {service}"))));
         }
+        if let Some(refusal) = self.simulator.behaviours().stub(name) {
+            return Err(Box::new(refusal));
+        }
         match methods().by_path(path) {
             Some(_) if STUBS.contains(&name) => {
                 Err(Box::new(Status::unimplemented(format!("method {name} not implemented"))))

@@ -11,4 +11,5 @@ mod images;
 mod regressions;
 mod sandboxes;
 mod server;
+mod situations;
 mod stats;

@@ -178,7 +178,7 @@ impl Shell<'_> {
             return 127;
         };
         let mut environment = self.environment.clone();
-        environment.extend(assignments);
+        environment.variables.extend(assignments);
         let mut output = Redirected { redirects, output: &mut *self.output };
         let mut closed = Inbox::closed();
         let inbox = match replaces {
@@ -233,7 +233,7 @@ impl Shell<'_> {
     }
 
     fn assign(&mut self, name: String, value: String) {
-        match self.environment.get_mut(&name) {
+        match self.environment.variables.get_mut(&name) {
             Some(exported) => *exported = value,
             None => {
                 self.locals.insert(name, value);
@@ -245,7 +245,12 @@ impl Shell<'_> {
         match name {
             "?" => self.status.to_string(),
             "$" => "1".to_owned(),
-            _ => self.locals.get(name).or_else(|| self.environment.get(name)).cloned().unwrap_or_default(),
+            _ => self
+                .locals
+                .get(name)
+                .or_else(|| self.environment.variables.get(name))
+                .cloned()
+                .unwrap_or_default(),
         }
     }
 
@@ -342,8 +347,8 @@ mod tests {
     use crate::process::{Captured, Namespace};
 
     async fn sh(script: &str) -> (i32, String, String) {
-        let environment =
-            Environment::from([("NAME".to_owned(), "a b".to_owned()), ("EMPTY".to_owned(), String::new())]);
+        let variables = [("NAME".to_owned(), "a b".to_owned()), ("EMPTY".to_owned(), String::new())];
+        let environment = Environment { variables: variables.into(), ..Environment::default() };
         let mut output = Captured::default();
         let command = ["sh", "-c", script].map(str::to_owned);
         let program = Program::resolve(&command).unwrap();
@@ -421,7 +426,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert_eq!(outbox.send(15), Fate::Handled);
         };
-        let (code, ()) = tokio::join!(run(&script, Environment::new(), &mut output, &mut inbox), sending);
+        let (code, ()) = tokio::join!(run(&script, Environment::default(), &mut output, &mut inbox), sending);
         assert_eq!((code, output.stdout.as_slice()), (7, b"bye\n".as_slice()));
         assert_eq!(started.elapsed().as_secs(), 3);
     }
@@ -436,7 +441,8 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             [15, 2, 1].map(|number| outbox.send(number))
         };
-        let (code, fates) = tokio::join!(run(&script, Environment::new(), &mut output, &mut inbox), sending);
+        let (code, fates) =
+            tokio::join!(run(&script, Environment::default(), &mut output, &mut inbox), sending);
         assert_eq!((code, fates), (0, [Fate::Ignored; 3]));
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use cri::client::Client;
-use cri::{Endpoint, Generation, methods, v1};
-use prost::Message;
+use cri::{Endpoint, v1};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::kubelet::{Kubelet, WorkloadError};
+
+type Result<T> = std::result::Result<T, WorkloadError>;
+
 const IMAGE: &str = "registry.example/busybox:1.36";
-const DEADLINE: Duration = Duration::from_secs(10);
 /// How often pods and containers are listed.
 const RELIST: Duration = Duration::from_millis(200);
 /// How often the probe runs.
@@ -19,13 +19,12 @@ const PROBE: Duration = Duration::from_millis(300);
 const LIFE: Duration = Duration::from_millis(2500);
 
 /// Does it all on connections of its own, as kubelet does: one for each service, one for events.
-pub(super) async fn drive(endpoint: &Endpoint) -> Result<()> {
+pub async fn demo(endpoint: &Endpoint) -> Result<()> {
     let runtime = Kubelet::connect(endpoint).await?;
     let images = Kubelet::connect(endpoint).await?;
     handshake(&runtime, &images).await?;
     let listener = Kubelet::connect(endpoint).await?;
-    let path = &method("GetContainerEvents")?.path;
-    let events = listener.client.stream(path, bytes::Bytes::new(), None).await?;
+    let events = listener.events().await?;
     pull(&images, IMAGE).await?;
     let (web, job, crash) = tokio::try_join!(
         start(&runtime, "web", 0, "sleep 600"),
@@ -38,7 +37,7 @@ pub(super) async fn drive(endpoint: &Endpoint) -> Result<()> {
         probe(&runtime, &web.container, until),
         restart(&runtime, &crash, until),
         look(&runtime, &images, &web, until),
-        exited(&runtime, &job.container),
+        runtime.exited(&job.container),
     )?;
     for pod in [&web, &job, &crash] {
         remove(&runtime, pod).await?;
@@ -48,30 +47,6 @@ pub(super) async fn drive(endpoint: &Endpoint) -> Result<()> {
     relist(&runtime, Instant::now()).await?;
     drop(events);
     Ok(())
-}
-
-struct Kubelet {
-    client: Client,
-}
-
-impl Kubelet {
-    async fn connect(endpoint: &Endpoint) -> Result<Self> {
-        Ok(Self { client: Client::connect(endpoint).await? })
-    }
-
-    async fn call(&self, rpc: &str, request: &impl Message) -> Result<bytes::Bytes> {
-        let path = &method(rpc)?.path;
-        let reply = self.client.unary(path, request.encode_to_vec().into(), Some(DEADLINE)).await?;
-        Ok(reply.message)
-    }
-
-    async fn ask<M: Message + Default>(&self, rpc: &str, request: &impl Message) -> Result<M> {
-        Ok(M::decode(self.call(rpc, request).await?)?)
-    }
-}
-
-fn method(rpc: &str) -> Result<&'static cri::Method> {
-    methods().by_name(Generation::V1, rpc).with_context(|| rpc.to_owned())
 }
 
 async fn handshake(runtime: &Kubelet, images: &Kubelet) -> Result<()> {
@@ -178,27 +153,13 @@ async fn probe(runtime: &Kubelet, container: &str, until: Instant) -> Result<()>
 async fn restart(runtime: &Kubelet, pod: &Pod, until: Instant) -> Result<()> {
     let mut container = pod.container.clone();
     for attempt in 1..3 {
-        exited(runtime, &container).await?;
+        runtime.exited(&container).await?;
         sleep(Duration::from_millis(250)).await;
         container = start_container(runtime, pod, attempt).await?;
     }
-    exited(runtime, &container).await?;
+    runtime.exited(&container).await?;
     sleep_until(until).await;
     Ok(())
-}
-
-/// Asks for a container's status until it has exited.
-async fn exited(runtime: &Kubelet, container: &str) -> Result<()> {
-    let until = Instant::now() + DEADLINE;
-    while Instant::now() < until {
-        let request = v1::ContainerStatusRequest { container_id: container.to_owned(), verbose: false };
-        let answer: v1::ContainerStatusResponse = runtime.ask("ContainerStatus", &request).await?;
-        if answer.status.is_some_and(|status| status.state() == v1::ContainerState::ContainerExited) {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(60)).await;
-    }
-    anyhow::bail!("the container did not exit in time")
 }
 
 /// The slower rounds: stats, node status, images.

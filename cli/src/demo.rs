@@ -1,7 +1,5 @@
 //! `critape demo`: the whole way on the embedded simulator.
 
-mod workload;
-
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -146,7 +144,7 @@ fn record(folder: &Path, tape: &Path) -> Result<()> {
         })
     });
     let driven = match is_ready.recv() {
-        Ok(()) => one_thread()?.block_on(workload::drive(&listen)),
+        Ok(()) => one_thread()?.block_on(critape_workload::demo(&listen)).map_err(Into::into),
         // The recorder has ended, and says why when it is joined.
         Err(_) => Ok(()),
     };
