@@ -8,9 +8,13 @@
 //! Start from [`Comparer`] and [`Report`].
 
 mod align;
+mod baseline;
 mod comparer;
 mod divergence;
 mod events;
+mod evidence;
+mod examples;
+mod known;
 mod leaves;
 mod lists;
 mod order;
@@ -19,16 +23,21 @@ mod path;
 mod relation;
 mod report;
 mod rules;
+mod severity;
 mod shown;
+mod summary;
 mod table;
 mod walk;
 
+pub use baseline::{Accepted, Baseline, BaselineError, BaselineUse, EntryUse, write_baseline};
 pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Trajectories};
 pub use divergence::{Divergence, Kind, Severity, Signature};
 pub use events::EventSequences;
+pub use evidence::{EarlierCall, Evidence, Ids, MAX_BEFORE, Timeline, TimelineCall, Witness};
+pub use known::{Judgement, Known};
 pub use path::Path;
 pub use report::{
-    CallCounts, Example, Finding, Findings, Known, ReasonCount, Report, RuleCount, SideInfo, Suppressed,
+    CallCounts, Example, Finding, Findings, ReasonCount, Report, RuleCount, RuleText, SideInfo, Suppressed,
     Verdict,
 };
 pub use rules::{ListOrder, ListRule, Relation, Rule, Rules, RulesError};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cri::client::Clients;
 use cri::{Generation, Method};
 use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, Stamp};
-use critape_differ::{Comparer, Findings, Memory, Report, Rules, Signature};
+use critape_differ::{Comparer, Findings, Ids, Memory, Report, Rules, Signature};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -153,7 +153,9 @@ impl Engine {
         if let Some(spoken) = shared.translated.borrow().values().next() {
             live.generation = spoken.to_string();
         }
-        findings.into_report(shared.recording.side.clone(), live, shared.config.max_inconclusive)
+        live.endpoint = Some(shared.config.endpoints.runtime.to_string());
+        let config = &shared.config;
+        findings.into_report(shared.recording.side.clone(), live, &config.rules, config.max_inconclusive)
     }
 }
 
@@ -207,6 +209,7 @@ impl Shared {
 
     /// The request as it goes out, or nothing where it can't mean the same here.
     pub(crate) fn request(&self, call: &Call, method: &Method) -> Option<Bytes> {
+        self.recording.veil.learn(call);
         let mut ids = self.ids.borrow_mut();
         match rewrite(call, method, &mut ids, &mut self.scratch.borrow_mut(), &self.run) {
             Rewritten::Request(bytes) => Some(bytes),
@@ -272,7 +275,7 @@ impl Shared {
             let mut findings = self.findings.borrow_mut();
             for mut divergence in compared.divergences.drain(..) {
                 divergence.kind = critape_differ::Kind::Capability;
-                findings.add_divergence(&version.path, None, None, divergence);
+                findings.add_divergence(&version.path, &Ids::default(), divergence);
             }
         }
     }

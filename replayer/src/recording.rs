@@ -10,6 +10,8 @@ use critape_differ::SideInfo;
 use critape_tape::{SealPolicy, Tape, TapeError};
 use thiserror::Error;
 
+use crate::witness::Veil;
+
 /// The calls of a tape in the order of their starts, and what they say about objects.
 #[derive(Debug)]
 pub struct Recording {
@@ -21,6 +23,8 @@ pub struct Recording {
     pub side: SideInfo,
     /// What is sealed on it and can't be opened, because the tape's key is not there.
     pub sealed: SealPolicy,
+    /// Seals again what its key has opened, for a report.
+    pub(crate) veil: Veil,
 }
 
 /// Why a tape can't be replayed.
@@ -53,8 +57,9 @@ impl Recording {
             return Err(RecordingError::Empty(tape.path().to_owned()));
         }
         calls.sort_by_key(|call| (call.started, call.id));
-        let side = side(&calls, &openings);
-        Ok(Self { calls, openings, side, sealed: events.left_sealed() })
+        let side = SideInfo { tape: Some(tape.path().display().to_string()), ..side(&calls, &openings) };
+        let veil = Veil::of(tape, events.sealed())?;
+        Ok(Self { calls, openings, side, sealed: events.left_sealed(), veil })
     }
 
     /// The generation that most of its calls speak.
@@ -166,6 +171,7 @@ fn side(calls: &[Call], openings: &[Opening]) -> SideInfo {
         runtime,
         version,
         generation: generation.map(|generation| generation.to_string()).unwrap_or_default(),
+        ..SideInfo::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! `critape replay`.
 
 use anyhow::{Result, bail};
-use critape_replayer::{Config, Pace, Replay};
+use critape_replayer::{Config, Pace, Replay, look_back};
 use critape_tape::{SealPolicy, Tape};
 
 use super::{one_thread, report};
@@ -30,7 +30,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
         max_inconclusive: args.report.max_inconclusive,
         ..Config::new(endpoints)
     };
-    let replay = Replay::of(&Tape::open(&args.tape)?, config)?;
+    let tape = Tape::open(&args.tape)?;
+    let replay = Replay::of(&tape, config)?;
     if replay.sealed() != SealPolicy::None {
         output::say(format_args!(
             "note: {} is sealed and its key is not here: environment goes out sealed, and calls whose command or credentials are \
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
             args.tape.display()
         ));
     }
-    let found = one_thread()?.block_on(async {
+    let mut found = one_thread()?.block_on(async {
         let shutdown = signals::shutdown()?;
         let bar = progress("replaying", replay.calls() as u64);
         let shown = bar.clone();
@@ -46,5 +47,6 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
         bar.finish_and_clear();
         anyhow::Ok(found?)
     })?;
+    look_back(&tape, &mut found)?;
     report::give(&found, &args.report)
 }
