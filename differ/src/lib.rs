@@ -15,6 +15,8 @@ mod divergence;
 mod events;
 mod evidence;
 mod examples;
+mod findings;
+mod forms;
 mod known;
 mod leaves;
 mod lists;
@@ -27,7 +29,6 @@ mod rules;
 mod severity;
 mod shown;
 mod summary;
-mod table;
 mod walk;
 
 pub use baseline::{Accepted, Baseline, BaselineError, BaselineUse, EntryUse, write_baseline};
@@ -35,11 +36,12 @@ pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Traj
 pub use divergence::{Divergence, Kind, Severity, Signature};
 pub use events::EventSequences;
 pub use evidence::{EarlierCall, Evidence, Ids, MAX_BEFORE, Timeline, TimelineCall, Witness};
+pub use findings::Findings;
+pub use forms::{Color, Form, FormError, explain, repeat};
 pub use known::{Judgement, Known};
 pub use path::Path;
 pub use report::{
-    CallCounts, Example, Finding, Findings, ReasonCount, Report, RuleCount, RuleText, SideInfo, Suppressed,
-    Verdict,
+    CallCounts, Example, Finding, MethodCount, ReasonCount, Report, RuleCount, RuleText, SideInfo,
+    Suppressed, Verdict,
 };
 pub use rules::{ListOrder, ListRule, Relation, Rule, Rules, RulesError};
-pub use table::render as render_table;
