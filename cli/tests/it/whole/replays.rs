@@ -90,8 +90,12 @@ fn the_report_has_the_promised_form() {
             example["recorded"] = "(value)".into();
             example["live"] = "(value)".into();
         }
+        // docs/report.schema.json has the form of the rest, and another test holds reports against it.
+        let finding = finding.as_object_mut().unwrap();
+        finding.remove("evidence").unwrap();
         assert!((1..=5).contains(&finding["examples"].as_array().unwrap().len()));
     }
+    report.as_object_mut().unwrap().remove("timeline").unwrap();
     assert_snapshot!(shape(&report), @r#"
     {
       "calls": {

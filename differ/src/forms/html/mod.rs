@@ -133,7 +133,7 @@ fn one(report: &Report, finding: &Finding) -> Markup {
             }
             @if finding.examples.len() > 1 {
                 details {
-                    summary { (finding.examples.len() - 1) " more examples" }
+                    summary { (more(finding.examples.len() - 1)) }
                     @for example in finding.examples.iter().skip(1) { (pair(example)) }
                 }
             }
@@ -147,6 +147,10 @@ fn one(report: &Report, finding: &Finding) -> Markup {
             }
         }
     }
+}
+
+fn more(examples: usize) -> String {
+    if examples == 1 { "1 more example".to_owned() } else { format!("{examples} more examples") }
 }
 
 /// The name of a finding's place on the page.

@@ -70,8 +70,10 @@ fn rect(timeline: &Timeline, call: &TimelineCall, finding: Option<&Finding>) -> 
         None if call.outcome == "OK" => "call".to_owned(),
         None => "call failed".to_owned(),
     };
+    // A stream lies over everything else.
+    let height = if call.method == "GetContainerEvents" { 3 } else { 12 };
     let rect = html! {
-        rect class=(class) x=(format!("{x:.1}")) y=(format!("{y:.1}")) width=(format!("{width:.1}")) height="12" {
+        rect class=(class) x=(format!("{x:.1}")) y=(format!("{y:.1}")) width=(format!("{width:.1}")) height=(height) {
             title {
                 "call " (call.call) " " (plain(&call.method)) " " (plain(&call.outcome)) ", " (seconds(call.duration))
                 @if let Some(finding) = finding { ": " (plain(&finding.summary)) }
