@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Show one finding of a report in full: both calls, the rule, what a kubelet would do, how to see it again
     #[command(
-        after_help = "Example:\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --report report.json\n  critape explain report.json 3b9d"
+        after_help = "Example:\n  critape explain report.json 3b9d"
     )]
     Explain(ExplainArgs),
     /// Offer a runtime as JSON over HTTP, until SIGINT or SIGTERM

@@ -1,6 +1,7 @@
 //! `critape replay`.
 
 use anyhow::{Result, bail};
+use critape_calls::{Call, ObjectIndex};
 use critape_replayer::{Config, Pace, Replay, look_back};
 use critape_tape::{SealPolicy, Tape};
 
@@ -33,7 +34,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     };
     let filter = Filter::new(args.filter.clone())?;
     let tape = Tape::open(&args.tape)?;
-    let replay = Replay::of_selected(&tape, &|call, objects| filter.matches(call, objects), config)?;
+    let is_meant = |call: &Call, objects: &ObjectIndex| filter.matches(call, objects) || filter.needs(call);
+    let replay = Replay::of_selected(&tape, &is_meant, config)?;
     if replay.sealed() != SealPolicy::None {
         output::say(format_args!(
             "note: {} is sealed and its key is not here: environment goes out sealed, and calls whose command or credentials are \

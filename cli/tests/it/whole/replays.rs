@@ -98,6 +98,7 @@ fn the_report_has_the_promised_form() {
     report.as_object_mut().unwrap().remove("timeline").unwrap();
     assert_snapshot!(shape(&report), @r#"
     {
+      "baseline": "null",
       "calls": {
         "compared": "integer",
         "inconclusive": "integer",
@@ -106,11 +107,15 @@ fn the_report_has_the_promised_form() {
         "settled": "integer",
         "skipped": "integer"
       },
+      "evidence_left_out": "integer",
       "findings": [
         {
+          "accepted": "null",
+          "consequence": "string",
           "count": "integer",
           "examples": [
             {
+              "at": "time",
               "live": "string",
               "live_call": "null",
               "recorded": "string",
@@ -123,6 +128,10 @@ fn the_report_has_the_promised_form() {
           "method": "string",
           "path": "string",
           "rule": "string",
+          "rule_text": {
+            "reason": "string",
+            "source": "string"
+          },
           "severity": "string",
           "summary": "string",
           "transition": "null or string"
@@ -130,13 +139,21 @@ fn the_report_has_the_promised_form() {
       ],
       "inconclusive": [],
       "live": {
+        "endpoint": "string",
         "generation": "string",
         "runtime": "string",
         "version": "string"
       },
+      "methods": [
+        {
+          "compared": "integer",
+          "method": "string"
+        }
+      ],
       "recorded": {
         "generation": "string",
         "runtime": "string",
+        "tape": "string",
         "version": "string"
       },
       "skipped": [],
