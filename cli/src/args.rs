@@ -57,9 +57,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  critape diff before.tape after.tape")]
     Diff(DiffArgs),
     /// Show one finding of a report in full: both calls, the rule, what a kubelet would do, how to see it again
-    #[command(
-        after_help = "Example:\n  critape explain report.json 3b9d"
-    )]
+    #[command(after_help = "Example:\n  critape explain report.json 3b9d")]
     Explain(ExplainArgs),
     /// Offer a runtime as JSON over HTTP, until SIGINT or SIGTERM
     #[command(

@@ -26,7 +26,7 @@ pub(crate) struct ReportArgs {
     /// Form of the report
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: ReportFormat,
-    /// Also write the report to a file; .json, .txt, .xml (JUnit), .md or .html tells the form. May be given again
+    /// Also write the report to a file; .json, .txt, .xml for test results, .md or .html tells the form. May be given again
     #[arg(long = "report", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }

@@ -174,29 +174,32 @@ impl Baseline {
 
 /// A baseline that holds the findings of a report, for a person to go through. `expires` is a date as `2027-01-31`.
 pub fn write_baseline(report: &Report, expires: &str) -> String {
-    let mut text = String::from(
-        "# Findings that are accepted. Go through them: say in each note why, and delete what should not be there.\n\
-         # An entry holds to the end of the day on which it expires; without that line it holds for good.\n",
-    );
-    for finding in &report.findings {
-        let known = finding.known.as_ref().map(|known| format!("{}: {}", known.reference, known.note));
-        let accepted = finding.accepted.as_ref();
-        let note = accepted.map(|it| it.note.clone()).or(known).unwrap_or_else(|| finding.summary.clone());
-        let expires = accepted.map_or(Some(expires), |accepted| accepted.expires.as_deref());
-        text += &format!("\n# {}, {}\n[[accept]]\n", one_line(&finding.summary), finding.severity);
-        let lines = [
-            ("id", Some(finding.id.as_str())),
-            ("method", Some(finding.method.as_str())),
-            ("path", Some(finding.path.as_str())),
-            ("kind", Some(&finding.kind.to_string())),
-            ("transition", finding.transition.as_deref()),
-            ("note", Some(&note)),
-        ]
-        .map(|(name, value)| value.map(|value| format!("{name} = {}\n", quoted(value))));
-        text.extend(lines.into_iter().flatten());
-        text.extend(expires.map(|day| format!("expires = {day}\n")));
-    }
-    text
+    let head = "# Findings that are accepted. Go through them: say in each note why, and delete what should not be there.\n\
+         # An entry holds to the end of the day on which it expires; without that line it holds for good.\n";
+    let entries = report.findings.iter().map(|finding| written(finding, expires));
+    std::iter::once(head.to_owned()).chain(entries).collect()
+}
+
+fn written(finding: &Finding, expires: &str) -> String {
+    let known = finding.known.as_ref().map(|known| format!("{}: {}", known.reference, known.note));
+    let accepted = finding.accepted.as_ref();
+    let note = accepted.map(|it| it.note.clone()).or(known).unwrap_or_else(|| finding.summary.clone());
+    let expires = accepted.map_or(Some(expires), |accepted| accepted.expires.as_deref());
+    let kind = finding.kind.to_string();
+    let values = [
+        ("id", Some(finding.id.as_str())),
+        ("method", Some(finding.method.as_str())),
+        ("path", Some(finding.path.as_str())),
+        ("kind", Some(kind.as_str())),
+        ("transition", finding.transition.as_deref()),
+        ("note", Some(note.as_str())),
+    ];
+    let values = values
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name} = {}\n", quoted(value?))))
+        .chain(expires.map(|day| format!("expires = {day}\n")));
+    let head = format!("\n# {}, {}\n[[accept]]\n", one_line(&finding.summary), finding.severity);
+    std::iter::once(head).chain(values).collect()
 }
 
 /// A basic string of TOML.

@@ -45,7 +45,7 @@ fn write(out: &mut String, report: &Report, finding: &Finding, paint: &Paint) ->
     match &finding.known {
         Some(change) => writeln!(out, "known     {}", known(change))?,
         None => {
-            writeln!(out, "known     no: the catalogue has no change between these two that looks like it")?
+            writeln!(out, "known     no: the catalogue has no change between these two that looks like it")?;
         }
     }
     if let Some(accepted) = &finding.accepted {

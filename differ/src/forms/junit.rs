@@ -8,13 +8,13 @@ use quick_junit::{
     NonSuccessKind, Property, Report as Junit, SerializeError, TestCase, TestCaseStatus, TestSuite,
 };
 
-use super::text::{known, plain, pretty, rpc, side, signature, times, until};
+use super::text::{cut, known, plain, pretty, rpc, side, signature, times, until};
 use crate::{Finding, Report};
 
 /// Longest piece of a value in a failure's text.
 const MAX_VALUE: usize = 2000;
 
-/// The report as XML that readers of JUnit's form take.
+/// The report as XML that readers of `JUnit`'s form take.
 pub(super) fn render(report: &Report) -> Result<String, SerializeError> {
     let mut junit = Junit::new("critape");
     for (service, methods) in services(report) {
@@ -79,25 +79,18 @@ fn case(report: &Report, service: &str, method: &str, compared: u64) -> TestCase
 }
 
 fn described(finding: &Finding) -> String {
-    let mut text = format!(
-        "{} [{}] {}\n{}  {}\n",
-        finding.severity,
-        finding.id,
-        plain(&finding.summary),
-        signature(finding),
-        times(finding.count)
-    );
-    if let Some(consequence) = &finding.consequence {
-        text += &format!("so: {}\n", plain(consequence));
+    let mut lines = vec![
+        format!("{} [{}] {}", finding.severity, finding.id, plain(&finding.summary)),
+        format!("{}  {}", signature(finding), times(finding.count)),
+    ];
+    lines.extend(finding.consequence.as_deref().map(|consequence| format!("so: {}", plain(consequence))));
+    lines.extend(finding.known.as_ref().map(|change| format!("known: {}", known(change))));
+    if let Some(example) = finding.examples.first() {
+        let value = |value| cut(&pretty(value), MAX_VALUE);
+        lines.push(format!("recorded: {}", value(&example.recorded)));
+        lines.push(format!("live: {}", value(&example.live)));
     }
-    if let Some(change) = &finding.known {
-        text += &format!("known: {}\n", known(change));
-    }
-    for example in finding.examples.iter().take(1) {
-        let value = |value| super::text::cut(&pretty(value), MAX_VALUE);
-        text += &format!("recorded: {}\nlive: {}\n", value(&example.recorded), value(&example.live));
-    }
-    text
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]

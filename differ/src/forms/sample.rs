@@ -27,7 +27,7 @@ impl Witness for Seen {
 }
 
 fn outcome(transition: &str) -> Divergence {
-    let (before, now) = transition.split_once('→').unwrap();
+    let (before, now) = transition.split_once('→').unwrap_or_default();
     Divergence {
         path: Path::of(&["outcome", "code"]),
         kind: Kind::Outcome,
@@ -124,7 +124,10 @@ pub(super) fn accepted() -> Report {
     let text = "[[accept]]\nmethod = \"StopContainer\"\nnote = \"meant\"\n\
                 [[accept]]\nmethod = \"PullImage\"\nnote = \"our registry\"\nexpires = 2099-12-31\n\
                 [[accept]]\nmethod = \"StopPodSandbox\"\nnote = \"gone\"\n";
-    Baseline::parse("b.toml", text).unwrap().apply(&mut report, "2026-01-01");
+    // A test sees whether it did.
+    if let Ok(baseline) = Baseline::parse("b.toml", text) {
+        baseline.apply(&mut report, "2026-01-01");
+    }
     report
 }
 

@@ -105,7 +105,8 @@ impl Resealer {
             // A part of what is sealed as a whole.
             (Some(leaf), _) => self.sealed(leaf, value),
             (None, Kind::Message(inner)) => {
-                self.below(&inner, if field.is_map() { &rest[1..] } else { rest }, value)
+                let rest = if field.is_map() { &rest[1..] } else { rest };
+                self.below(&inner, rest, value);
             }
             (None, _) => {}
         }
