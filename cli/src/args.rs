@@ -12,6 +12,7 @@ use critape_calls::CallId;
 
 use crate::filter::FilterArgs;
 use crate::output::Format;
+use crate::reporting::{ExplainArgs, ReportArgs};
 use crate::values;
 
 /// Records the calls between kubelet and a container runtime, replays them against another runtime, and says what differs.
@@ -55,6 +56,9 @@ pub(crate) enum Command {
     /// Compare two recordings of the same workload
     #[command(after_help = "Example:\n  critape diff before.tape after.tape")]
     Diff(DiffArgs),
+    /// Show one finding of a report in full: both calls, the rule, what a kubelet would do, how to see it again
+    #[command(after_help = "Example:\n  critape explain report.json 3b9d")]
+    Explain(ExplainArgs),
     /// Offer a runtime as JSON over HTTP, until SIGINT or SIGTERM
     #[command(
         after_help = "Example:\n  critape gateway -r unix:///run/containerd/containerd.sock --listen 127.0.0.1:8080\n  curl -H \"Authorization: Bearer TOKEN\" http://127.0.0.1:8080/cri/v1/pods"
@@ -348,23 +352,6 @@ pub(crate) struct DiffArgs {
     pub(crate) live: PathBuf,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
-}
-
-/// How a report is made and given.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ReportArgs {
-    /// Rules that come before the standard ones
-    #[arg(long, value_name = "FILE")]
-    pub(crate) rules: Option<PathBuf>,
-    /// The share of calls that may stay inconclusive
-    #[arg(long, value_parser = values::share, default_value = "1%", value_name = "N%")]
-    pub(crate) max_inconclusive: f64,
-    /// Form of the report
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
-    /// Also write the report to a file; .json or .txt tells the form. May be given again
-    #[arg(long = "report", value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

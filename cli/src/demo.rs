@@ -12,7 +12,7 @@ use cri::endpoint::Endpoints;
 use cri::listen::{Door, bind};
 use critape_differ::{Report, Verdict};
 use critape_recorder::{Config as RecorderConfig, Recorder};
-use critape_replayer::{Config as ReplayConfig, Replay};
+use critape_replayer::{Config as ReplayConfig, Replay, look_back};
 use critape_simulator::{Config as SimulatorConfig, Regression, Simulator, serve};
 use critape_tape::Tape;
 use tokio::sync::oneshot;
@@ -170,7 +170,8 @@ fn replay_both(folder: &Path, tape: &Path) -> Result<(Report, Report)> {
     let second = Running::start(&Endpoint::at(folder.join("changed.sock"))?, regressions)?;
     let other = thread::spawn(move || replay(changed));
     let same = replay(same)?;
-    let changed = other.join().map_err(|_| anyhow!("a replay ended unexpectedly"))??;
+    let mut changed = other.join().map_err(|_| anyhow!("a replay ended unexpectedly"))??;
+    look_back(&tape, &mut changed)?;
     first.stop();
     second.stop();
     Ok((same, changed))

@@ -7,6 +7,7 @@ mod exit;
 mod filter;
 mod limits;
 mod output;
+mod reporting;
 mod service;
 mod signals;
 mod values;

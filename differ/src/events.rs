@@ -23,6 +23,11 @@ impl EventSequences {
         self.by_id.entry(id.unwrap_or_default()).or_default().push(event);
     }
 
+    /// All events, container by container.
+    pub fn iter(&self) -> impl Iterator<Item = &DynamicMessage> {
+        self.by_id.values().flatten()
+    }
+
     /// Number of events about this id.
     pub fn count(&self, id: &str) -> usize {
         self.by_id.get(id).map_or(0, Vec::len)
@@ -88,7 +93,8 @@ impl Comparer<'_> {
             return;
         }
         let path = Path::root("events");
-        let severity = self.rules.severity("GetContainerEvents", &path).unwrap_or(Severity::Breaking);
+        let severity =
+            self.rules.severity("GetContainerEvents", &path, Kind::Value, None).unwrap_or(Severity::Breaking);
         compared.divergences.push(Divergence {
             path,
             kind: Kind::Value,

@@ -9,9 +9,15 @@
 
 mod agreed;
 mod align;
+mod baseline;
 mod comparer;
 mod divergence;
 mod events;
+mod evidence;
+mod examples;
+mod findings;
+mod forms;
+mod known;
 mod leaves;
 mod lists;
 mod order;
@@ -20,17 +26,22 @@ mod path;
 mod relation;
 mod report;
 mod rules;
+mod severity;
 mod shown;
-mod table;
+mod summary;
 mod walk;
 
+pub use baseline::{Accepted, Baseline, BaselineError, BaselineUse, EntryUse, write_baseline};
 pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Trajectories};
 pub use divergence::{Divergence, Kind, Severity, Signature};
 pub use events::EventSequences;
+pub use evidence::{EarlierCall, Evidence, Ids, MAX_BEFORE, Timeline, TimelineCall, Witness};
+pub use findings::Findings;
+pub use forms::{Color, Form, FormError, explain, repeat};
+pub use known::{Judgement, Known};
 pub use path::Path;
 pub use report::{
-    CallCounts, Example, Finding, Findings, Known, ReasonCount, Report, RuleCount, SideInfo, Suppressed,
-    Verdict,
+    CallCounts, Example, Finding, MethodCount, ReasonCount, Report, RuleCount, RuleText, SideInfo,
+    Suppressed, Verdict,
 };
 pub use rules::{ListOrder, ListRule, Relation, Rule, Rules, RulesError};
-pub use table::render as render_table;

@@ -18,14 +18,17 @@ impl Comparer<'_> {
         if recorded.code != live.code {
             let transition = format!("{}→{}", recorded.code, live.code);
             let ok = [recorded, live].map(|outcome| outcome.code.0 == 0);
+            let path = Path::of(&["outcome", "code"]);
+            let usual = if ok[0] == ok[1] { Severity::Behaviour } else { Severity::Breaking };
+            let severity = self.rules.severity(method, &path, Kind::Outcome, Some(&transition));
             compared.divergences.push(Divergence {
-                path: Path::of(&["outcome", "code"]),
+                path,
                 kind: Kind::Outcome,
                 transition: Some(transition),
                 recorded: brief(recorded),
                 live: brief(live),
                 rule: "outcome".to_owned(),
-                severity: if ok[0] == ok[1] { Severity::Behaviour } else { Severity::Breaking },
+                severity: severity.unwrap_or(usual),
                 // What is not served, or can't be understood, will not be a moment later.
                 settles: ![recorded, live].iter().any(|outcome| NEVER_SETTLE.contains(&outcome.code)),
             });
@@ -56,7 +59,7 @@ impl Comparer<'_> {
             return;
         }
         compared.divergences.push(Divergence {
-            severity: self.rules.severity(method, &path).unwrap_or(Severity::Cosmetic),
+            severity: self.rules.severity(method, &path, Kind::Value, None).unwrap_or(Severity::Cosmetic),
             path,
             kind: Kind::Value,
             transition: None,

@@ -31,6 +31,11 @@ impl Path {
         Self(vec![name.to_owned()])
     }
 
+    /// Its segments: names of fields, `[]` after a list, keys of maps.
+    pub fn segments(&self) -> &[String] {
+        &self.0
+    }
+
     /// The path that these segments make.
     pub fn of(segments: &[&str]) -> Self {
         Self(segments.iter().map(|segment| (*segment).to_owned()).collect())

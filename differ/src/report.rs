@@ -1,16 +1,12 @@
-//! What a comparison comes to: findings, counts, a verdict. Its JSON is a contract.
+//! What a comparison comes to: findings, counts, a verdict. Its JSON is a contract: `docs/report.md`.
 
-use std::collections::BTreeMap;
-
-use critape_calls::CallId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::comparer::Compared;
-use crate::{Divergence, Kind, Severity, Signature};
-
-/// Examples kept of one finding.
-const MAX_EXAMPLES: usize = 5;
+use crate::baseline::{Accepted, BaselineUse};
+use crate::evidence::{Evidence, Timeline};
+use crate::known::Known;
+use crate::{Kind, Severity};
 
 /// What it all comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +29,12 @@ pub struct SideInfo {
     pub version: String,
     /// The CRI package it was spoken to in.
     pub generation: String,
+    /// The tape, where it was read from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tape: Option<String>,
+    /// The socket, where it was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
 }
 
 /// What became of the calls.
@@ -70,16 +72,6 @@ pub struct RuleCount {
     pub count: u64,
 }
 
-/// A change of a runtime that is known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
-    /// Issue or pull request, as `containerd#10527`.
-    #[serde(rename = "ref")]
-    pub reference: String,
-    /// The version that brought it.
-    pub since: String,
-}
-
 /// One occurrence of a finding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
@@ -91,6 +83,9 @@ pub struct Example {
     pub recorded: Value,
     /// The live value.
     pub live: Value,
+    /// When the recorded call began, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// Divergences of one signature.
@@ -108,6 +103,9 @@ pub struct Finding {
     pub transition: Option<String>,
     /// How bad it is.
     pub severity: Severity,
+    /// What a kubelet would do about it, where the rules know.
+    #[serde(default)]
+    pub consequence: Option<String>,
     /// The known change it is, if it is one.
     pub known: Option<Known>,
     /// How often.
@@ -116,8 +114,26 @@ pub struct Finding {
     pub summary: String,
     /// The rule that was broken.
     pub rule: String,
+    /// What the rule says.
+    #[serde(default)]
+    pub rule_text: Option<RuleText>,
+    /// What a baseline says about it, where it holds.
+    #[serde(default)]
+    pub accepted: Option<Accepted>,
     /// Some occurrences, different ones first.
     pub examples: Vec<Example>,
+    /// The first of them in full, as far as there is room.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
+}
+
+/// What a rule says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleText {
+    /// Why it is as it is.
+    pub reason: String,
+    /// Where that is known from; empty where nobody said.
+    pub source: String,
 }
 
 /// Calls that nothing can be said about, by reason.
@@ -129,6 +145,15 @@ pub struct ReasonCount {
     pub count: u64,
     /// The first of them.
     pub first_call: u64,
+}
+
+/// How often one method was compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodCount {
+    /// Request path.
+    pub method: String,
+    /// How many calls.
+    pub compared: u64,
 }
 
 /// What was found.
@@ -144,6 +169,9 @@ pub struct Report {
     pub live: SideInfo,
     /// What became of the calls.
     pub calls: CallCounts,
+    /// The methods that were compared.
+    #[serde(default)]
+    pub methods: Vec<MethodCount>,
     /// What rules let pass.
     pub suppressed: Suppressed,
     /// Findings, worst first.
@@ -154,220 +182,46 @@ pub struct Report {
     /// Why calls were left out.
     #[serde(default)]
     pub skipped: Vec<ReasonCount>,
+    /// Findings whose evidence there was no room for.
+    #[serde(default)]
+    pub evidence_left_out: u64,
+    /// The recorded calls over time, where something was found.
+    #[serde(default)]
+    pub timeline: Option<Timeline>,
+    /// What became of the baseline, where one was given.
+    #[serde(default)]
+    pub baseline: Option<BaselineUse>,
+    /// Whether more calls stayed inconclusive than may.
+    #[serde(skip)]
+    pub(crate) too_inconclusive: bool,
 }
 
-/// Collects what comparisons find until the report is made.
-#[derive(Clone, Debug, Default)]
-pub struct Findings {
-    findings: BTreeMap<Signature, Finding>,
-    passed: BTreeMap<String, u64>,
-    inconclusive: BTreeMap<String, ReasonCount>,
-    skipped: BTreeMap<String, ReasonCount>,
-    calls: CallCounts,
-}
-
-impl Findings {
-    /// The counts so far; the caller keeps those of recorded, sent and settled calls.
-    pub fn calls(&mut self) -> &mut CallCounts {
-        &mut self.calls
+impl Report {
+    /// Findings that no baseline holds.
+    pub fn open(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.accepted.is_none())
     }
 
-    /// Adds what the comparison of one call found.
-    pub fn add(&mut self, method: &str, recorded: Option<CallId>, live: Option<CallId>, compared: Compared) {
-        self.calls.compared += 1;
-        for (rule, count) in compared.passed {
-            *self.passed.entry(rule).or_default() += count;
-        }
-        for divergence in compared.divergences {
-            self.add_divergence(method, recorded, live, divergence);
+    /// The finding with this id, or with the only id that begins like this.
+    ///
+    /// # Errors
+    /// The ids that begin like this, where there are none or several.
+    pub fn finding(&self, id: &str) -> Result<&Finding, Vec<&str>> {
+        let fits: Vec<&Finding> = self.findings.iter().filter(|finding| finding.id.starts_with(id)).collect();
+        match fits.as_slice() {
+            [one] if !id.is_empty() => Ok(one),
+            _ => Err(fits.iter().map(|finding| finding.id.as_str()).collect()),
         }
     }
 
-    /// Adds a divergence that is about more than one call.
-    pub fn add_divergence(
-        &mut self,
-        method: &str,
-        recorded: Option<CallId>,
-        live: Option<CallId>,
-        divergence: Divergence,
-    ) {
-        let signature = Signature::of(method, &divergence);
-        let summary = summary(method, &divergence);
-        let finding = self.findings.entry(signature).or_insert_with_key(|signature| Finding {
-            id: signature.id(),
-            method: signature.method.clone(),
-            path: signature.path.clone(),
-            kind: signature.kind,
-            transition: signature.transition.clone(),
-            severity: divergence.severity,
-            known: None,
-            count: 0,
-            summary,
-            rule: divergence.rule.clone(),
-            examples: Vec::new(),
-        });
-        finding.count += 1;
-        finding.severity = finding.severity.min(divergence.severity);
-        let example = Example {
-            recorded_call: recorded.map(|call| call.0),
-            live_call: live.map(|call| call.0),
-            recorded: divergence.recorded,
-            live: divergence.live,
-        };
-        keep_example(&mut finding.examples, example);
-    }
-
-    /// Notes a call about which nothing can be said.
-    pub fn inconclusive(&mut self, call: CallId, reason: String) {
-        self.calls.inconclusive += 1;
-        count_reason(&mut self.inconclusive, call, reason);
-    }
-
-    /// Notes a call that was left out on purpose.
-    pub fn skipped(&mut self, call: CallId, reason: String) {
-        self.calls.skipped += 1;
-        count_reason(&mut self.skipped, call, reason);
-    }
-
-    /// The report. `max_inconclusive` is the share of recorded calls that may stay inconclusive.
-    pub fn into_report(self, recorded: SideInfo, live: SideInfo, max_inconclusive: f64) -> Report {
-        let mut findings: Vec<Finding> = self.findings.into_values().collect();
-        findings.sort_by(|a, b| {
-            (a.severity, std::cmp::Reverse(a.count), &a.method, &a.path).cmp(&(
-                b.severity,
-                std::cmp::Reverse(b.count),
-                &b.method,
-                &b.path,
-            ))
-        });
-        let share = self.calls.inconclusive as f64 / self.calls.recorded.max(1) as f64;
-        let verdict = if !findings.is_empty() {
+    /// Makes the verdict fit the findings.
+    pub(crate) fn judge(&mut self) {
+        self.verdict = if self.open().next().is_some() {
             Verdict::Different
-        } else if share > max_inconclusive {
+        } else if self.too_inconclusive {
             Verdict::Inconclusive
         } else {
             Verdict::Same
         };
-        let mut rules: Vec<RuleCount> =
-            self.passed.into_iter().map(|(rule, count)| RuleCount { rule, count }).collect();
-        rules.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.rule.cmp(&b.rule)));
-        let suppressed = Suppressed { count: rules.iter().map(|rule| rule.count).sum(), rules };
-        Report {
-            version: 1,
-            verdict,
-            recorded,
-            live,
-            calls: self.calls,
-            suppressed,
-            findings,
-            inconclusive: self.inconclusive.into_values().collect(),
-            skipped: self.skipped.into_values().collect(),
-        }
-    }
-}
-
-fn count_reason(reasons: &mut BTreeMap<String, ReasonCount>, call: CallId, reason: String) {
-    reasons.entry(reason.clone()).or_insert(ReasonCount { reason, count: 0, first_call: call.0 }).count += 1;
-}
-
-/// Different examples push out repeated ones.
-fn keep_example(examples: &mut Vec<Example>, example: Example) {
-    let same = |other: &Example| other.recorded == example.recorded && other.live == example.live;
-    if examples.len() < MAX_EXAMPLES {
-        let at = if examples.iter().any(same) {
-            examples.len()
-        } else {
-            examples
-                .iter()
-                .enumerate()
-                .position(|(at, it)| {
-                    examples[..at].iter().any(|other| other.recorded == it.recorded && other.live == it.live)
-                })
-                .unwrap_or(examples.len())
-        };
-        examples.insert(at, example);
-    } else if !examples.iter().any(same) {
-        let repeated = (1..examples.len()).rev().find(|at| {
-            examples[..*at]
-                .iter()
-                .any(|other| other.recorded == examples[*at].recorded && other.live == examples[*at].live)
-        });
-        if let Some(at) = repeated {
-            examples.remove(at);
-            examples.insert(at, example);
-        }
-    }
-}
-
-/// One sentence about a divergence.
-fn summary(method: &str, divergence: &Divergence) -> String {
-    let rpc = method.rsplit('/').next().unwrap_or(method);
-    let path = divergence.path.to_string();
-    match (divergence.kind, divergence.transition.as_deref()) {
-        (Kind::Outcome, Some(transition)) => {
-            let (before, now) = transition.split_once('→').unwrap_or((transition, ""));
-            format!("{rpc} ended with {before} when recorded and ends with {now} now")
-        }
-        (Kind::Presence, Some("present→absent")) => format!("{rpc} no longer gives {path}"),
-        (Kind::Presence, Some("absent→present")) => format!("{rpc} now gives {path}"),
-        (Kind::Order, _) => format!("{rpc} gives {path} in another order"),
-        (Kind::Oracle, _) => format!("{rpc} gives {path} in an order that changes from call to call"),
-        (Kind::Capability, _) => format!("{rpc} is served by one of the two only"),
-        (_, Some(transition)) => {
-            let (before, now) = transition.split_once('→').unwrap_or((transition, ""));
-            format!("{rpc} gives {now} in {path} where the recording has {before}")
-        }
-        (_, None) if path == "events" => {
-            "the events of a container are not those of the recording".to_owned()
-        }
-        (_, None) => format!("{rpc} gives another {path}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Path;
-    use serde_json::json;
-
-    fn divergence(recorded: i64) -> Divergence {
-        Divergence {
-            path: Path::root("x"),
-            kind: Kind::Value,
-            transition: None,
-            recorded: json!(recorded),
-            live: json!(0),
-            rule: "exact".into(),
-            severity: Severity::Behaviour,
-            settles: false,
-        }
-    }
-
-    #[test]
-    fn one_signature_is_one_finding_with_different_examples_first() {
-        let mut findings = Findings::default();
-        for recorded in [1, 1, 1, 1, 1, 2, 3, 1] {
-            findings.add_divergence("/p.S/M", Some(CallId(7)), None, divergence(recorded));
-        }
-        let report = findings.into_report(SideInfo::default(), SideInfo::default(), 0.01);
-        assert_eq!(report.verdict, Verdict::Different);
-        assert_eq!(report.findings.len(), 1);
-        assert_eq!(report.findings[0].count, 8);
-        let shown: Vec<_> = report.findings[0].examples.iter().map(|it| it.recorded.clone()).collect();
-        assert_eq!(shown.len(), MAX_EXAMPLES);
-        for expected in [1, 2, 3] {
-            assert!(shown.contains(&json!(expected)), "{shown:?}");
-        }
-    }
-
-    #[test]
-    fn the_verdict_weighs_what_could_not_be_compared() {
-        let report = |inconclusive: u64| {
-            let mut findings = Findings::default();
-            findings.calls().recorded = 100;
-            (0..inconclusive).for_each(|call| findings.inconclusive(CallId(call), "x".into()));
-            findings.into_report(SideInfo::default(), SideInfo::default(), 0.01).verdict
-        };
-        assert_eq!([report(0), report(1), report(2)], [Verdict::Same, Verdict::Same, Verdict::Inconclusive]);
     }
 }

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::path::Pattern;
-use crate::{Path, Severity};
+use crate::severity::{CONSEQUENCES, SeverityRule};
+use crate::{Kind, Path, Severity};
 
 const DEFAULT: &str = include_str!("../rules/default.toml");
 const TRANSLATED: &str = include_str!("../rules/translated.toml");
@@ -75,13 +76,13 @@ pub struct ListRule {
 }
 
 #[derive(Clone, Debug)]
-struct Matcher {
+pub(crate) struct Matcher {
     methods: Vec<String>,
     paths: Vec<Pattern>,
 }
 
 impl Matcher {
-    fn matches(&self, method: &str, path: &Path) -> bool {
+    pub(crate) fn matches(&self, method: &str, path: &Path) -> bool {
         (self.methods.is_empty() || self.methods.iter().any(|known| known == method))
             && self.paths.iter().any(|pattern| pattern.matches(path))
     }
@@ -90,10 +91,10 @@ impl Matcher {
 /// The rules in force, strongest first.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    rules: Vec<Rule>,
-    lists: Vec<ListRule>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) lists: Vec<ListRule>,
     settles: Vec<Matcher>,
-    severities: Vec<(Severity, Matcher)>,
+    pub(crate) severities: Vec<SeverityRule>,
 }
 
 /// Why a rules file is none.
@@ -137,7 +138,8 @@ impl Rules {
     /// The rules that come with the program.
     pub fn standard() -> Self {
         // A test reads them.
-        Self::parse("default rules", DEFAULT).unwrap_or_default()
+        let of = |name, text| Self::parse(name, text).unwrap_or_default();
+        of("default rules", DEFAULT).overridden_by(of("consequences", CONSEQUENCES))
     }
 
     /// These rules, for a tape that is replayed in another generation than it was recorded in.
@@ -169,7 +171,9 @@ impl Rules {
             rules.settles.push(matcher(Vec::new(), entry.path)?);
         }
         for entry in file.severity {
-            rules.severities.push((entry.severity, matcher(entry.method, entry.path)?));
+            let matcher = matcher(entry.method, entry.path)?;
+            let SeverityEntry { severity, reason, kind, transition: transitions, .. } = entry;
+            rules.severities.push(SeverityRule { severity, reason, kind, transitions, matcher });
         }
         Ok(rules)
     }
@@ -200,14 +204,6 @@ impl Rules {
         self.settles.iter().any(|matcher| matcher.matches("", path))
     }
 
-    /// What is said of differences there.
-    pub fn severity(&self, method: &str, path: &Path) -> Option<Severity> {
-        self.severities
-            .iter()
-            .find(|(_, matcher)| matcher.matches(method, path))
-            .map(|(severity, _)| *severity)
-    }
-
     /// All rules for fields, strongest first.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
@@ -215,7 +211,7 @@ impl Rules {
 }
 
 /// Where in the file, and what is wrong there.
-fn syntax(error: &toml::de::Error, text: &str) -> String {
+pub(crate) fn syntax(error: &toml::de::Error, text: &str) -> String {
     let message = error.message().lines().collect::<Vec<_>>().join(" ");
     let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return message };
     let line = before.matches('\n').count() + 1;
@@ -293,9 +289,11 @@ struct SeverityEntry {
     #[serde(default)]
     method: Vec<String>,
     path: Vec<String>,
+    kind: Option<Kind>,
+    #[serde(default)]
+    transition: Vec<String>,
     severity: Severity,
-    #[serde(rename = "reason")]
-    _reason: String,
+    reason: String,
 }
 
 #[cfg(test)]

@@ -249,7 +249,7 @@ impl Walk<'_> {
         if transition == Some("absent→present") && kind == Kind::Presence && !element {
             return Severity::Cosmetic;
         }
-        self.comparer.rules.severity(&self.method.name, path).unwrap_or(Severity::Behaviour)
+        self.comparer.rules.severity(&self.method.name, path, kind, transition).unwrap_or(Severity::Behaviour)
     }
 
     pub(crate) fn diverge(&mut self, divergence: Divergence) {

@@ -14,6 +14,8 @@ pub(crate) const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 /// How the live runtime answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
+    /// What was asked.
+    pub(crate) request: Bytes,
     /// How the call ended.
     pub(crate) outcome: Outcome,
     /// All response messages, as one.
@@ -32,7 +34,7 @@ pub(crate) async fn ask(
 ) -> Answer {
     let since = Instant::now();
     let mut message = BytesMut::new();
-    let call = collect(client, path, request, deadline, &mut message);
+    let call = collect(client, path, request.clone(), deadline, &mut message);
     let outcome = match cancel_after {
         None => call.await,
         Some(after) => tokio::time::timeout(after, call).await.unwrap_or_else(|_| cancelled()),
@@ -41,7 +43,7 @@ pub(crate) async fn ask(
     // At the deadline the runtime may break the call off before our own timer does; clients call either the deadline.
     let late = deadline.is_some_and(|deadline| lasted + DEADLINE_SLACK >= deadline);
     let outcome = if late && outcome.code == Code::CANCELLED { deadline_exceeded() } else { outcome };
-    Answer { outcome, message: message.freeze(), lasted }
+    Answer { request, outcome, message: message.freeze(), lasted }
 }
 
 async fn collect(

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cri::client::Clients;
 use cri::{Generation, Method};
 use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, Stamp};
-use critape_differ::{Comparer, Findings, Memory, Report, Rules, Signature};
+use critape_differ::{Comparer, Findings, Ids, Memory, Report, Rules, Signature};
 use critape_tape::TapeError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -160,7 +160,9 @@ impl Engine {
         if let Some(spoken) = shared.translated.borrow().values().next() {
             live.generation = spoken.to_string();
         }
-        findings.into_report(shared.script.survey.side(), live, shared.config.max_inconclusive)
+        live.endpoint = Some(shared.config.endpoints.runtime.to_string());
+        let config = &shared.config;
+        findings.into_report(shared.script.survey.side(), live, &config.rules, config.max_inconclusive)
     }
 }
 
@@ -219,6 +221,7 @@ impl Shared {
 
     /// The request as it goes out, or nothing where it can't mean the same here.
     pub(crate) fn request(&self, call: &Call, method: &Method) -> Option<Bytes> {
+        self.script.veil.learn(call);
         let mut ids = self.ids.borrow_mut();
         match rewrite(call, method, &mut ids, &mut self.scratch.borrow_mut(), &self.run) {
             Rewritten::Request(bytes) => Some(bytes),
@@ -284,7 +287,7 @@ impl Shared {
             let mut findings = self.findings.borrow_mut();
             for mut divergence in compared.divergences.drain(..) {
                 divergence.kind = critape_differ::Kind::Capability;
-                findings.add_divergence(&version.path, None, None, divergence);
+                findings.add_divergence(&version.path, &Ids::default(), divergence);
             }
         }
     }

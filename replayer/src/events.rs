@@ -12,6 +12,7 @@ use tonic::{Status, Streaming};
 
 use crate::answer;
 use crate::engine::Shared;
+use crate::witness::{Calls, LiveSide};
 
 /// How long a stream that the recorded runtime ended may stay open here before that counts as a difference.
 const END_GRACE: Duration = Duration::from_secs(2);
@@ -37,7 +38,9 @@ pub(crate) async fn follow(shared: &Shared, call: &Call, begun: Instant) {
     let opening = shared.client.for_path(&path).stream(&path, request, None);
     let outcome = collect(shared, call, method, opening, &mut live, enough).await;
     let compared = judge(shared, call, method, &live, outcome.as_ref());
-    shared.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
+    let live = LiveSide::Events(&live, outcome.as_ref());
+    let calls = Calls { recorded: call, veil: &shared.script.veil, live };
+    shared.findings.borrow_mut().add(&call.path, &calls, compared);
 }
 
 /// Until the moment at which the recorded client stopped listening has come here.

@@ -19,6 +19,7 @@ mod binding;
 mod cleanup;
 mod engine;
 mod events;
+mod hindsight;
 mod node;
 mod one_call;
 mod preflight;
@@ -31,7 +32,9 @@ mod survey;
 mod tapes;
 mod trajectory;
 mod uids;
+mod witness;
 
+pub use hindsight::look_back;
 pub use recording::{Recording, RecordingError};
 pub use replay::{Config, Pace, Progress, Replay, ReplayError};
 pub use script::Select;

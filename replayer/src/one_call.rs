@@ -14,6 +14,7 @@ use crate::binding;
 use crate::engine::Shared;
 use crate::recording::{is_mutating, request_ids, response_ids};
 use crate::replay::Pace;
+use crate::witness::{Calls, LiveSide};
 
 /// First and longest pause before a read is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -64,7 +65,7 @@ impl Shared {
         let ids = self.ids.borrow();
         let name = call.path.rsplit('/').next().unwrap_or_default();
         let compared = self.comparer(&ids).outcomes(name, Recorded(&call.outcome), Live(&answer.outcome));
-        self.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
+        self.findings.borrow_mut().add(&call.path, &self.witness(call, &answer), compared);
     }
 
     /// Asks; where the answer to a read shows a state that waiting may change, asks again. Gives what the last answer differs in,
@@ -139,7 +140,7 @@ impl Shared {
             .filter(|_| !binding::binds(method))
             .unwrap_or_else(|| self.compare(call, method, answer));
         tracing::debug!(call = call.id.0, method = %method.name, lasted = ?answer.lasted, divergences = compared.divergences.len(), "compared");
-        self.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
+        self.findings.borrow_mut().add(&call.path, &self.witness(call, answer), compared);
     }
 
     fn compare(&self, call: &Call, method: &Method, answer: &Answer) -> Compared {
@@ -167,6 +168,11 @@ impl Shared {
             compared.merge(messages);
         }
         compared
+    }
+
+    /// Tells a report of this call and its answer.
+    fn witness<'a>(&'a self, call: &'a Call, answer: &'a Answer) -> Calls<'a> {
+        Calls { recorded: call, veil: &self.script.veil, live: LiveSide::Answer(answer) }
     }
 
     /// Keeps in mind what is no longer there, and what was not made.

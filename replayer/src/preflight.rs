@@ -53,6 +53,7 @@ pub(crate) async fn look(
             runtime: version.runtime_name,
             version: version.runtime_version,
             generation: recorded.unwrap_or(generation).to_string(),
+            ..SideInfo::default()
         },
         generation,
         images: images.images.into_iter().map(|image| image.id).collect(),

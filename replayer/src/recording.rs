@@ -7,6 +7,7 @@ use critape_tape::{SealPolicy, Tape, TapeError};
 use thiserror::Error;
 
 use crate::survey::Survey;
+use crate::witness::Veil;
 
 /// The calls of a tape in the order of their starts, all in memory, and what they say about objects.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Recording {
     pub side: SideInfo,
     /// What is sealed on it and can't be opened, because the tape's key is not there.
     pub sealed: SealPolicy,
+    /// Seals again what its key has opened, for a report.
+    pub(crate) veil: Veil,
     pub(crate) survey: Survey,
 }
 
@@ -44,7 +47,8 @@ impl Recording {
             return Err(RecordingError::Empty(tape.path().to_owned()));
         }
         calls.sort_by_key(|call| (call.started, call.id));
-        Ok(Self { calls, side: survey.side(), sealed, survey })
+        let veil = Veil::of(tape, survey.sealed)?;
+        Ok(Self { calls, side: survey.side(), sealed, veil, survey })
     }
 
     /// The ids that the tape shows, each without a counterpart yet: made by one of its calls, or older than it.
@@ -75,6 +79,8 @@ pub(crate) fn each_call(
         survey.call(&call);
         take(survey, call);
     }
+    survey.sealed = events.sealed();
+    survey.tape = Some(tape.path().display().to_string());
     Ok(events.left_sealed())
 }
 

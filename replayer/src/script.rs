@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::recording::{RecordingError, each_call, is_event_stream, is_mutating};
 use crate::survey::Survey;
+use crate::witness::Veil;
 
 /// A call that lasted longer is kept in memory …
 const LONG: Duration = Duration::from_secs(2);
@@ -44,6 +45,8 @@ pub(crate) struct Script {
     pub(crate) calls: Vec<Entry>,
     pub(crate) survey: Survey,
     pub(crate) sealed: SealPolicy,
+    /// Seals again what its key has opened, for a report.
+    pub(crate) veil: Veil,
     tape: Tape,
     kept: HashMap<CallId, Arc<Call>>,
     /// When the last change before each call had ended.
@@ -77,7 +80,8 @@ impl Script {
         }
         calls.sort_by_key(|call| (call.started, call.id));
         let changed = changed_before(&calls);
-        Ok(Self { calls, survey, sealed, tape: tape.clone(), kept, changed })
+        let veil = Veil::of(tape, survey.sealed)?;
+        Ok(Self { calls, survey, sealed, veil, tape: tape.clone(), kept, changed })
     }
 
     /// Begins to read the calls, on a thread of its own; belongs inside a tokio runtime.

@@ -8,6 +8,7 @@ use critape_calls::{
     Call, CallId, Identity, IdentityMap, ObjectIndex, Opening, Repeats, Unbound, decode, identities, merged,
 };
 use critape_differ::SideInfo;
+use critape_tape::SealPolicy;
 
 use crate::recording::{is_event_stream, request_ids};
 use crate::trajectory::Trajectory;
@@ -15,6 +16,10 @@ use crate::trajectory::Trajectory;
 /// What is known of a tape's objects and runtime.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
+    /// The tape's folder.
+    pub(crate) tape: Option<String>,
+    /// What the tape seals, opened here or not.
+    pub(crate) sealed: SealPolicy,
     repeats: Repeats,
     made: Vec<(IdentityKind, String, CallId)>,
     shown: BTreeSet<(IdentityKind, String)>,
@@ -109,7 +114,7 @@ impl Survey {
     pub(crate) fn side(&self) -> SideInfo {
         let (runtime, version) = self.opened.clone().or_else(|| self.answered.clone()).unwrap_or_default();
         let generation = self.generations.keys().max().map(ToString::to_string).unwrap_or_default();
-        SideInfo { runtime, version, generation }
+        SideInfo { runtime, version, generation, tape: self.tape.clone(), endpoint: None }
     }
 }
 

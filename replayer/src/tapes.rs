@@ -14,6 +14,7 @@ use crate::events::sequences;
 use crate::recording::{Recording, is_event_stream};
 use crate::rewrite::canonical;
 use crate::trajectory::{Seen, Trajectory};
+use crate::witness::{Calls, LiveSide};
 
 /// What two calls must share to be the same call: the method and the request, ids apart.
 type Key = (String, Option<Bytes>);
@@ -43,7 +44,7 @@ pub fn compare_tapes(
     pairing.findings.calls().sent = now.calls.len() as u64;
     pairing.compare(&mut ids);
     let side = |recording: &Recording| SideInfo { ..recording.side.clone() };
-    pairing.findings.into_report(side(before), side(now), max_inconclusive)
+    pairing.findings.into_report(side(before), side(now), rules, max_inconclusive)
 }
 
 /// Binds sandboxes and containers that have one name, in the order in which they were made.
@@ -99,7 +100,9 @@ impl Pairing<'_> {
         }
         let all: HashMap<Key, Vec<&Call>> =
             waiting.iter().map(|(key, calls)| (key.clone(), calls.iter().copied().collect())).collect();
+        self.now.calls.iter().for_each(|call| self.now.veil.learn(call));
         for call in &self.before.calls {
+            self.before.veil.learn(call);
             let key = key(call, ids, sealed);
             let candidates = all.get(&key).map_or(&[][..], Vec::as_slice);
             match waiting.get_mut(&key).and_then(VecDeque::pop_front) {
@@ -134,7 +137,9 @@ impl Pairing<'_> {
                 self.findings.calls().settled += 1;
             }
         }
-        self.findings.add(&call.path, Some(call.id), Some(partner.id), compared);
+        let calls =
+            Calls { recorded: call, veil: &self.before.veil, live: LiveSide::Call(partner, &self.now.veil) };
+        self.findings.add(&call.path, &calls, compared);
     }
 
     fn two(&self, call: &Call, other: &Call, ids: &mut IdentityMap) -> Compared {

@@ -30,6 +30,8 @@ pub struct Events {
     is_sealed: bool,
     /// What is sealed in a segment that our key does not open.
     left: SealPolicy,
+    /// What is sealed in any segment so far.
+    sealed: SealPolicy,
 }
 
 /// What comes after the closed segments.
@@ -54,12 +56,27 @@ impl Events {
     fn new(tape: Tape, open: Open) -> Self {
         let closed = tape.segments().iter().copied().collect();
         let opener = tape.key().map(Opener::new);
-        Self { tape, closed, open, last: 0, current: None, opener, is_sealed: false, left: SealPolicy::None }
+        Self {
+            tape,
+            closed,
+            open,
+            last: 0,
+            current: None,
+            opener,
+            is_sealed: false,
+            left: SealPolicy::None,
+            sealed: SealPolicy::None,
+        }
     }
 
     /// What of the segments so far stays sealed, because the key is not here.
     pub fn left_sealed(&self) -> SealPolicy {
         self.left
+    }
+
+    /// What of the segments so far is sealed on the tape, opened here or not.
+    pub fn sealed(&self) -> SealPolicy {
+        self.sealed
     }
 
     /// The event as it is to be read.
@@ -114,8 +131,10 @@ impl Events {
             opener.check()
         });
         self.is_sealed = check.is_some_and(|check| segment.header().key_check == check);
+        let policy = SealPolicy::of_header(&segment.header().seal);
+        self.sealed = self.sealed.max(policy);
         if !self.is_sealed {
-            self.left = self.left.max(SealPolicy::of_header(&segment.header().seal));
+            self.left = self.left.max(policy);
         }
         self.last = segment.header().number;
         let chunks = if self.open == Open::Follow { segment.follow() } else { segment.chunks() };

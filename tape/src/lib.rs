@@ -54,7 +54,7 @@ pub use reader::{Info, SegmentInfo, Tape};
 pub use repair::{Repair, Repaired, repair};
 pub use retention::{Pruned, Retention, prune};
 pub use room::Room;
-pub use secrets::{Needed, Seal, SealPolicy, needs_key, without_secrets};
+pub use secrets::{Needed, Resealer, Seal, SealPolicy, needs_key, without_secrets};
 pub use verify::{Damage, Verified};
 pub use writer::Writer;
 

@@ -7,7 +7,7 @@ use critape_calls::{Assembler, Call, Stamp, Summary};
 use crate::events::Events;
 use crate::folder::{self, WriteLock};
 use crate::seal;
-use crate::secrets::Key;
+use crate::secrets::{Key, Resealer, SealPolicy};
 use crate::segment::Segment;
 use crate::{Result, TapeError};
 
@@ -122,6 +122,19 @@ impl Tape {
     /// Whether the tape's key is there.
     pub fn has_key(&self) -> bool {
         Key::path(&self.path).is_file()
+    }
+
+    /// Seals anew what was read unsealed, for what is shown to others; `policy` is what the tape seals. Where the key is not here,
+    /// tokens are of one that is made up and forgotten.
+    ///
+    /// # Errors
+    /// A key that can't be read, or none that can be made up.
+    pub fn resealer(&self, policy: SealPolicy) -> Result<Resealer> {
+        let key = match Key::of_tape(&self.path)? {
+            Some(key) => key,
+            None => Key::made_up(&self.path)?,
+        };
+        Ok(Resealer::new(&self.path, &key, policy))
     }
 
     /// Whether it has no segments, so that nothing is left of what was recorded.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use critape_calls::{Live, Recorded};
-use critape_replayer::{Recording, compare_tapes};
+use critape_replayer::{Recording, compare_tapes, look_back};
 use critape_tape::{SealPolicy, Tape};
 
 use super::report;
@@ -13,7 +13,8 @@ use crate::output;
 pub(crate) fn run(args: &DiffArgs) -> Result<Exit> {
     report::check_files(&args.report)?;
     let rules = report::rules(&args.report)?;
-    let recorded = Recording::read(&Tape::open(&args.recorded)?)?;
+    let tape = Tape::open(&args.recorded)?;
+    let recorded = Recording::read(&tape)?;
     let live = Recording::read(&Tape::open(&args.live)?)?;
     for (tape, recording) in [(&args.recorded, &recorded), (&args.live, &live)] {
         if recording.sealed != SealPolicy::None {
@@ -23,6 +24,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<Exit> {
             ));
         }
     }
-    let found = compare_tapes(Recorded(&recorded), Live(&live), &rules, args.report.max_inconclusive);
+    let mut found = compare_tapes(Recorded(&recorded), Live(&live), &rules, args.report.max_inconclusive);
+    look_back(&tape, &mut found)?;
     report::give(&found, &args.report)
 }

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod diff;
+mod explain;
 mod export;
 mod gateway;
 mod record;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command) -> Result<Exit> {
         Command::Tape(command) => tape::run(command),
         Command::Replay(args) => replay::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Gateway(args) => gateway::run(&args),
         Command::Simulator(args) => simulator::run(args),
         Command::Completions { shell } => {

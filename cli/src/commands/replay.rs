@@ -1,7 +1,8 @@
 //! `critape replay`.
 
 use anyhow::{Result, bail};
-use critape_replayer::{Config, Pace, Replay};
+use critape_calls::{Call, ObjectIndex};
+use critape_replayer::{Config, Pace, Replay, look_back};
 use critape_tape::{SealPolicy, Tape};
 
 use super::{one_thread, report};
@@ -32,11 +33,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
         ..Config::new(endpoints)
     };
     let filter = Filter::new(args.filter.clone())?;
-    let replay = Replay::of_selected(
-        &Tape::open(&args.tape)?,
-        &|call, objects| filter.matches(call, objects),
-        config,
-    )?;
+    let tape = Tape::open(&args.tape)?;
+    let is_meant = |call: &Call, objects: &ObjectIndex| filter.matches(call, objects) || filter.needs(call);
+    let replay = Replay::of_selected(&tape, &is_meant, config)?;
     if replay.sealed() != SealPolicy::None {
         output::say(format_args!(
             "note: {} is sealed and its key is not here: environment goes out sealed, and calls whose command or credentials are \
@@ -44,7 +43,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
             args.tape.display()
         ));
     }
-    let found = one_thread()?.block_on(async {
+    let mut found = one_thread()?.block_on(async {
         let shutdown = signals::shutdown()?;
         let bar = progress("replaying", replay.calls() as u64);
         let shown = bar.clone();
@@ -52,5 +51,6 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
         bar.finish_and_clear();
         anyhow::Ok(found?)
     })?;
+    look_back(&tape, &mut found)?;
     report::give(&found, &args.report)
 }

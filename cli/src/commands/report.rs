@@ -5,11 +5,16 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use critape_differ::{Report, Rules, render_table};
+use critape_calls::time_text;
+use critape_differ::{Baseline, Color, Form, Report, Rules, write_baseline};
 
-use crate::args::ReportArgs;
 use crate::exit::Exit;
-use crate::output::{self, Format, color, print_json};
+use crate::output::{self, color};
+use crate::reporting::ReportArgs;
+use crate::values;
+
+/// How long what a written baseline accepts stays accepted.
+const BASELINE_HOLDS: jiff::SignedDuration = jiff::SignedDuration::from_hours(90 * 24);
 
 /// The rules in force: the standard ones, and the user's before them.
 pub(crate) fn rules(args: &ReportArgs) -> Result<Rules> {
@@ -18,10 +23,20 @@ pub(crate) fn rules(args: &ReportArgs) -> Result<Rules> {
     Ok(Rules::standard().overridden_by(Rules::parse(&path.display().to_string(), &text)?))
 }
 
-/// Refuses files whose form their names don't tell, before anything is run.
+/// Refuses what can't be read or written, and files whose form their names don't tell, before anything is run.
 pub(crate) fn check_files(args: &ReportArgs) -> Result<()> {
-    args.files.iter().try_for_each(|path| {
-        form(path)?;
+    baseline(args)?;
+    args.files.iter().try_for_each(|path| form(path).map(drop))?;
+    if let Some(path) = &args.write_baseline
+        && path.exists()
+        && args.baseline.as_ref() != Some(path)
+    {
+        bail!(
+            "{} exists: its notes would be lost; give it with --baseline too, or another name",
+            path.display()
+        );
+    }
+    args.files.iter().chain(&args.write_baseline).try_for_each(|path| {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() {
             bail!("{}: its folder is not there: make it first", path.display());
@@ -30,15 +45,20 @@ pub(crate) fn check_files(args: &ReportArgs) -> Result<()> {
     })
 }
 
-/// Prints a report and writes it to the files that were asked for.
+/// Prints a report and writes it to the files that were asked for; first what the baseline holds is marked.
 pub(crate) fn give(report: &Report, args: &ReportArgs) -> Result<Exit> {
+    let mut report = report.clone();
+    if let Some(baseline) = baseline(args)? {
+        baseline.apply(&mut report, &day(jiff::SignedDuration::ZERO)?);
+    }
     // First, so that it is not lost where a file can't be written; and a reader that went away does not keep the files from it.
-    let printed = print(report, args.output);
+    let printed = print(&report, args.output);
     for path in &args.files {
-        let text = match form(path)? {
-            Format::Json => serde_json::to_string_pretty(report)? + "\n",
-            Format::Table => render_table(report, false),
-        };
+        let text = form(path)?.render(&report, Color::Plain)?;
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    if let Some(path) = &args.write_baseline {
+        let text = write_baseline(&report, &day(BASELINE_HOLDS)?);
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
     }
     match printed {
@@ -48,21 +68,31 @@ pub(crate) fn give(report: &Report, args: &ReportArgs) -> Result<Exit> {
 }
 
 /// Prints a report.
-pub(crate) fn print(report: &Report, format: Format) -> Result<()> {
-    match format {
-        Format::Json => print_json(&serde_json::to_value(report)?),
-        Format::Table => {
-            let stdout = io::stdout();
-            let text = render_table(report, color(&stdout));
-            Ok(stdout.lock().write_all(text.as_bytes())?)
-        }
-    }
+pub(crate) fn print(report: &Report, form: impl Into<Form>) -> Result<()> {
+    let stdout = io::stdout();
+    let shown = if color(&stdout) { Color::Shown } else { Color::Plain };
+    let text = form.into().render(report, shown)?;
+    Ok(stdout.lock().write_all(text.as_bytes())?)
 }
 
-fn form(path: &Path) -> Result<Format> {
-    match path.extension().and_then(|suffix| suffix.to_str()) {
-        Some("json") => Ok(Format::Json),
-        Some("txt") => Ok(Format::Table),
-        _ => bail!("{}: the name of a report must end with .json or .txt", path.display()),
+fn baseline(args: &ReportArgs) -> Result<Option<Baseline>> {
+    let Some(path) = &args.baseline else { return Ok(None) };
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(Some(Baseline::parse(&path.display().to_string(), &text)?))
+}
+
+/// The day, in UTC, that lies so far from now.
+fn day(from_now: jiff::SignedDuration) -> Result<String> {
+    let at = values::now().plus(from_now.unsigned_abs());
+    time_text(at).get(..10).map(str::to_owned).context("telling the day")
+}
+
+fn form(path: &Path) -> Result<Form> {
+    let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
+    match Form::of_suffix(suffix) {
+        Some(form) => Ok(form),
+        None => {
+            bail!("{}: the name of a report must end with .json, .txt, .xml, .md or .html", path.display())
+        }
     }
 }

@@ -7,5 +7,6 @@ mod program;
 mod records;
 mod repairs;
 mod replays;
+mod reports;
 mod shows;
 mod survives;

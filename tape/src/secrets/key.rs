@@ -50,7 +50,7 @@ impl Key {
             (Some(own), Some(given)) if own != given => Err(TapeError::OtherKey { path: tape.to_owned() }),
             (Some(own), _) => Ok(own),
             (None, Some(given)) => given.store(tape),
-            (None, None) => Self::random(tape)?.store(tape),
+            (None, None) => Self::made_up(tape)?.store(tape),
         }
     }
 
@@ -71,7 +71,8 @@ impl Key {
         Ok(Self(bytes))
     }
 
-    fn random(tape: &Path) -> Result<Self> {
+    /// A new key, which is nowhere yet; `tape` is what it is for.
+    pub(crate) fn made_up(tape: &Path) -> Result<Self> {
         let mut bytes = [0; LENGTH];
         getrandom::fill(&mut bytes)
             .map_err(|error| TapeError::io("making a key for", tape)(io::Error::other(error.to_string())))?;

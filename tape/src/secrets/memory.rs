@@ -34,12 +34,7 @@ impl Memory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => memory.warn(&error),
             Ok(_) => {
-                for line in text.split(|byte| *byte == b'\n') {
-                    // One of another key is of no use.
-                    if let Ok(Some(secret)) = cipher.open_all(line) {
-                        known.learn(&secret);
-                    }
-                }
+                learn(&text, cipher, known);
                 let mut kept = Vec::new();
                 known.iter().for_each(|secret| put_line(&mut kept, &cipher.seal(secret)));
                 if kept != text {
@@ -84,6 +79,24 @@ impl Memory {
     fn warn(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.failed, true) {
             tracing::warn!(path = %self.path.display(), %error, "after a restart, error texts are searched only for what is sealed from then on");
+        }
+    }
+}
+
+/// Learns what recorders of this tape have sealed, and leaves the file alone.
+pub(crate) fn recall(tape: &Path, cipher: &mut Cipher, known: &mut Known) {
+    let mut text = Vec::new();
+    let read = File::open(tape.join(FILE)).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text));
+    if read.is_ok() {
+        learn(&text, cipher, known);
+    }
+}
+
+fn learn(text: &[u8], cipher: &mut Cipher, known: &mut Known) {
+    for line in text.split(|byte| *byte == b'\n') {
+        // One of another key is of no use.
+        if let Ok(Some(secret)) = cipher.open_all(line) {
+            known.learn(&secret);
         }
     }
 }

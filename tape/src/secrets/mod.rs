@@ -20,6 +20,7 @@ mod known;
 mod leaves;
 mod memory;
 mod opener;
+mod resealer;
 mod sealer;
 mod text;
 mod token;
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 pub(crate) use key::Key;
 pub(crate) use opener::Opener;
 pub use opener::{Needed, needs_key, without_secrets};
+pub use resealer::Resealer;
 pub(crate) use sealer::Sealer;
 
 /// How much of what goes over the socket is sealed.

@@ -15,7 +15,7 @@ use super::known::Known;
 use super::leaves::{Leaf, Seals, Shapes, shapes};
 use super::memory::Memory;
 use super::text;
-use super::token::{Cipher, find, prefixes};
+use super::token::{Cipher, find, is_token, prefixes};
 use super::walk::{Place, Unreadable, walk};
 use super::{Key, SealPolicy};
 
@@ -29,13 +29,7 @@ pub(crate) struct Sealer {
 
 impl Sealer {
     pub(crate) fn new(tape: &Path, key: &Key, policy: SealPolicy) -> Self {
-        let mut hand = Hand {
-            shapes: shapes(),
-            policy,
-            cipher: Cipher::new(key),
-            known: Known::default(),
-            learnt: Vec::new(),
-        };
+        let mut hand = Hand::new(key, policy, Tokens::Sealed);
         let memory = Memory::open(tape, &mut hand.cipher, &mut hand.known);
         Self { hand, memory, calls: Calls::default() }
     }
@@ -83,18 +77,39 @@ impl Signs {
     }
 }
 
+/// What becomes of text that is a token, or looks like one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tokens {
+    /// It is sealed, so that opening gives it back.
+    Sealed,
+    /// It stays, because it will not be opened.
+    Kept,
+}
+
 /// What seals one thing after the other.
 #[derive(Debug)]
-struct Hand {
-    shapes: &'static Shapes,
-    policy: SealPolicy,
-    cipher: Cipher,
-    known: Known,
+pub(crate) struct Hand {
+    pub(crate) shapes: &'static Shapes,
+    pub(crate) policy: SealPolicy,
+    pub(crate) cipher: Cipher,
+    pub(crate) known: Known,
+    tokens: Tokens,
     /// Tokens of secrets that are new.
     learnt: Vec<Vec<u8>>,
 }
 
 impl Hand {
+    pub(crate) fn new(key: &Key, policy: SealPolicy, tokens: Tokens) -> Self {
+        Self {
+            shapes: shapes(),
+            policy,
+            cipher: Cipher::new(key),
+            known: Known::default(),
+            tokens,
+            learnt: Vec::new(),
+        }
+    }
+
     fn event(&mut self, event: &mut EventKind, shape: Option<usize>) {
         match event {
             EventKind::CallStarted { metadata, .. }
@@ -125,8 +140,8 @@ impl Hand {
     }
 
     /// A message. What can't be read as one is sealed as a whole.
-    fn body(&mut self, shape: Option<usize>, body: &Bytes) -> Bytes {
-        if body.is_empty() {
+    pub(crate) fn body(&mut self, shape: Option<usize>, body: &Bytes) -> Bytes {
+        if body.is_empty() || self.is_kept(body) {
             return body.clone();
         }
         let shapes = self.shapes;
@@ -154,7 +169,10 @@ impl Hand {
         }
     }
 
-    fn leaf(&mut self, leaf: Leaf, content: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn leaf(&mut self, leaf: Leaf, content: &[u8]) -> Option<Vec<u8>> {
+        if self.is_kept(content) {
+            return None;
+        }
         let part = match leaf.seals {
             Seals::All => 0..content.len(),
             Seals::Token => text::url_token(content),
@@ -173,7 +191,9 @@ impl Hand {
         if !part.is_empty() {
             parts.push(part);
         }
-        prefixes(content, &mut parts);
+        if self.tokens == Tokens::Sealed {
+            prefixes(content, &mut parts);
+        }
         let parts = text::tidy(content, parts);
         self.parts(content, &parts)
     }
@@ -187,12 +207,18 @@ impl Hand {
 
     /// A text that may hold secrets.
     fn text(&mut self, content: &[u8]) -> Option<Vec<u8>> {
-        let found = text::secrets(&mut self.known, content);
+        let found = match self.tokens {
+            Tokens::Sealed => text::secrets(&mut self.known, content),
+            Tokens::Kept => text::known_secrets(&mut self.known, content),
+        };
         self.parts(content, &found)
     }
 
     /// A text that holds none, but must not be taken for a token.
     fn escaped(&mut self, content: &[u8]) -> Option<Vec<u8>> {
+        if self.tokens == Tokens::Kept {
+            return None;
+        }
         let mut found = Vec::new();
         prefixes(content, &mut found);
         self.parts(content, &found)
@@ -202,7 +228,11 @@ impl Hand {
         (!parts.is_empty()).then(|| self.cipher.seal_parts(content, parts))
     }
 
-    fn string(&mut self, string: &mut String) {
+    fn is_kept(&self, content: &[u8]) -> bool {
+        self.tokens == Tokens::Kept && is_token(content)
+    }
+
+    pub(crate) fn string(&mut self, string: &mut String) {
         if let Some(sealed) = self.text(string.as_bytes()) {
             // Parts are cut between characters, and tokens are ASCII.
             *string = String::from_utf8_lossy(&sealed).into_owned();
@@ -216,7 +246,7 @@ impl Hand {
         self.string(&mut answer.message);
     }
 
-    fn metadata(&mut self, metadata: &mut Metadata) {
+    pub(crate) fn metadata(&mut self, metadata: &mut Metadata) {
         for header in &mut metadata.0 {
             if let Some(sealed) = self.header(header) {
                 header.value = sealed.into();
@@ -226,6 +256,9 @@ impl Hand {
 
     fn header(&mut self, header: &Header) -> Option<Vec<u8>> {
         let (name, value) = (header.name.as_ref(), header.value.as_ref());
+        if self.is_kept(value) {
+            return None;
+        }
         if self.shapes.is_secret_header(name) {
             self.learn(value);
             // Behind the scheme, as in `Bearer …`.

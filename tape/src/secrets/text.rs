@@ -9,10 +9,16 @@ use super::token::prefixes;
 
 /// What of a text must be sealed: in order, not overlapping, and never a part of a character.
 pub(crate) fn secrets(known: &mut Known, text: &[u8]) -> Vec<Range<usize>> {
+    let mut found = known_secrets(known, text);
+    prefixes(text, &mut found);
+    tidy(text, found)
+}
+
+/// The same, for what will not be opened again: tokens in it may stay.
+pub(crate) fn known_secrets(known: &mut Known, text: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     known.find(text, &mut found);
     urls(text, &mut found);
-    prefixes(text, &mut found);
     tidy(text, found)
 }
 

@@ -11,11 +11,11 @@ fn a_report_whose_form_is_not_told() {
     workload::record_briefly(&folder, "node.tape");
     assert_snapshot!(
         folder.refused("diff node.tape node.tape --report report.pdf"),
-        @"error: report.pdf: the name of a report must end with .json or .txt"
+        @"error: report.pdf: the name of a report must end with .json, .txt, .xml, .md or .html"
     );
     assert_snapshot!(
         folder.refused("replay node.tape -r unix://DIR/r.sock --report report"),
-        @"error: report: the name of a report must end with .json or .txt"
+        @"error: report: the name of a report must end with .json, .txt, .xml, .md or .html"
     );
 }
 

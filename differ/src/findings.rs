@@ -1,0 +1,251 @@
+//! Collects what comparisons find, and makes a report of it.
+
+use std::collections::BTreeMap;
+
+use critape_calls::{CallId, time_text};
+
+use crate::comparer::Compared;
+use crate::evidence::{Evidence, MAX_HELD, MAX_REPORT_EVIDENCE, Witness};
+use crate::examples;
+use crate::known::Catalogue;
+use crate::summary::summary;
+use crate::{
+    CallCounts, Divergence, Example, Finding, MethodCount, Path, ReasonCount, Report, RuleCount, Rules,
+    SideInfo, Signature, Suppressed, Verdict,
+};
+
+/// Collects what comparisons find until the report is made.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    findings: BTreeMap<Signature, Met>,
+    /// Size of the evidence so far.
+    evidence_bytes: usize,
+    passed: BTreeMap<String, u64>,
+    methods: BTreeMap<String, u64>,
+    inconclusive: BTreeMap<String, ReasonCount>,
+    skipped: BTreeMap<String, ReasonCount>,
+    calls: CallCounts,
+}
+
+/// A finding that is still being met.
+#[derive(Clone, Debug)]
+struct Met {
+    finding: Finding,
+    path: Path,
+}
+
+impl Findings {
+    /// The counts so far; the caller keeps those of recorded, sent and settled calls.
+    pub fn calls(&mut self) -> &mut CallCounts {
+        &mut self.calls
+    }
+
+    /// Adds what the comparison of one call found. `witness` is asked only where something was.
+    pub fn add(&mut self, method: &str, witness: &dyn Witness, compared: Compared) {
+        self.calls.compared += 1;
+        match self.methods.get_mut(method) {
+            Some(count) => *count += 1,
+            None => drop(self.methods.insert(method.to_owned(), 1)),
+        }
+        for (rule, count) in compared.passed {
+            *self.passed.entry(rule).or_default() += count;
+        }
+        for divergence in compared.divergences {
+            self.add_divergence(method, witness, divergence);
+        }
+    }
+
+    /// Adds a divergence that is about more than one call.
+    pub fn add_divergence(&mut self, method: &str, witness: &dyn Witness, mut divergence: Divergence) {
+        let signature = Signature::of(method, &divergence);
+        let met = self.findings.entry(signature).or_insert_with_key(|signature| {
+            let evidence = (self.evidence_bytes < MAX_HELD).then(|| witness.evidence()).flatten();
+            let evidence = evidence.map(Evidence::bounded);
+            self.evidence_bytes += evidence.as_ref().map_or(0, Evidence::size);
+            Met { finding: first_met(signature, &divergence, evidence), path: divergence.path.clone() }
+        });
+        let finding = &mut met.finding;
+        finding.count += 1;
+        finding.severity = finding.severity.min(divergence.severity);
+        if examples::are_enough(&finding.examples) {
+            return;
+        }
+        witness.seal(&mut divergence);
+        let example = Example {
+            recorded_call: witness.recorded().map(|call| call.0),
+            live_call: witness.live().map(|call| call.0),
+            recorded: divergence.recorded,
+            live: divergence.live,
+            at: witness.at().map(time_text),
+        };
+        examples::keep(&mut finding.examples, example);
+    }
+
+    /// Notes a call about which nothing can be said.
+    pub fn inconclusive(&mut self, call: CallId, reason: String) {
+        self.calls.inconclusive += 1;
+        count_reason(&mut self.inconclusive, call, reason);
+    }
+
+    /// Notes a call that was left out on purpose.
+    pub fn skipped(&mut self, call: CallId, reason: String) {
+        self.calls.skipped += 1;
+        count_reason(&mut self.skipped, call, reason);
+    }
+
+    /// The report. `rules` are those that were compared by; `max_inconclusive` is the share of recorded calls that may stay
+    /// inconclusive.
+    pub fn into_report(
+        self,
+        recorded: SideInfo,
+        live: SideInfo,
+        rules: &Rules,
+        max_inconclusive: f64,
+    ) -> Report {
+        let mut findings: Vec<Finding> =
+            self.findings.into_values().map(|met| met.explained(rules, &recorded, &live)).collect();
+        findings.sort_by(|a, b| {
+            (a.severity, std::cmp::Reverse(a.count), &a.method, &a.path).cmp(&(
+                b.severity,
+                std::cmp::Reverse(b.count),
+                &b.method,
+                &b.path,
+            ))
+        });
+        let evidence_left_out = keep_evidence(&mut findings);
+        let share = self.calls.inconclusive as f64 / self.calls.recorded.max(1) as f64;
+        let mut rules: Vec<RuleCount> =
+            self.passed.into_iter().map(|(rule, count)| RuleCount { rule, count }).collect();
+        rules.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.rule.cmp(&b.rule)));
+        let suppressed = Suppressed { count: rules.iter().map(|rule| rule.count).sum(), rules };
+        let methods = self.methods.into_iter().map(|(method, compared)| MethodCount { method, compared });
+        let mut report = Report {
+            version: 1,
+            verdict: Verdict::Same,
+            recorded,
+            live,
+            calls: self.calls,
+            methods: methods.collect(),
+            suppressed,
+            findings,
+            inconclusive: self.inconclusive.into_values().collect(),
+            skipped: self.skipped.into_values().collect(),
+            evidence_left_out,
+            timeline: None,
+            baseline: None,
+            too_inconclusive: share > max_inconclusive,
+        };
+        report.judge();
+        report
+    }
+}
+
+impl Met {
+    /// The finding with what is known about it.
+    fn explained(self, rules: &Rules, recorded: &SideInfo, live: &SideInfo) -> Finding {
+        let Self { mut finding, path } = self;
+        let rpc = finding.method.rsplit('/').next().unwrap_or_default();
+        let transition = finding.transition.as_deref();
+        finding.consequence =
+            rules.consequence(rpc, &path, finding.kind, transition, finding.severity).map(str::to_owned);
+        finding.rule_text = rules.text(&finding.rule);
+        finding.known = Catalogue::standard().find(&finding, &path, recorded, live);
+        finding
+    }
+}
+
+/// Leaves out the evidence of the mildest findings where there is too much. Gives the number of those.
+fn keep_evidence(findings: &mut [Finding]) -> u64 {
+    let mut room = MAX_REPORT_EVIDENCE;
+    let mut left_out = 0;
+    for finding in findings {
+        let size = finding.evidence.as_ref().map_or(0, Evidence::size);
+        if size > room {
+            finding.evidence = None;
+            left_out += 1;
+        } else {
+            room -= size;
+        }
+    }
+    left_out
+}
+
+fn first_met(signature: &Signature, divergence: &Divergence, evidence: Option<Evidence>) -> Finding {
+    Finding {
+        id: signature.id(),
+        method: signature.method.clone(),
+        path: signature.path.clone(),
+        kind: signature.kind,
+        transition: signature.transition.clone(),
+        severity: divergence.severity,
+        consequence: None,
+        known: None,
+        count: 0,
+        summary: summary(&signature.method, divergence),
+        rule: divergence.rule.clone(),
+        rule_text: None,
+        accepted: None,
+        examples: Vec::new(),
+        evidence,
+    }
+}
+
+fn count_reason(reasons: &mut BTreeMap<String, ReasonCount>, call: CallId, reason: String) {
+    reasons.entry(reason.clone()).or_insert(ReasonCount { reason, count: 0, first_call: call.0 }).count += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Ids, Kind, Severity};
+    use serde_json::json;
+
+    fn divergence(recorded: i64) -> Divergence {
+        Divergence {
+            path: Path::root("x"),
+            kind: Kind::Value,
+            transition: None,
+            recorded: json!(recorded),
+            live: json!(0),
+            rule: "exact".into(),
+            severity: Severity::Behaviour,
+            settles: false,
+        }
+    }
+
+    fn report_of(findings: Findings) -> Report {
+        findings.into_report(SideInfo::default(), SideInfo::default(), &Rules::standard(), 0.01)
+    }
+
+    #[test]
+    fn one_signature_is_one_finding_with_different_examples_first() {
+        let mut findings = Findings::default();
+        for recorded in [1, 1, 1, 1, 1, 2, 3, 1] {
+            findings.add_divergence(
+                "/p.S/M",
+                &Ids { recorded: Some(CallId(7)), live: None },
+                divergence(recorded),
+            );
+        }
+        let report = report_of(findings);
+        assert_eq!(report.verdict, Verdict::Different);
+        assert_eq!(report.findings.len(), 1);
+        assert_eq!(report.findings[0].count, 8);
+        let shown: Vec<_> = report.findings[0].examples.iter().map(|it| it.recorded.clone()).collect();
+        assert_eq!(shown.len(), examples::MAX_EXAMPLES);
+        for expected in [1, 2, 3] {
+            assert!(shown.contains(&json!(expected)), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn the_verdict_weighs_what_could_not_be_compared() {
+        let report = |inconclusive: u64| {
+            let mut findings = Findings::default();
+            findings.calls().recorded = 100;
+            (0..inconclusive).for_each(|call| findings.inconclusive(CallId(call), "x".into()));
+            report_of(findings).verdict
+        };
+        assert_eq!([report(0), report(1), report(2)], [Verdict::Same, Verdict::Same, Verdict::Inconclusive]);
+    }
+}

@@ -1,0 +1,134 @@
+//! A report for what shows tests: one suite per service, one case per method that was compared. A method fails where it has findings
+//! that no baseline holds.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use quick_junit::{
+    NonSuccessKind, Property, Report as Junit, SerializeError, TestCase, TestCaseStatus, TestSuite,
+};
+
+use super::text::{cut, known, plain, pretty, rpc, side, signature, times, until};
+use crate::{Finding, Report};
+
+/// Longest piece of a value in a failure's text.
+const MAX_VALUE: usize = 2000;
+
+/// The report as XML that readers of `JUnit`'s form take.
+pub(super) fn render(report: &Report) -> Result<String, SerializeError> {
+    let mut junit = Junit::new("critape");
+    for (service, methods) in services(report) {
+        let mut suite = TestSuite::new(service);
+        suite.add_property(Property::new("recorded", side(&report.recorded)));
+        suite.add_property(Property::new("live", side(&report.live)));
+        for (method, compared) in methods {
+            suite.add_test_case(case(report, service, method, compared));
+        }
+        junit.add_test_suite(suite);
+    }
+    junit.to_string()
+}
+
+/// The methods that were compared, by service, each with how often.
+fn services(report: &Report) -> BTreeMap<&str, BTreeMap<&str, u64>> {
+    let mut services: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    let counted = report.methods.iter().map(|it| (it.method.as_str(), it.compared));
+    // A finding may be about more than one call, or about none that was compared.
+    for (method, compared) in counted.chain(report.findings.iter().map(|it| (it.method.as_str(), 0))) {
+        let service = method.trim_start_matches('/').rsplit_once('/').map_or("", |(service, _)| service);
+        *services.entry(service).or_default().entry(method).or_default() += compared;
+    }
+    services
+}
+
+fn case(report: &Report, service: &str, method: &str, compared: u64) -> TestCase {
+    let of: Vec<&Finding> = report.findings.iter().filter(|finding| finding.method == method).collect();
+    let (accepted, open): (Vec<&Finding>, Vec<&Finding>) =
+        of.into_iter().partition(|it| it.accepted.is_some());
+    let status = match open.first() {
+        None => TestCaseStatus::success(),
+        // Readers expect one failure a case: it is named after the worst finding and holds all of them.
+        Some(worst) => {
+            let more = if open.len() > 1 { format!(" (and {} more)", open.len() - 1) } else { String::new() };
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_message(format!("{}{more}", plain(&worst.summary)));
+            status.set_type(worst.severity.to_string());
+            status.set_description(
+                open.iter().map(|finding| described(finding)).collect::<Vec<_>>().join("\n"),
+            );
+            status
+        }
+    };
+    let mut case = TestCase::new(plain(rpc(method)), status);
+    case.set_classname(plain(service));
+    let mut out = format!("{compared} calls compared\n");
+    for finding in accepted {
+        let Some(accepted) = &finding.accepted else { continue };
+        // Writing to a string never fails.
+        let _ = writeln!(
+            out,
+            "accepted: {} [{}]: {}{}",
+            plain(&finding.summary),
+            finding.id,
+            plain(&accepted.note),
+            until(accepted.expires.as_deref())
+        );
+    }
+    case.set_system_out(out);
+    case
+}
+
+fn described(finding: &Finding) -> String {
+    let mut lines = vec![
+        format!("{} [{}] {}", finding.severity, finding.id, plain(&finding.summary)),
+        format!("{}  {}", signature(finding), times(finding.count)),
+    ];
+    lines.extend(finding.consequence.as_deref().map(|consequence| format!("so: {}", plain(consequence))));
+    lines.extend(finding.known.as_ref().map(|change| format!("known: {}", known(change))));
+    if let Some(example) = finding.examples.first() {
+        let value = |value| cut(&pretty(value), MAX_VALUE);
+        lines.push(format!("recorded: {}", value(&example.recorded)));
+        lines.push(format!("live: {}", value(&example.live)));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_method_with_findings_fails_and_the_others_do_not() {
+        let text = render(&sample::report()).unwrap();
+        let junit = Junit::deserialize_from_str(&text).unwrap();
+        let suites: Vec<_> = junit.test_suites.iter().map(|suite| suite.name.as_str().to_owned()).collect();
+        assert_eq!(suites, ["runtime.v1.ImageService", "runtime.v1.RuntimeService"]);
+        let runtime = &junit.test_suites[1];
+        assert_eq!((runtime.tests, runtime.failures, runtime.errors), (2, 1, 0));
+        let failed: Vec<_> = runtime
+            .test_cases
+            .iter()
+            .filter(|case| !matches!(case.status, TestCaseStatus::Success { .. }))
+            .map(|case| case.name.as_str().to_owned())
+            .collect();
+        assert_eq!(failed, ["StopContainer"]);
+        assert!(text.contains("type=\"breaking\""), "{text}");
+    }
+
+    #[test]
+    fn what_a_baseline_holds_is_no_failure() {
+        let text = render(&sample::accepted()).unwrap();
+        let junit = Junit::deserialize_from_str(&text).unwrap();
+        assert_eq!(junit.failures, 0);
+        assert!(text.contains("our registry, until 2099-12-31"), "{text}");
+    }
+
+    #[test]
+    fn values_do_not_break_the_xml() {
+        let text = render(&sample::hostile()).unwrap();
+        let junit = Junit::deserialize_from_str(&text).unwrap();
+        assert_eq!(junit.failures, 1);
+        assert!(!text.contains("<img") && !text.contains("]]>]]>") && !text.contains('\u{1b}'), "{text}");
+    }
+}

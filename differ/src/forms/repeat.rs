@@ -1,0 +1,137 @@
+//! The smallest command that repeats a finding.
+
+use std::time::Duration;
+
+use super::text::{plain, rpc};
+use crate::{Finding, Report};
+
+/// Commands that repeat a finding, or show it again, for a shell; the smallest first. None where the report does not say what it is of.
+pub fn repeat(report: &Report, finding: &Finding) -> Vec<String> {
+    let Some(tape) = report.recorded.tape.as_deref() else { return Vec::new() };
+    if let Some(other) = report.live.tape.as_deref() {
+        return shown(tape, other, finding);
+    }
+    let endpoint = report.live.endpoint.as_deref().unwrap_or("ENDPOINT");
+    let mut commands =
+        Vec::from_iter(crictl(finding).map(|command| format!("crictl -r {} {command}", quoted(endpoint))));
+    commands.push(format!("critape replay {} -r {}{}", quoted(tape), quoted(endpoint), selection(finding)));
+    commands
+}
+
+/// What shows the calls of a comparison of two tapes.
+fn shown(tape: &str, other: &str, finding: &Finding) -> Vec<String> {
+    let Some(example) = finding.examples.first() else { return Vec::new() };
+    let show =
+        |tape: &str, call: Option<u64>| call.map(|call| format!("critape tape show {} {call}", quoted(tape)));
+    show(tape, example.recorded_call).into_iter().chain(show(other, example.live_call)).collect()
+}
+
+/// The calls of a replay that lead to the finding.
+fn selection(finding: &Finding) -> String {
+    let name = rpc(&finding.method);
+    let about = finding.evidence.as_ref().and_then(|evidence| evidence.about.as_deref());
+    if name == "GetContainerEvents" {
+        return String::new();
+    }
+    if let Some(about) = about {
+        let pod = about.split('/').nth(1).unwrap_or_default();
+        let pod = pod.split('#').next().unwrap_or_default();
+        return format!(" --pod {}{}", quoted(pod), until(finding));
+    }
+    if names_nothing(name) {
+        // What reads everything shows what others have made.
+        return if name.starts_with("List") { until(finding) } else { format!(" --method {name}") };
+    }
+    if name.contains("Image") { format!(" --method '*Image*'{}", until(finding)) } else { until(finding) }
+}
+
+fn names_nothing(rpc: &str) -> bool {
+    rpc.starts_with("List") || matches!(rpc, "Version" | "Status" | "ImageFsInfo" | "RuntimeConfig")
+}
+
+/// Up to the call, and with it.
+fn until(finding: &Finding) -> String {
+    let at =
+        finding.examples.iter().find_map(|example| example.at.as_deref()?.parse::<jiff::Timestamp>().ok());
+    let after = at.and_then(|at| at.checked_add(Duration::from_nanos(1)).ok());
+    after.map(|after| format!(" --until {after:.9}")).unwrap_or_default()
+}
+
+/// What crictl calls the same, where it names nothing that a replay would have to make first.
+fn crictl(finding: &Finding) -> Option<String> {
+    let command = match rpc(&finding.method) {
+        "Version" => "version",
+        "Status" => "info",
+        "RuntimeConfig" => "runtime-config",
+        "ImageFsInfo" => "imagefsinfo",
+        "ListImages" => "images -o json",
+        "ListPodSandbox" => "pods -o json",
+        "ListContainers" => "ps -a -o json",
+        "ListContainerStats" => "stats -a -o json",
+        "ListPodSandboxStats" => "statsp -o json",
+        "PullImage" | "ImageStatus" | "RemoveImage" => return of_image(finding),
+        _ => return None,
+    };
+    Some(command.to_owned())
+}
+
+fn of_image(finding: &Finding) -> Option<String> {
+    let request = &finding.evidence.as_ref()?.recorded.as_ref()?["requests"][0];
+    let image = request["image"]["image"].as_str().filter(|image| !image.is_empty())?;
+    let command = match rpc(&finding.method) {
+        "PullImage" => "pull",
+        "ImageStatus" => "inspecti",
+        _ => "rmi",
+    };
+    Some(format!("{command} {}", quoted(image)))
+}
+
+/// A word for a shell: names come from a tape and are not trusted.
+fn quoted(text: &str) -> String {
+    let text = plain(text);
+    let harmless = |letter: char| letter.is_ascii_alphanumeric() || "_@%+=:,./-".contains(letter);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(harmless) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_finding_of_a_pod_is_repeated_with_the_pod_alone() {
+        let report = sample::report();
+        assert_eq!(
+            repeat(&report, &report.findings[0]),
+            [
+                "critape replay node.tape -r unix:///run/r.sock --pod web --until 2026-01-02T03:04:05.000000007Z"
+            ]
+        );
+        let image = repeat(&report, &report.findings[1]);
+        assert_eq!(image[0], "crictl -r unix:///run/r.sock pull registry.example/app:1");
+        assert!(image[1].ends_with("--method '*Image*'"), "{image:?}");
+    }
+
+    #[test]
+    fn no_name_runs_a_command_of_its_own() {
+        assert_eq!(quoted("a'; rm -rf / #"), "'a'\\''; rm -rf / #'");
+        assert_eq!(quoted("$(id)"), "'$(id)'");
+        assert_eq!(quoted("-r"), "'-r'");
+        assert_eq!(quoted(""), "''");
+        assert!(!quoted("a\nb").contains('\n'));
+    }
+
+    #[test]
+    fn two_tapes_are_shown() {
+        let mut report = sample::report();
+        report.live.tape = Some("other tape".to_owned());
+        report.findings[0].examples[0].live_call = Some(99);
+        assert_eq!(
+            repeat(&report, &report.findings[0]),
+            ["critape tape show node.tape 12", "critape tape show 'other tape' 99"]
+        );
+    }
+}

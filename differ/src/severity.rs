@@ -1,0 +1,154 @@
+//! How bad a difference is, and what a kubelet would do about it; and what a rule says, for people who read of it in a report.
+
+use crate::rules::{Matcher, Rules};
+use crate::{Kind, Path, RuleText, Severity};
+
+/// What comes with the program, before the severities of the standard rules.
+pub(crate) const CONSEQUENCES: &str = include_str!("../rules/consequences.toml");
+
+/// Rules that can't be changed: name, reason, source.
+const FIXED: [(&str, &str, &str); 5] = [
+    ("exact", "no rule says otherwise, so the values have to be the same", "runtime.v1"),
+    ("outcome", "how a call ends is the first thing that a client acts upon", "gRPC status codes"),
+    (
+        "id",
+        "an id names the same thing, in the same spelling, in every answer",
+        "runtime.v1: what each id refers to",
+    ),
+    (
+        "event-sequence",
+        "a container goes through the same events in the same order",
+        "runtime.v1: GetContainerEvents",
+    ),
+    (
+        "event-stream",
+        "a stream of events has no end of its own: who ends it at once does not serve it",
+        "runtime.v1: GetContainerEvents",
+    ),
+];
+
+/// How bad some differences are.
+#[derive(Clone, Debug)]
+pub(crate) struct SeverityRule {
+    pub(crate) severity: Severity,
+    /// What a kubelet would do.
+    pub(crate) reason: String,
+    /// Of any kind where there is none.
+    pub(crate) kind: Option<Kind>,
+    /// From what to what, `*` for anything; any where there is none.
+    pub(crate) transitions: Vec<String>,
+    pub(crate) matcher: Matcher,
+}
+
+impl SeverityRule {
+    fn matches(&self, method: &str, path: &Path, kind: Kind, transition: Option<&str>) -> bool {
+        let goes = |transition: &str| self.transitions.iter().any(|pattern| goes_like(pattern, transition));
+        self.kind.is_none_or(|wanted| wanted == kind)
+            && (self.transitions.is_empty() || transition.is_some_and(goes))
+            && self.matcher.matches(method, path)
+    }
+}
+
+/// Whether a transition is as in the pattern, in which either side may be `*`.
+fn goes_like(pattern: &str, transition: &str) -> bool {
+    let sides = pattern.split_once('→').zip(transition.split_once('→'));
+    sides.is_some_and(|((from, to), (before, now))| {
+        (from == "*" || from == before) && (to == "*" || to == now)
+    })
+}
+
+impl Rules {
+    /// What is said of differences there.
+    pub fn severity(
+        &self,
+        method: &str,
+        path: &Path,
+        kind: Kind,
+        transition: Option<&str>,
+    ) -> Option<Severity> {
+        self.severity_rule(method, path, kind, transition).map(|rule| rule.severity)
+    }
+
+    /// What a kubelet would do about such a difference, where the rule that makes it so severe says so.
+    pub fn consequence(
+        &self,
+        method: &str,
+        path: &Path,
+        kind: Kind,
+        transition: Option<&str>,
+        severity: Severity,
+    ) -> Option<&str> {
+        let rule = self.severity_rule(method, path, kind, transition);
+        rule.filter(|rule| rule.severity == severity).map(|rule| rule.reason.as_str())
+    }
+
+    fn severity_rule(
+        &self,
+        method: &str,
+        path: &Path,
+        kind: Kind,
+        transition: Option<&str>,
+    ) -> Option<&SeverityRule> {
+        self.severities.iter().find(|rule| rule.matches(method, path, kind, transition))
+    }
+
+    /// What the rule of this name says: one for fields, one for lists, or one of those that can't be changed.
+    pub fn text(&self, name: &str) -> Option<RuleText> {
+        let text =
+            |reason: &str, source: &str| RuleText { reason: reason.to_owned(), source: source.to_owned() };
+        let rule = self.rules.iter().find(|rule| rule.name == name);
+        let list = || self.lists.iter().find(|rule| rule.name == name).map(|rule| text(&rule.reason, ""));
+        let fixed = || FIXED.iter().find(|rule| rule.0 == name).map(|rule| text(rule.1, rule.2));
+        rule.map(|rule| text(&rule.reason, &rule.source)).or_else(list).or_else(fixed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consequences_are_those_of_the_severity() {
+        let rules = Rules::standard();
+        let code = Path::of(&["outcome", "code"]);
+        let said = |transition: &str, severity| {
+            rules.consequence("CreateContainer", &code, Kind::Outcome, Some(transition), severity)
+        };
+        assert!(said("OK→INTERNAL", Severity::Breaking).unwrap().contains("CreateContainerError"));
+        assert!(said("UNKNOWN→NOT_FOUND", Severity::Behaviour).is_some());
+        assert_eq!(said("OK→INTERNAL", Severity::Cosmetic), None);
+    }
+
+    #[test]
+    fn a_users_severity_comes_first() {
+        let mine = "[[severity]]\npath = [\"outcome.code\"]\nseverity = \"cosmetic\"\nreason = \"mine\"\n";
+        let rules = Rules::standard().overridden_by(Rules::parse("mine", mine).unwrap());
+        let code = Path::of(&["outcome", "code"]);
+        let asked = rules.severity("Version", &code, Kind::Outcome, Some("OK→INTERNAL"));
+        assert_eq!(asked, Some(Severity::Cosmetic));
+    }
+
+    #[test]
+    fn a_star_is_any_side_of_a_transition() {
+        for (pattern, transition, fits) in [
+            ("OK→*", "OK→INTERNAL", true),
+            ("OK→*", "INTERNAL→OK", false),
+            ("*→*", "a→b", true),
+            ("*→*", "a", false),
+            ("a→b", "a→b", true),
+        ] {
+            assert_eq!(goes_like(pattern, transition), fits, "{pattern} {transition}");
+        }
+    }
+
+    #[test]
+    fn the_consequences_are_read_and_every_rule_has_a_text() {
+        let rules = Rules::parse("consequences", CONSEQUENCES).unwrap();
+        assert!(rules.severities.iter().all(|rule| !rule.reason.is_empty()));
+        let rules = Rules::standard();
+        for name in ["exact", "time-of-event", "runtime-handlers"] {
+            assert!(!rules.text(name).unwrap().reason.is_empty(), "{name}");
+        }
+        assert_eq!(rules.text("nope"), None);
+    }
+}

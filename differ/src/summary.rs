@@ -1,0 +1,28 @@
+//! One sentence about a finding.
+
+use crate::{Divergence, Kind};
+
+/// One sentence about a divergence.
+pub(crate) fn summary(method: &str, divergence: &Divergence) -> String {
+    let rpc = method.rsplit('/').next().unwrap_or(method);
+    let path = divergence.path.to_string();
+    match (divergence.kind, divergence.transition.as_deref()) {
+        (Kind::Outcome, Some(transition)) => {
+            let (before, now) = transition.split_once('→').unwrap_or((transition, ""));
+            format!("{rpc} ended with {before} when recorded and ends with {now} now")
+        }
+        (Kind::Presence, Some("present→absent")) => format!("{rpc} no longer gives {path}"),
+        (Kind::Presence, Some("absent→present")) => format!("{rpc} now gives {path}"),
+        (Kind::Order, _) => format!("{rpc} gives {path} in another order"),
+        (Kind::Oracle, _) => format!("{rpc} gives {path} in an order that changes from call to call"),
+        (Kind::Capability, _) => format!("{rpc} is served by one of the two only"),
+        (_, Some(transition)) => {
+            let (before, now) = transition.split_once('→').unwrap_or((transition, ""));
+            format!("{rpc} gives {now} in {path} where the recording has {before}")
+        }
+        (_, None) if path == "events" => {
+            "the events of a container are not those of the recording".to_owned()
+        }
+        (_, None) => format!("{rpc} gives another {path}"),
+    }
+}
