@@ -28,6 +28,8 @@ pub(crate) enum What {
     Space,
     /// What replays find of the regressions that the simulator can have
     Recall(RecallArgs),
+    /// What the replay of a long tape takes, and the comparison of two
+    Replay(ReplayArgs),
     /// All of these, the soak for one minute
     All,
     /// A process of a run
@@ -107,6 +109,13 @@ impl Default for RecallArgs {
     fn default() -> Self {
         Self { only: Vec::new(), seeds: 20, seed: 7 }
     }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Calls on the tape
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) calls: u64,
 }
 
 #[derive(Debug, Subcommand)]

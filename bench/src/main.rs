@@ -12,8 +12,10 @@ mod lanes;
 mod load;
 mod machine;
 mod memory;
+mod node;
 mod process;
 mod recall;
+mod replay;
 mod soak;
 mod space;
 mod stats;
@@ -21,7 +23,7 @@ mod stats;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use args::{Arguments, CostArgs, EventsArgs, RecallArgs, SoakArgs, What};
+use args::{Arguments, CostArgs, EventsArgs, RecallArgs, ReplayArgs, SoakArgs, What};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -43,6 +45,7 @@ fn run(what: Option<What>) -> Result<()> {
         Some(What::Containerd) => containerd::measure(),
         Some(What::All) => all(),
         Some(What::Soak(args)) => soak::measure(&args),
+        Some(What::Replay(args)) => replay::measure(&args),
         Some(What::Space) => space::measure(),
         Some(What::Recall(args)) => recall::measure(&args),
         Some(What::Lane(lane)) => lanes::run(lane),
@@ -52,7 +55,7 @@ fn run(what: Option<What>) -> Result<()> {
 /// Everything, one after the other; what is missed does not keep the rest from being measured.
 fn all() -> Result<()> {
     let soak = SoakArgs { minutes: 1.0, rate: 200, csv: None };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 7] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 8] = [
         ("cost", &|| cost::measure(&CostArgs::default())),
         ("events", &|| events::measure(&EventsArgs { quick: false })),
         ("memory", &memory::measure),
@@ -60,6 +63,7 @@ fn all() -> Result<()> {
         ("containerd", &containerd::measure),
         ("space", &space::measure),
         ("recall", &|| recall::measure(&RecallArgs::default())),
+        ("replay", &|| replay::measure(&ReplayArgs { calls: 100_000 })),
     ];
     let mut failed = Vec::new();
     for (name, measure) in parts {
