@@ -32,11 +32,12 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
 }
 
-/// Memory for messages that wait: less than this keeps none.
+/// Memory for messages that wait.
 pub(crate) fn memory(text: &str) -> Result<u64, String> {
-    const LEAST: u64 = 1 << 20;
-    let bytes = size(text)?;
-    if bytes < LEAST { Err(format!("{text:?} is too little: give it 1MiB or more")) } else { Ok(bytes) }
+    match size(text)? {
+        0 => Err("no memory keeps no message: give it 24MiB or so".to_owned()),
+        bytes => Ok(bytes),
+    }
 }
 
 /// A moment: RFC 3339, or a duration before now.

@@ -129,17 +129,15 @@ fn mounts(container: &v1::ContainerConfig, behaviours: &Behaviours) -> Vec<Mount
 }
 
 fn resolv_conf(dns: &v1::DnsConfig) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     if !dns.searches.is_empty() {
-        text += &format!("search {}\n", dns.searches.join(" "));
+        lines.push(format!("search {}\n", dns.searches.join(" ")));
     }
-    for server in &dns.servers {
-        text += &format!("nameserver {server}\n");
-    }
+    lines.extend(dns.servers.iter().map(|server| format!("nameserver {server}\n")));
     if !dns.options.is_empty() {
-        text += &format!("options {}\n", dns.options.join(" "));
+        lines.push(format!("options {}\n", dns.options.join(" ")));
     }
-    text
+    lines.concat()
 }
 
 /// The user namespace that a pod asks for.

@@ -53,8 +53,8 @@ pub(super) fn record(workload: Workload, seed: u64, folder: &Path) -> Result<Rec
     let endpoint = Endpoint::at(&listen)?;
     on_one_thread(async {
         match workload {
-            Workload::Demo => critape_workload::demo(&endpoint).await?,
-            Workload::Broad => critape_workload::broad(&endpoint, seed).await?,
+            Workload::Demo => Box::pin(critape_workload::demo(&endpoint)).await?,
+            Workload::Broad => Box::pin(critape_workload::broad(&endpoint, seed)).await?,
         }
         Ok(())
     })?;

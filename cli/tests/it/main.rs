@@ -10,6 +10,7 @@ mod golden;
 mod kubelet;
 mod operations;
 mod process;
+mod recall;
 mod shape;
 mod whole;
 mod workload;

@@ -10,7 +10,7 @@ pub(super) const REGRESSION: Regression = Regression {
     name: "containerd-10045",
     summary: "Many mounts of one depth are not made in the order of the request",
     source: "containerd#10045",
-    shows: &[("ExecSync", "stdout")],
+    shows: &[("ExecSync", "stdout"), ("ContainerStatus", "info.info.runtimeSpec.mounts[]")],
     behaviour: || Box::new(UnstableSort),
 };
 

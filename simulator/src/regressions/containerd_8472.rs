@@ -1,6 +1,7 @@
 //! containerd 1.7.0 on cgroup v2: metrics of a task came as a type that was not looked for, and one failed the whole list.
 
 use super::{Behaviour, Regression};
+use crate::container::Container;
 use crate::failure::plain;
 use crate::rpc::Reply;
 use crate::simulator::Simulator;
@@ -21,8 +22,7 @@ impl Behaviour for UnknownType {
         let Ok(response) = &*outcome else { return };
         let state = simulator.state();
         let ids = response.stats.iter().filter_map(|stats| stats.attributes.as_ref()).map(|it| &it.id);
-        let running =
-            |id: &&String| state.containers.get(*id).is_some_and(|container| container.is_running());
+        let running = |id: &&String| state.containers.get(*id).is_some_and(Container::is_running);
         if let Some(id) = ids.into_iter().find(running) {
             *outcome = Err(plain(format!(
                 "failed to convert to cri containerd stats format: failed to decode container metrics for \

@@ -164,9 +164,11 @@ async fn containerd_10461_a_shim_that_died() {
         assert_eq!(runtime.exited(&victim).await.exit_code, 137);
         match runtime.pod_status(&sandbox).await {
             Ok(status) => {
-                assert_eq!((status.state(), is_right), (v1::PodSandboxState::SandboxNotready, true))
+                assert_eq!((status.state(), is_right), (v1::PodSandboxState::SandboxNotready, true));
             }
-            Err(status) => assert_eq!((status.code(), is_right), (Code::Unknown, false)),
+            Err(status) => {
+                assert_eq!((status.code(), is_right), (Code::Unknown, false));
+            }
         }
         runtime.stop_pod(&sandbox).await.unwrap();
         runtime.remove_pod(&sandbox).await.unwrap();
@@ -263,7 +265,7 @@ async fn containerd_10036_commands_that_meet() {
         let probe = ["sleep", "0.1"];
         let (one, other) = tokio::join!(exec(&runtime, &id, &probe), exec(&runtime, &id, &probe));
         let failed: Vec<Code> =
-            [one, other].into_iter().filter_map(|it| it.err()).map(|it| it.code()).collect();
+            [one, other].into_iter().filter_map(Result::err).map(|it| it.code()).collect();
         assert_eq!(failed, if all_succeed { vec![] } else { vec![Code::DeadlineExceeded] });
     }
 }

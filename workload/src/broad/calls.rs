@@ -8,6 +8,7 @@ use tonic::Status;
 use super::{Node, Result};
 use crate::kubelet::DEADLINE;
 
+#[allow(clippy::unnecessary_wraps, reason = "so it stands in every request")]
 pub(super) fn image(name: &str) -> Option<v1::ImageSpec> {
     Some(v1::ImageSpec { image: name.to_owned(), ..v1::ImageSpec::default() })
 }

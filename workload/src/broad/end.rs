@@ -33,8 +33,7 @@ pub(super) async fn all(node: &Node, pods: Vec<Pod>) -> Result<String> {
     Ok(last.sandbox)
 }
 
-/// Ends a pod as kubelet does.
-pub(super) async fn one(node: &Node, pod: &Pod) -> Result<()> {
+async fn one(node: &Node, pod: &Pod) -> Result<()> {
     for container in &pod.containers {
         node.stop(container, 2).await?;
     }

@@ -36,7 +36,7 @@ pub async fn broad(endpoint: &Endpoint, seed: u64) -> Result<()> {
     let watchers = streams::Watchers::subscribe(endpoint).await?;
     images::churn(&node).await?;
     let mut pods = pods::start_ordinary(&node).await?;
-    pods.extend(odd::start(&node).await?);
+    pods.extend(Box::pin(odd::start(&node)).await?);
     rounds::go(&node, &pods).await?;
     streams::come_back(endpoint, &node, &mut pods).await?;
     let last = end::all(&node, pods).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cri::v1;
 
 use super::pods::{Pod, options};
-use super::{Node, Result, end};
+use super::{Node, Result};
 use crate::kubelet::DEADLINE;
 
 /// Where containerd's own clients find it.
@@ -14,6 +14,9 @@ const SOCKET: &str = "/run/containerd/containerd.sock";
 const OUTSIDE: &str = "registry.example/node-agent:2";
 /// So many volumes that a sort of them is no longer done one by one.
 const VOLUMES: usize = 14;
+/// How long kubelet waits before it tries again. At once, its next call might be on the wire before the end of this one.
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// What a container may take, in bytes.
 const MEMORY: i64 = 64 << 20;
 
 /// Starts them one after the other, and looks at each.
@@ -131,8 +134,11 @@ async fn stubborn(node: &Node) -> Result<()> {
     };
     let container = pod.start(node, "main", "sleep 600", with_own_pids).await?;
     let _ = node.try_stop(&container, 30, Duration::from_millis(300)).await;
+    tokio::time::sleep(BACK_OFF).await;
     let _ = node.try_stop(&container, 1, Duration::from_secs(3)).await;
-    end::one(node, &pod).await
+    node.stop_pod(&pod.sandbox).await?;
+    node.remove(&container).await?;
+    node.remove_pod(&pod.sandbox).await
 }
 
 /// Was given the node: pulls an image past CRI, and kills the shim of another pod.

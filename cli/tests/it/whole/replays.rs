@@ -204,9 +204,9 @@ fn each_regression_is_found_where_it_is() {
     let folder = Folder::new();
     workload::record(&folder, "node.tape", "");
     let listed = folder.json("simulator --list-regressions -o json");
-    let offered: BTreeSet<_> =
+    let offered: BTreeSet<&str> =
         listed.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
-    assert_eq!(offered, REGRESSIONS.iter().map(|(regression, ..)| *regression).collect());
+    assert!(REGRESSIONS.iter().all(|(regression, ..)| offered.contains(regression)), "{offered:?}");
     let mut missed = Vec::new();
     for (regression, rpc, path, transition) in REGRESSIONS {
         let _simulator = folder.simulator("r.sock", &format!("--regression {regression}"));
