@@ -9,7 +9,7 @@ use cri::IdentityKind;
 use critape_calls::{
     Assembler, Call, CallId, Ending, EventKind, ObjectIndex, ObjectName, SandboxKey, Stamp, time_text,
 };
-use critape_differ::{EarlierCall, Evidence, MAX_BEFORE, Report, Timeline, TimelineCall};
+use critape_differ::{EarlierCall, Evidence, Finding, MAX_BEFORE, Report, Timeline, TimelineCall};
 use critape_tape::{Tape, TapeError};
 
 use crate::recording::{is_event_stream, is_mutating, request_ids, response_ids};
@@ -138,11 +138,11 @@ impl Past {
         self.calls.sort_by_key(|call| (call.started, call.id));
         for finding in &mut report.findings {
             let first = finding.evidence.as_ref().and_then(Evidence::call).map(CallId);
-            if let Some(evidence) = &mut finding.evidence
-                && let Some(at) = first.and_then(|first| self.place(first))
-            {
-                evidence.about = self.name(&self.calls[at]).map(ToString::to_string);
-                evidence.before = self.before(at);
+            let Some(at) = first.and_then(|first| self.place(first)) else { continue };
+            let about = self.name(&self.calls[at]).or_else(|| self.element(finding));
+            if let Some(evidence) = &mut finding.evidence {
+                evidence.before = self.before(at, about.map(ObjectName::sandbox));
+                evidence.about = about.map(ToString::to_string);
             }
         }
         report.timeline = self.timeline();
@@ -158,14 +158,20 @@ impl Past {
         named().find(|name| name.container().is_some()).or_else(|| named().next())
     }
 
+    /// The thing that an element of a list is about, where a finding is about the whole element.
+    fn element(&self, finding: &Finding) -> Option<&ObjectName> {
+        let element = &finding.examples.first()?.recorded;
+        let id = element.get("id").or_else(|| element.get("attributes")?.get("id"))?;
+        self.objects.name(id.as_str()?)
+    }
+
     fn pod(&self, call: &Head) -> Option<&SandboxKey> {
         self.name(call).map(ObjectName::sandbox)
     }
 
     /// Calls of the same pod that came before; where the call is about none: of the same image, or what changed something.
-    fn before(&self, at: usize) -> Vec<EarlierCall> {
+    fn before(&self, at: usize, pod: Option<&SandboxKey>) -> Vec<EarlierCall> {
         let call = &self.calls[at];
-        let pod = self.pod(call);
         let belongs = |other: &Head| match pod {
             Some(_) => self.pod(other) == pod,
             None if !call.ids.is_empty() => other.ids.iter().any(|id| call.ids.contains(id)),
@@ -260,7 +266,7 @@ mod tests {
     }
 
     fn before(past: &Past, at: usize) -> Vec<u64> {
-        past.before(at).iter().map(|call| call.call).collect()
+        past.before(at, None).iter().map(|call| call.call).collect()
     }
 
     #[test]
