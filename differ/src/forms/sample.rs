@@ -19,7 +19,7 @@ impl Witness for Seen {
         Some(Stamp(1_767_323_045_000_000_006))
     }
 
-    fn seal(&self, _: &mut Divergence) {}
+    fn seal(&self, _: &Path, _: &mut Value, _: &mut Value) {}
 
     fn evidence(&self) -> Option<Evidence> {
         Some(self.1.clone())
