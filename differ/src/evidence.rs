@@ -4,7 +4,7 @@ use critape_calls::{CallId, Stamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::Divergence;
+use crate::Path;
 
 /// The largest message that is held as it is, in bytes of JSON.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -32,8 +32,9 @@ pub trait Witness {
         None
     }
 
-    /// Seals what is secret in the values of a divergence. A report is shown around, a tape's key is not.
-    fn seal(&self, divergence: &mut Divergence);
+    /// Seals what is secret in the two values that stand at this path. A report is shown around, a tape's key is not: no value goes
+    /// into a report but through this.
+    fn seal(&self, path: &Path, recorded: &mut Value, live: &mut Value);
 
     /// Both calls in full, sealed, and what came before.
     fn evidence(&self) -> Option<Evidence> {
@@ -59,7 +60,7 @@ impl Witness for Ids {
         self.live
     }
 
-    fn seal(&self, _: &mut Divergence) {}
+    fn seal(&self, _: &Path, _: &mut Value, _: &mut Value) {}
 }
 
 /// The first occurrence of a finding, in full.

@@ -70,7 +70,7 @@ impl Findings {
         if examples::are_enough(&finding.examples) {
             return;
         }
-        witness.seal(&mut divergence);
+        witness.seal(&divergence.path, &mut divergence.recorded, &mut divergence.live);
         let example = Example {
             recorded_call: witness.recorded().map(|call| call.0),
             live_call: witness.live().map(|call| call.0),

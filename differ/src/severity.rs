@@ -27,6 +27,9 @@ const FIXED: [(&str, &str, &str); 5] = [
     ),
 ];
 
+/// Why what is new is cosmetic, whatever it is.
+const NEW_FIELD: &str = "a kubelet that does not know the field passes over it";
+
 /// How bad some differences are.
 #[derive(Clone, Debug)]
 pub(crate) struct SeverityRule {
@@ -79,7 +82,10 @@ impl Rules {
         severity: Severity,
     ) -> Option<&str> {
         let rule = self.severity_rule(method, path, kind, transition);
-        rule.filter(|rule| rule.severity == severity).map(|rule| rule.reason.as_str())
+        let new = kind == Kind::Presence && transition == Some("absent→present");
+        rule.filter(|rule| rule.severity == severity)
+            .map(|rule| rule.reason.as_str())
+            .or_else(|| (new && severity == Severity::Cosmetic).then_some(NEW_FIELD))
     }
 
     fn severity_rule(

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use cri::json::Defaults;
 use critape_calls::{Call, CallId, Outcome, Side, Stamp, call_to_json, decode, outcome_to_json};
-use critape_differ::{Divergence, EventSequences, Evidence, Witness};
+use critape_differ::{EventSequences, Evidence, Path, Witness};
 use critape_tape::{Resealer, SealPolicy, Tape, TapeError};
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -96,14 +96,14 @@ impl Witness for Calls<'_> {
         Some(self.recorded.started)
     }
 
-    fn seal(&self, divergence: &mut Divergence) {
-        let path = &self.recorded.path;
-        let live = match self.live {
+    fn seal(&self, path: &Path, recorded: &mut Value, live: &mut Value) {
+        let method = &self.recorded.path;
+        let live_veil = match self.live {
             LiveSide::Call(_, veil) => veil,
             LiveSide::Answer(_) | LiveSide::Events(..) => self.veil,
         };
-        self.veil.value(path, divergence.path.segments(), &mut divergence.recorded);
-        live.value(path, divergence.path.segments(), &mut divergence.live);
+        self.veil.value(method, path.segments(), recorded);
+        live_veil.value(method, path.segments(), live);
     }
 
     fn evidence(&self) -> Option<Evidence> {

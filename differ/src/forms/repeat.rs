@@ -33,14 +33,14 @@ fn selection(finding: &Finding) -> String {
     if name == "GetContainerEvents" {
         return String::new();
     }
+    if names_nothing(name) {
+        // What reads everything shows what others have made.
+        return if name.starts_with("List") { until(finding) } else { format!(" --method {name}") };
+    }
     if let Some(about) = about {
         let pod = about.split('/').nth(1).unwrap_or_default();
         let pod = pod.split('#').next().unwrap_or_default();
         return format!(" --pod {}{}", quoted(pod), until(finding));
-    }
-    if names_nothing(name) {
-        // What reads everything shows what others have made.
-        return if name.starts_with("List") { until(finding) } else { format!(" --method {name}") };
     }
     if name.contains("Image") { format!(" --method '*Image*'{}", until(finding)) } else { until(finding) }
 }

@@ -19,7 +19,7 @@ impl Witness for Seen {
         Some(Stamp(1_767_323_045_000_000_006))
     }
 
-    fn seal(&self, _: &mut Divergence) {}
+    fn seal(&self, _: &Path, _: &mut Value, _: &mut Value) {}
 
     fn evidence(&self) -> Option<Evidence> {
         Some(self.1.clone())
@@ -40,7 +40,7 @@ fn outcome(transition: &str) -> Divergence {
     }
 }
 
-fn evidence(request: Value, response: Value) -> Evidence {
+fn evidence(request: &Value, response: &Value) -> Evidence {
     let call = |id: Option<u64>| {
         Some(json!({"id": id, "requests": [request], "responses": [response], "outcome": {"code": "OK"}}))
     };
@@ -77,7 +77,7 @@ pub(super) fn report() -> Report {
     let about = Evidence {
         about: Some("default/web/app".to_owned()),
         before: vec![before(7, "CreateContainer"), before(9, "RemoveContainer")],
-        ..evidence(json!({"containerId": "c1"}), json!({}))
+        ..evidence(&json!({"containerId": "c1"}), &json!({}))
     };
     let compared = || Compared { divergences: vec![outcome("NOT_FOUND→OK")], ..Compared::default() };
     for call in 12..15 {
@@ -156,7 +156,7 @@ pub(super) fn hostile() -> Report {
             started: HOSTILE.to_owned(),
             ..before(1, HOSTILE)
         }],
-        ..evidence(json!({ HOSTILE: HOSTILE }), json!(HOSTILE))
+        ..evidence(&json!({ HOSTILE: HOSTILE }), &json!(HOSTILE))
     };
     let method = format!("/runtime.v1.RuntimeService/{HOSTILE}");
     let compared = Compared { divergences: vec![divergence], ..Compared::default() };

@@ -81,6 +81,31 @@ async fn a_regression_is_found_where_it_is() {
 }
 
 #[tokio::test]
+async fn a_finding_names_the_change_that_lies_between_the_two_versions() {
+    let before = || World::named(&["containerd-10527"], "containerd", "v1.7.20");
+    let after = |version| World::named(&[], "containerd", version);
+    let named = async |client: &Client| {
+        client.version_in("runtime.v1").await;
+        life(client).await;
+    };
+    let tape = recorded(&before(), named).await;
+    let report = after("v2.1.4").replay(&tape, NO_WAIT).await.unwrap();
+    assert_eq!(signatures(&report), ["StopContainer outcome.code NOT_FOUND→OK"]);
+    let known = report.findings[0].known.as_ref().unwrap();
+    assert_eq!(
+        (known.reference.as_str(), known.since.as_str(), known.undone),
+        ("containerd#10521", "2.0.0", false)
+    );
+    // Neither is old enough to lack it, or new enough to have it.
+    let report = after("v1.7.20").replay(&tape, NO_WAIT).await.unwrap();
+    assert_eq!((report.findings.len(), report.findings[0].known.as_ref()), (1, None));
+    let tape = recorded(&after("v1.7.21"), named).await;
+    let report = before().replay(&tape, NO_WAIT).await.unwrap();
+    let known = report.findings[0].known.as_ref().unwrap();
+    assert_eq!((known.since.as_str(), known.undone), ("1.7.21", true));
+}
+
+#[tokio::test]
 async fn a_call_about_something_older_than_the_tape_is_inconclusive() {
     let world = World::new(&[]);
     let client = world.client().await;

@@ -27,6 +27,16 @@ pub struct World {
 
 impl World {
     pub fn new(regressions: &[&str]) -> Self {
+        Self::of(regressions, critape_simulator::Config::default())
+    }
+
+    /// One that says it is this release of a runtime.
+    pub fn named(regressions: &[&str], name: &str, version: &str) -> Self {
+        let (name, version) = (name.to_owned(), version.to_owned());
+        Self::of(regressions, critape_simulator::Config { name, version, ..Default::default() })
+    }
+
+    fn of(regressions: &[&str], config: critape_simulator::Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let regressions = regressions.iter().map(|name| Regression::by_name(name).unwrap()).collect();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -37,8 +47,7 @@ impl World {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::UnixListener::from_std(listener).unwrap();
-                let simulator =
-                    Simulator::new(critape_simulator::Config { regressions, ..Default::default() });
+                let simulator = Simulator::new(critape_simulator::Config { regressions, ..config });
                 serve(simulator, listener, async { drop(stopped.await) }).await.unwrap();
             });
         });

@@ -254,7 +254,7 @@ impl Hand {
         }
     }
 
-    fn header(&mut self, header: &Header) -> Option<Vec<u8>> {
+    pub(crate) fn header(&mut self, header: &Header) -> Option<Vec<u8>> {
         let (name, value) = (header.name.as_ref(), header.value.as_ref());
         if self.is_kept(value) {
             return None;

@@ -93,9 +93,12 @@ fn the_report_has_the_promised_form() {
         // docs/report.schema.json has the form of the rest, and another test holds reports against it.
         let finding = finding.as_object_mut().unwrap();
         finding.remove("evidence").unwrap();
+        finding.remove("rule_text").unwrap();
         assert!((1..=5).contains(&finding["examples"].as_array().unwrap().len()));
     }
-    report.as_object_mut().unwrap().remove("timeline").unwrap();
+    for name in ["timeline", "methods"] {
+        report.as_object_mut().unwrap().remove(name).unwrap();
+    }
     assert_snapshot!(shape(&report), @r#"
     {
       "baseline": "null",
@@ -128,10 +131,6 @@ fn the_report_has_the_promised_form() {
           "method": "string",
           "path": "string",
           "rule": "string",
-          "rule_text": {
-            "reason": "string",
-            "source": "string"
-          },
           "severity": "string",
           "summary": "string",
           "transition": "null or string"
@@ -144,12 +143,6 @@ fn the_report_has_the_promised_form() {
         "runtime": "string",
         "version": "string"
       },
-      "methods": [
-        {
-          "compared": "integer",
-          "method": "string"
-        }
-      ],
       "recorded": {
         "generation": "string",
         "runtime": "string",

@@ -147,6 +147,25 @@ fn a_finding_is_explained_from_the_report_alone() {
     assert!(document["repeat"][0].as_str().unwrap().starts_with("critape replay node.tape"));
 }
 
+/// A list is about no pod; what is missing in it is.
+#[test]
+fn what_is_missing_in_a_list_is_told_with_its_pod() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    let _simulator = folder.simulator("r.sock", "--regression cri-o-6563");
+    let report = folder.run(&format!("{REPLAY} -o json")).with_code(1);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let found = finding(&report, "/ListPodSandboxStats", "stats[].linux.containers[]");
+    let about = found["evidence"]["about"].as_str().unwrap();
+    let (pod, _) = about.rsplit_once('/').unwrap();
+    let before = found["evidence"]["before"].as_array().unwrap();
+    assert!(!before.is_empty());
+    assert!(
+        before.iter().all(|call| call["object"].as_str().unwrap().starts_with(pod)),
+        "{about}: {before:#?}"
+    );
+}
+
 /// What a report says to type shows the finding again.
 #[test]
 fn the_command_that_repeats_a_finding_does() {
