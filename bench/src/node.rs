@@ -40,7 +40,7 @@ impl Node {
 
     /// Pulls the image and starts so many pods.
     pub(crate) async fn boot(&self, pods: usize) -> Result<()> {
-        let pull = v1::PullImageRequest { image: image(), ..Default::default() };
+        let pull = v1::PullImageRequest { image: Some(image()), ..Default::default() };
         self.call::<v1::PullImageResponse>("PullImage", &pull).await?;
         for pod in 0..pods {
             self.start(pod).await?;
@@ -54,10 +54,10 @@ impl Node {
             .await?;
         self.call::<v1::ListContainersResponse>("ListContainers", &v1::ListContainersRequest::default())
             .await?;
-        if second % 5 == 0 {
+        if second.is_multiple_of(5) {
             self.call::<v1::StatusResponse>("Status", &v1::StatusRequest::default()).await?;
         }
-        if second % 10 == 0 {
+        if second.is_multiple_of(10) {
             self.call::<v1::VersionResponse>("Version", &v1::VersionRequest::default()).await?;
             let stats = v1::ListContainerStatsRequest::default();
             self.call::<v1::ListContainerStatsResponse>("ListContainerStats", &stats).await?;
@@ -77,7 +77,7 @@ impl Node {
         let cmd = vec!["true".to_owned()];
         let probe = v1::ExecSyncRequest { container_id: container.clone(), cmd, timeout: 1 };
         self.call::<v1::ExecSyncResponse>("ExecSync", &probe).await?;
-        if second % 7 == 0 {
+        if second.is_multiple_of(7) {
             let stop = v1::StopContainerRequest { container_id: container.clone(), timeout: 0 };
             self.call::<v1::StopContainerResponse>("StopContainer", &stop).await?;
             self.look(&sandbox, &container).await?;
@@ -122,7 +122,7 @@ impl Node {
             pod_sandbox_id: sandbox.to_owned(),
             config: Some(v1::ContainerConfig {
                 metadata: Some(v1::ContainerMetadata { name: format!("container-{container}"), attempt }),
-                image: image(),
+                image: Some(image()),
                 labels: sandbox_config.labels.clone(),
                 annotations: sandbox_config.annotations.clone(),
                 ..Default::default()
@@ -136,8 +136,8 @@ impl Node {
     }
 }
 
-fn image() -> Option<v1::ImageSpec> {
-    Some(v1::ImageSpec { image: IMAGE.to_owned(), ..Default::default() })
+fn image() -> v1::ImageSpec {
+    v1::ImageSpec { image: IMAGE.to_owned(), ..Default::default() }
 }
 
 fn config(pod: usize) -> v1::PodSandboxConfig {

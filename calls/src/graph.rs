@@ -174,7 +174,7 @@ impl IdGraph {
                 at += UUID_LENGTH;
                 continue;
             }
-            let length = (at..).take_while(|at| is_digit(*at)).count();
+            let length = (at..bytes.len()).take_while(|at| is_digit(*at)).count();
             let starts = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
             let ends = bytes.get(at + length).is_none_or(|byte| !byte.is_ascii_alphanumeric());
             if length >= SHORTEST_IN_TEXT && starts && ends {

@@ -96,15 +96,6 @@ impl Survey {
         }
     }
 
-    /// Sandboxes and containers that are older than the tape.
-    pub(crate) fn older(&self) -> impl Iterator<Item = (IdentityKind, &str)> {
-        let made: BTreeSet<&str> = self.made.iter().map(|(_, id, _)| id.as_str()).collect();
-        self.shown.iter().filter_map(move |(kind, id)| {
-            let is_object = matches!(kind, IdentityKind::Sandbox | IdentityKind::Container);
-            (is_object && !made.contains(id.as_str())).then_some((*kind, id.as_str()))
-        })
-    }
-
     /// The ids that calls made, in the order of their ends.
     pub(crate) fn made(&self) -> impl Iterator<Item = &str> {
         self.made.iter().map(|(_, id, _)| id.as_str())
