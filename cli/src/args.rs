@@ -235,6 +235,11 @@ pub(crate) enum TapeCommand {
         /// The segment
         number: u32,
     },
+    /// Print the ids of a tape: who made each, and who named it where
+    #[command(
+        after_help = "Example:\n  critape tape graph node.tape\n  critape tape graph node.tape -o dot | dot -Tsvg > node.svg"
+    )]
+    Graph(GraphArgs),
     /// Mend a tape whose recorder was killed, or that is damaged; what is replaced is kept in TAPE/damaged
     #[command(after_help = "Example:\n  critape tape repair node.tape")]
     Repair {
@@ -342,6 +347,26 @@ pub(crate) struct ReplayArgs {
     pub(crate) allow_node_changes: bool,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GraphArgs {
+    /// Folder of the tape
+    pub(crate) tape: PathBuf,
+    /// Form of the graph
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: GraphForm,
+}
+
+/// Form of a graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphForm {
+    /// A list to read
+    #[default]
+    Text,
+    /// For Graphviz
+    Dot,
+    Json,
 }
 
 #[derive(Debug, Args)]

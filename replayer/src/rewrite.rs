@@ -107,7 +107,8 @@ fn move_paths(
         call.host_paths.iter().map(|path| (path.path.as_str(), path.kind)).collect();
     let mut failed = None;
     let mut place = |path: &str, kind: HostPathKind| -> Option<String> {
-        match scratch.place(&HostPath { path: path.to_owned(), kind }) {
+        // The place is called what the path will be called when all ids in it are replaced.
+        match scratch.place(&HostPath { path: ids.to_live(path), kind }) {
             Ok(Some(moved)) => {
                 let moved = moved.to_string_lossy().into_owned();
                 ids.bind_folder(path, &moved);

@@ -4,6 +4,7 @@ mod diff;
 mod explain;
 mod export;
 mod gateway;
+mod graph;
 mod record;
 mod repair;
 mod replay;

@@ -30,6 +30,7 @@ pub(crate) fn run(command: TapeCommand) -> Result<Exit> {
             pack_segment(&tape, number)?;
             Ok(Exit::Done)
         }
+        TapeCommand::Graph(args) => super::graph::graph(&args),
         TapeCommand::Verify { tape, output } => verify(&tape, output),
         TapeCommand::Repair { tape, output } => super::repair::run(&tape, output),
         TapeCommand::Prune { tape, max_size, max_age } => {

@@ -283,6 +283,29 @@ async fn images_of_the_node_are_left_alone() {
     assert!(client.images().await.iter().any(|image| image.contains("app")));
 }
 
+/// Kubelet calls the folder of a pod's logs by its uid, and gives static pods uids of another form.
+#[tokio::test]
+async fn the_folder_of_logs_is_found_again_whatever_the_form_of_the_uid() {
+    for uid in ["0f3a1c9e-1111-4222-8333-444455556666", "8f4d0a1b2c3e4f5061728394a5b6c7d8"] {
+        let tape = recorded(&World::new(&[]), async |client: &Client| {
+            client.pull("registry.example/app:1").await;
+            let mut config = config("web", uid);
+            config.log_directory = format!("/var/log/pods/default_web_{uid}");
+            let request = v1::RunPodSandboxRequest { config: Some(config.clone()), ..Default::default() };
+            let sandbox = client.run(request).await;
+            let mut request = container_request("app", "sleep 100");
+            request.sandbox_config = Some(config);
+            request.config.as_mut().unwrap().log_path = "app/0.log".to_owned();
+            let container = client.create(&sandbox, request).await;
+            assert!(client.container_status(&container).await.unwrap().log_path.contains(uid));
+            client.remove_pod(&sandbox).await;
+        })
+        .await;
+        let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
+        assert_eq!(signatures(&report), Vec::<String>::new(), "{uid}");
+    }
+}
+
 #[tokio::test]
 async fn labels_and_paths_with_the_uid_in_them_are_found_again() {
     let tape = recorded(&World::new(&[]), async |client: &Client| {

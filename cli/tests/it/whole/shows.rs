@@ -213,3 +213,19 @@ fn a_tape_is_followed_while_it_is_written() {
     let all = folder.json_lines("tape show node.tape -o json --method ListPodSandbox");
     assert_eq!(shown.lines().count(), all.len());
 }
+
+#[test]
+fn the_graph_of_a_tape_tells_who_made_what_and_who_named_it() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    let text = folder.run("tape graph node.tape").done();
+    assert!(text.contains("    as StartContainer.container_id ×"), "{text}");
+    assert!(text.contains("default/web/server"), "{text}");
+    let dot = folder.run("tape graph node.tape -o dot").done();
+    assert!(dot.starts_with("digraph tape {") && dot.contains("[label=\"pod_sandbox_id\"]"), "{dot}");
+    let things = folder.json("tape graph node.tape -o json");
+    let made = |kind: &str| {
+        things.as_array().unwrap().iter().filter(|it| it["kind"] == kind && it["made_by"].is_u64()).count()
+    };
+    assert_eq!((made("sandbox"), made("container")), (2, 3));
+}
