@@ -11,6 +11,7 @@ mod align;
 mod comparer;
 mod divergence;
 mod events;
+mod json;
 mod leaves;
 mod lists;
 mod order;
@@ -23,13 +24,14 @@ mod shown;
 mod table;
 mod walk;
 
-pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Trajectories};
+pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories};
 pub use divergence::{Divergence, Kind, Severity, Signature};
 pub use events::EventSequences;
 pub use path::Path;
+pub use relation::{Relation, TextPattern, Within};
 pub use report::{
     CallCounts, Example, Finding, Findings, Known, ReasonCount, Report, RuleCount, SideInfo, Suppressed,
     Verdict,
 };
-pub use rules::{ListOrder, ListRule, Relation, Rule, Rules, RulesError};
+pub use rules::{ListOrder, ListRule, Rule, Rules, RulesError};
 pub use table::render as render_table;

@@ -26,6 +26,16 @@ impl Path {
         Self(vec![name.to_owned()])
     }
 
+    /// The path of the elements of the list that is here.
+    #[must_use]
+    pub fn each(&self) -> Self {
+        let mut segments = self.0.clone();
+        if let Some(last) = segments.last_mut() {
+            last.push_str("[]");
+        }
+        Self(segments)
+    }
+
     /// The path that these segments make.
     pub fn of(segments: &[&str]) -> Self {
         Self(segments.iter().map(|segment| (*segment).to_owned()).collect())
@@ -81,6 +91,28 @@ impl Pattern {
 
     pub(crate) fn matches(&self, path: &Path) -> bool {
         matches(&self.0, &path.0)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let segments = self.0.iter().map(|segment| match segment {
+            Segment::Exactly(name) => quoted(name),
+            Segment::One => "*".to_owned(),
+            Segment::Any => "**".to_owned(),
+        });
+        f.write_str(&segments.collect::<Vec<_>>().join("."))
+    }
+}
+
+/// A segment as patterns have it: in quotes where it would be read as something else.
+fn quoted(name: &str) -> String {
+    let plain = !name.contains('.') && !name.starts_with('"') && !matches!(name, "" | "*" | "**");
+    match name {
+        _ if plain => name.to_owned(),
+        // A quote within quotes can't be written.
+        _ if name.contains('"') => "*".to_owned(),
+        _ => format!("\"{name}\""),
     }
 }
 
