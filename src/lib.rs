@@ -12,6 +12,7 @@ pub mod endpoint;
 mod field_path;
 pub mod json;
 mod methods;
+pub mod wire;
 
 #[cfg(feature = "client")]
 pub mod client;

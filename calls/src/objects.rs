@@ -98,17 +98,22 @@ impl ObjectIndex {
 
     /// Learns from a call that ended.
     pub fn observe(&mut self, call: &Call) {
-        let Some(method) = call.method() else { return };
-        if !call.outcome.is_ok() {
-            return;
+        if call.outcome.is_ok()
+            && let Some(answer) = merged(call)
+        {
+            self.observe_answer(call, &answer);
         }
-        let Some(response) = merged(call) else { return };
+    }
+
+    /// Learns from a call that ended well, with this answer or what is new in it.
+    pub fn observe_answer(&mut self, call: &Call, response: &Bytes) {
+        let Some(method) = call.method() else { return };
         match method.name.as_str() {
-            "RunPodSandbox" => self.run_pod_sandbox(call, &response),
-            "CreateContainer" => self.create_container(call, &response),
-            "ListPodSandbox" => self.sandboxes(&response),
-            "ListContainers" => self.containers(&response),
-            "PodSandboxStatus" => self.sandbox_status(&response),
+            "RunPodSandbox" => self.run_pod_sandbox(call, response),
+            "CreateContainer" => self.create_container(call, response),
+            "ListPodSandbox" => self.sandboxes(response),
+            "ListContainers" => self.containers(response),
+            "PodSandboxStatus" => self.sandbox_status(response),
             _ => {}
         }
     }

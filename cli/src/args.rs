@@ -328,6 +328,8 @@ pub(crate) struct ReplayArgs {
     /// How long a read may take to show the recorded state, beyond what the recording took
     #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D", allow_hyphen_values = true)]
     pub(crate) settle: Duration,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
     /// Replay beside sandboxes of others
     #[arg(long)]
     pub(crate) share: bool,

@@ -7,6 +7,7 @@
 //!
 //! Start from [`Comparer`] and [`Report`].
 
+mod agreed;
 mod align;
 mod comparer;
 mod divergence;

@@ -25,7 +25,7 @@ impl Walk<'_> {
         let alignment = align(rule, recorded, live, &|text| self.comparer.ids.to_recorded(text));
         for (before, now) in &alignment.pairs {
             match (&recorded[*before], &live[*now]) {
-                (Value::Message(before), Value::Message(now)) => self.object(path, before, now),
+                (Value::Message(before), Value::Message(now)) => self.element(path, before, now),
                 (before, now) => self.leaf(path, Some(field), &Pair { recorded: before, live: now }),
             }
         }

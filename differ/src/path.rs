@@ -21,6 +21,11 @@ impl Path {
         self.field(&format!("{name}[]"))
     }
 
+    /// Whether it is that of the elements of a list in the root.
+    pub(crate) fn is_list_of_root(&self) -> bool {
+        matches!(self.0.as_slice(), [only] if only.ends_with("[]"))
+    }
+
     /// A path of one segment.
     pub fn root(name: &str) -> Self {
         Self(vec![name.to_owned()])

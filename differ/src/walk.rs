@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cri::Method;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, ReflectMessage, Value};
 
+use crate::agreed::{AgreeingPair, MOMENTARY};
 use crate::comparer::{Compared, Comparer, OWNED_LABEL, Passed, Trajectories};
 use crate::shown::{base64_text, key_text, to_json};
 use crate::{Divergence, Kind, Path, Relation, Severity};
@@ -15,6 +16,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) method: &'a Method,
     pub(crate) trajectories: &'a dyn Trajectories,
     pub(crate) compared: Compared,
+    /// Elements of lists of the answer itself that agree.
+    pub(crate) agreeing: Vec<AgreeingPair>,
 }
 
 /// Both sides of one value.
@@ -27,6 +30,16 @@ impl Pair<'_> {
     /// Both as reports show them.
     pub(crate) fn shown(&self, field: Option<&FieldDescriptor>) -> (serde_json::Value, serde_json::Value) {
         (to_json(self.recorded, field), to_json(self.live, field))
+    }
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(
+        comparer: &'a Comparer<'a>,
+        method: &'a Method,
+        trajectories: &'a dyn Trajectories,
+    ) -> Self {
+        Self { comparer, method, trajectories, compared: Compared::default(), agreeing: Vec::new() }
     }
 }
 
@@ -114,14 +127,31 @@ impl Walk<'_> {
 
     /// Compares without keeping the result.
     fn apart(&self, path: &Path, recorded: &DynamicMessage, live: &DynamicMessage) -> Compared {
-        let mut walk = Walk {
-            comparer: self.comparer,
-            method: self.method,
-            trajectories: self.trajectories,
-            compared: Compared::default(),
-        };
+        let mut walk = Walk::new(self.comparer, self.method, self.trajectories);
         walk.message(path, recorded, live);
         walk.compared
+    }
+
+    /// An element of a list: as [`Self::object`], and takes note of it where it agrees.
+    pub(crate) fn element(&mut self, path: &Path, recorded: &DynamicMessage, live: &DynamicMessage) {
+        let before = std::mem::take(&mut self.compared);
+        self.object(path, recorded, live);
+        let own = std::mem::replace(&mut self.compared, before);
+        let lasts = own.divergences.is_empty()
+            && own.left_out == 0
+            && !MOMENTARY.iter().any(|name| own.passed.contains_key(*name));
+        if lasts
+            && path.is_list_of_root()
+            && let Some((recorded, live)) = own_id(recorded).zip(own_id(live))
+        {
+            self.agreeing.push(AgreeingPair {
+                list: path.clone(),
+                recorded,
+                live,
+                passed: own.passed.clone(),
+            });
+        }
+        self.compared.merge(own);
     }
 
     fn map(&mut self, path: &Path, pair: &Pair<'_>) {

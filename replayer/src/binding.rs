@@ -4,6 +4,12 @@ use cri::{IdentityKind, Method};
 use critape_calls::{IdentityMap, Live, Recorded, Spelling, identities};
 use prost_reflect::{DynamicMessage, Value};
 
+/// Whether answers of this method bind anything.
+pub(crate) fn binds(method: &Method) -> bool {
+    method.response_ids.iter().any(|id| id.produces)
+        || matches!(method.name.as_str(), "ImageStatus" | "ListImages")
+}
+
 /// Binds what the answers made or described.
 ///
 /// Ids that the call made are bound as they stand. Images are bound where both answers describe one image, because they are

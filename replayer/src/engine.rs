@@ -10,6 +10,7 @@ use cri::client::Clients;
 use cri::{Generation, Method};
 use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, Stamp};
 use critape_differ::{Comparer, Findings, Memory, Report, Rules, Signature};
+use critape_tape::TapeError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -17,11 +18,11 @@ use tokio::time::Instant;
 use crate::answer::{self, Answer};
 use crate::events;
 use crate::preflight::{Target, speaks};
-use crate::recording::{Recording, is_event_stream};
 use crate::replay::{Config, Pace, Progress, ReplayError};
 use crate::rewrite::{Rewritten, rewrite};
 use crate::scratch::Scratch;
-use crate::trajectory::{Seen, Trajectory};
+use crate::script::{Entry, Script};
+use crate::trajectory::Seen;
 use crate::uids;
 
 /// A replay that is under way. Everything is on one thread.
@@ -33,13 +34,12 @@ pub(crate) struct Engine {
 /// What all calls of a replay share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) recording: Recording,
+    pub(crate) script: Script,
     pub(crate) config: Config,
     pub(crate) client: Clients,
     pub(crate) ids: RefCell<IdentityMap>,
     pub(crate) findings: RefCell<Findings>,
     pub(crate) memory: Memory,
-    pub(crate) trajectory: Trajectory,
     /// Objects that a call under way changes, by recorded id, with the number of such calls.
     pub(crate) changing: RefCell<HashMap<String, usize>>,
     /// How many calls of the order of ends have ended, up to the first that has not.
@@ -64,30 +64,29 @@ pub(crate) struct Shared {
 
 impl Engine {
     pub(crate) fn new(
-        recording: Recording,
+        script: Script,
         config: Config,
         client: Clients,
         target: Target,
         run: String,
     ) -> Result<Self, ReplayError> {
         let mut ids = IdentityMap::default();
-        recording.declare(&mut ids);
-        uids::bind_fresh(&recording.calls, &mut ids).map_err(ReplayError::Random)?;
-        let order = recording.by_end();
-        let mut place = vec![None; recording.calls.len()];
+        script.survey.declare(&mut ids);
+        uids::bind_fresh(&script.survey.pod_uids, &mut ids).map_err(ReplayError::Random)?;
+        let order = script.by_end();
+        let mut place = vec![None; script.calls.len()];
         for (at, index) in order.iter().enumerate() {
             place[*index] = Some(at);
         }
         let mut findings = Findings::default();
-        findings.calls().recorded = recording.calls.len() as u64;
+        findings.calls().recorded = script.calls.len() as u64;
         let shared = Shared {
-            due: schedule(&recording.calls, &config),
-            trajectory: Trajectory::of(&recording),
+            due: schedule(&script.calls, &config),
             has_ended: RefCell::new(vec![false; order.len()]),
             scratch: RefCell::new(Scratch::new().map_err(ReplayError::Scratch)?),
             translated_rules: config.rules.clone().for_translation(),
             translated: RefCell::default(),
-            recording,
+            script,
             config,
             client,
             target,
@@ -106,13 +105,20 @@ impl Engine {
     }
 
     /// Sends everything; must run inside a `LocalSet`.
-    pub(crate) async fn run(&self, on_progress: impl Fn(Progress) + 'static) {
+    pub(crate) async fn run(&self, on_progress: impl Fn(Progress) + 'static) -> Result<(), TapeError> {
         let shared = &self.shared;
         let on_progress = Rc::new(on_progress);
-        let total = shared.recording.calls.len();
+        let total = shared.script.calls.len();
+        let mut reader = shared.script.reader()?;
         let begun = Instant::now();
         let mut tasks = JoinSet::new();
-        for (index, needed) in shared.recording.predecessors().into_iter().enumerate() {
+        for (index, needed) in shared.script.predecessors().into_iter().enumerate() {
+            let Some(call) = reader.take(index).await? else {
+                let gone = "its segment was deleted while the tape was replayed".to_owned();
+                shared.findings.borrow_mut().inconclusive(shared.script.calls[index].id, gone);
+                shared.note_end(index);
+                continue;
+            };
             if shared.config.pace != Pace::Serial {
                 shared.wait_for(needed).await;
             }
@@ -120,12 +126,12 @@ impl Engine {
                 tokio::time::sleep_until(begun + shared.due[index]).await;
             }
             let (own, on_progress) = (shared.clone(), on_progress.clone());
-            let follows = is_event_stream(&shared.recording.calls[index]);
+            let follows = shared.script.calls[index].is_event_stream;
             let call = async move {
                 if follows {
-                    events::follow(&own, index, begun).await;
+                    events::follow(&own, &call, begun).await;
                 } else {
-                    own.call(index).await;
+                    own.call(index, &call).await;
                 }
                 own.note_end(index);
                 on_progress(Progress { done: own.done.get(), total });
@@ -139,6 +145,7 @@ impl Engine {
         }
         while tasks.join_next().await.is_some() {}
         shared.report_translations();
+        Ok(())
     }
 
     /// Images that the replay pulled and that were not there before.
@@ -153,12 +160,12 @@ impl Engine {
         if let Some(spoken) = shared.translated.borrow().values().next() {
             live.generation = spoken.to_string();
         }
-        findings.into_report(shared.recording.side.clone(), live, shared.config.max_inconclusive)
+        findings.into_report(shared.script.survey.side(), live, shared.config.max_inconclusive)
     }
 }
 
 /// When each call is due: as recorded, without idle stretches that are too long, and as much faster as was asked for.
-fn schedule(calls: &[Call], config: &Config) -> Vec<Duration> {
+fn schedule(calls: &[Entry], config: &Config) -> Vec<Duration> {
     let speed = match config.pace {
         Pace::Recorded(speed) if speed > 0.0 => speed,
         _ => 1.0,
@@ -171,7 +178,7 @@ fn schedule(calls: &[Call], config: &Config) -> Vec<Duration> {
         .map(|call| {
             let idle = call.started.since(busy_until);
             left_out += idle.saturating_sub(config.max_idle);
-            let end = if is_event_stream(call) { call.started } else { call.ended };
+            let end = if call.is_event_stream { call.started } else { call.ended };
             busy_until = busy_until.max(end);
             call.started.since(first).saturating_sub(left_out).div_f64(speed)
         })
@@ -186,12 +193,17 @@ impl Shared {
     }
 
     pub(crate) fn seen(&self, call: &Call) -> Seen<'_> {
-        Seen { trajectory: &self.trajectory, from: call.started, to: call.ended, changing: &self.changing }
+        Seen {
+            trajectory: &self.script.survey.trajectory,
+            from: call.started,
+            to: call.ended,
+            changing: &self.changing,
+        }
     }
 
     /// The time from the beginning at which this recorded moment is due, for what is no call's start.
     pub(crate) fn due_at(&self, at: Stamp) -> Duration {
-        let calls = &self.recording.calls;
+        let calls = &self.script.calls;
         let after = calls.partition_point(|call| call.started <= at);
         match after.checked_sub(1) {
             Some(index) => self.due[index] + at.since(calls[index].started).min(self.config.max_idle),

@@ -19,8 +19,7 @@ const END_GRACE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Follows one recorded stream on the live runtime.
-pub(crate) async fn follow(shared: &Shared, index: usize, begun: Instant) {
-    let call = &shared.recording.calls[index];
+pub(crate) async fn follow(shared: &Shared, call: &Call, begun: Instant) {
     let Some(method) = call.method() else { return };
     let Some(request) = shared.request(call, method) else { return };
     shared.findings.borrow_mut().calls().sent += 1;
@@ -43,8 +42,8 @@ pub(crate) async fn follow(shared: &Shared, index: usize, begun: Instant) {
 
 /// Until the moment at which the recorded client stopped listening has come here.
 async fn wait_for_recorded_end(shared: &Shared, call: &Call, begun: Instant) {
-    let by_end = shared.recording.by_end();
-    let before = by_end.partition_point(|index| shared.recording.calls[*index].ended <= call.ended);
+    let calls = &shared.script.calls;
+    let before = shared.script.by_end().partition_point(|index| calls[*index].ended <= call.ended);
     shared.wait_for(before).await;
     if matches!(shared.config.pace, crate::Pace::Recorded(_)) {
         tokio::time::sleep_until(begun + shared.due_at(call.ended)).await;

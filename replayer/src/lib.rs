@@ -26,10 +26,13 @@ mod recording;
 mod replay;
 mod rewrite;
 mod scratch;
+mod script;
+mod survey;
 mod tapes;
 mod trajectory;
 mod uids;
 
 pub use recording::{Recording, RecordingError};
 pub use replay::{Config, Pace, Progress, Replay, ReplayError};
+pub use script::Select;
 pub use tapes::compare_tapes;

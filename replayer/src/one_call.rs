@@ -22,8 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 impl Shared {
-    pub(crate) async fn call(&self, index: usize) {
-        let call = &self.recording.calls[index];
+    pub(crate) async fn call(&self, index: usize, call: &Call) {
         let Some(method) = call.method() else {
             self.unknown_call(call).await;
             return;
@@ -36,10 +35,10 @@ impl Shared {
         let changed = self.mark_changing(call);
         self.findings.borrow_mut().calls().sent += 1;
         let mut method = self.stand_in(call, method);
-        let mut answer = self.ask_until_settled(call, method, request.clone()).await;
+        let mut answer = self.ask_until_settled(index, call, method, request.clone()).await;
         if self.turns_out_unserved(call, method, &answer).await {
             method = self.stand_in(call, method);
-            answer = self.ask_until_settled(call, method, request).await;
+            answer = self.ask_until_settled(index, call, method, request).await;
         }
         self.unmark_changing(&changed);
         self.note_pulled(method, &answer).await;
@@ -69,7 +68,7 @@ impl Shared {
     }
 
     /// Asks; where the answer to a read shows a state that waiting may change, asks again.
-    async fn ask_until_settled(&self, call: &Call, method: &Method, request: Bytes) -> Answer {
+    async fn ask_until_settled(&self, index: usize, call: &Call, method: &Method, request: Bytes) -> Answer {
         let path = method.path.clone();
         let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
         let ask =
@@ -78,7 +77,7 @@ impl Shared {
         if method.class != Class::ReadOnly || !is_comparable(call) {
             return answer;
         }
-        let until = Instant::now() + self.patience(call);
+        let until = Instant::now() + self.patience(index);
         let mut pause = FIRST_PAUSE;
         let mut asked = 1;
         while self.may_settle(call, method, &answer) && Instant::now() < until {
@@ -99,14 +98,10 @@ impl Shared {
 
     /// How long a read may be asked again: as long as the recording took to get there, where this replay is faster, and a while
     /// beyond.
-    fn patience(&self, call: &Call) -> Duration {
+    fn patience(&self, index: usize) -> Duration {
         let recorded = match self.config.pace {
             Pace::Recorded(speed) if speed <= 1.0 => Duration::ZERO,
-            _ => {
-                let before = self.recording.calls.iter().take_while(|other| other.started < call.started);
-                let changed = before.filter(|other| is_mutating(other)).map(|other| other.ended).max();
-                changed.map_or(Duration::ZERO, |changed| call.started.since(changed)).min(LONGEST_WAIT)
-            }
+            _ => self.script.since_change(index).unwrap_or_default().min(LONGEST_WAIT),
         };
         recorded + self.config.settle
     }
@@ -138,7 +133,9 @@ impl Shared {
             self.findings.borrow_mut().inconclusive(call.id, "its answer was not recorded".to_owned());
             return;
         }
-        if let Some((recorded, live)) = both_answers(call, method, answer) {
+        if binding::binds(method)
+            && let Some((recorded, live)) = both_answers(call, method, answer)
+        {
             binding::bind(method, Recorded(&recorded), Live(&live), &mut self.ids.borrow_mut());
         }
         let compared = self.compare(call, method, answer);
@@ -162,8 +159,12 @@ impl Shared {
             return Compared::explained("deadline");
         }
         let mut compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(&answer.outcome));
-        if let Some((recorded, live)) = both_answers(call, method, answer) {
-            let messages = comparer.messages(method, Recorded(&recorded), Live(&live), &self.seen(call));
+        if call.outcome.is_ok()
+            && answer.outcome.is_ok()
+            && let Some(recorded) = merged(call)
+            && let Some(messages) =
+                comparer.answers(method, Recorded(&recorded), Live(&answer.message), &self.seen(call))
+        {
             compared.merge(messages);
         }
         compared
@@ -177,7 +178,7 @@ impl Shared {
         let mut ids = self.ids.borrow_mut();
         if matches!(method.name.as_str(), "RemoveContainer" | "RemovePodSandbox") {
             for (_, id) in request_ids(call) {
-                self.trajectory.containers_of(&id).for_each(|container| ids.remove(container));
+                self.script.survey.trajectory.containers_of(&id).for_each(|container| ids.remove(container));
                 ids.remove(&id);
             }
         }

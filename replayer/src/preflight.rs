@@ -10,7 +10,6 @@ use critape_differ::{OWNED_LABEL, SideInfo};
 use prost::Message;
 use tonic::{Code, Status};
 
-use crate::recording::Recording;
 use crate::replay::ReplayError;
 
 /// How long one of these questions may take.
@@ -36,7 +35,7 @@ pub(crate) enum Company {
 /// Asks the runtime who it is and what it holds.
 pub(crate) async fn look(
     client: &Clients,
-    recording: &Recording,
+    recorded: Option<Generation>,
     company: Company,
 ) -> Result<Target, ReplayError> {
     let generation = client
@@ -53,7 +52,7 @@ pub(crate) async fn look(
         side: SideInfo {
             runtime: version.runtime_name,
             version: version.runtime_version,
-            generation: recording.generation().unwrap_or(generation).to_string(),
+            generation: recorded.unwrap_or(generation).to_string(),
         },
         generation,
         images: images.images.into_iter().map(|image| image.id).collect(),

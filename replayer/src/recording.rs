@@ -1,26 +1,23 @@
-//! A tape, read and put in order for a replay.
+//! A tape, read and put in order.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use cri::{Class, Generation, IdentityKind};
-use critape_calls::{
-    Assembler, Call, CallId, EventKind, IdentityMap, Opening, Unbound, decode, identities, merged,
-};
+use cri::{Class, IdentityKind};
+use critape_calls::{Assembler, Call, CallId, EventKind, IdentityMap, Unbound, decode, identities, merged};
 use critape_differ::SideInfo;
 use critape_tape::{SealPolicy, Tape, TapeError};
 use thiserror::Error;
 
-/// The calls of a tape in the order of their starts, and what they say about objects.
+use crate::survey::Survey;
+
+/// The calls of a tape in the order of their starts, all in memory, and what they say about objects.
 #[derive(Debug)]
 pub struct Recording {
     /// Calls of CRI, in the order of their starts.
     pub calls: Vec<Call>,
-    /// What the runtime held when each segment began.
-    pub openings: Vec<Opening>,
     /// The runtime that was recorded.
     pub side: SideInfo,
     /// What is sealed on it and can't be opened, because the tape's key is not there.
     pub sealed: SealPolicy,
+    pub(crate) survey: Survey,
 }
 
 /// Why a tape can't be replayed.
@@ -32,79 +29,53 @@ pub enum RecordingError {
     /// There is nothing on it.
     #[error("{0} holds no calls: record something first")]
     Empty(std::path::PathBuf),
+    /// There is nothing on it that was asked for.
+    #[error("{0} holds no such calls: see `critape tape show` with the same options")]
+    NoneSelected(std::path::PathBuf),
 }
 
 impl Recording {
     /// Reads a tape, with its secrets where its key is there.
     pub fn read(tape: &Tape) -> Result<Self, RecordingError> {
-        let mut assembler = Assembler::default();
+        let mut survey = Survey::default();
         let mut calls = Vec::new();
-        let mut openings = Vec::new();
-        let mut events = tape.unsealed()?.events();
-        for event in &mut events {
-            let event = event?;
-            if let EventKind::Opening(opening) = &event.kind {
-                openings.push(opening.clone());
-            }
-            calls.extend(assembler.push(event));
-        }
-        calls.extend(assembler.finish());
+        let sealed = each_call(tape, &mut survey, |_, call| calls.push(call))?;
         if calls.is_empty() {
             return Err(RecordingError::Empty(tape.path().to_owned()));
         }
         calls.sort_by_key(|call| (call.started, call.id));
-        let side = side(&calls, &openings);
-        Ok(Self { calls, openings, side, sealed: events.left_sealed() })
-    }
-
-    /// The generation that most of its calls speak.
-    pub fn generation(&self) -> Option<Generation> {
-        let mut counts: BTreeMap<Generation, usize> = BTreeMap::new();
-        for method in self.calls.iter().filter_map(Call::method) {
-            *counts.entry(method.generation).or_default() += 1;
-        }
-        counts.into_iter().max_by_key(|(_, count)| *count).map(|(generation, _)| generation)
+        Ok(Self { calls, side: survey.side(), sealed, survey })
     }
 
     /// The ids that the tape shows, each without a counterpart yet: made by one of its calls, or older than it.
     pub fn declare(&self, ids: &mut IdentityMap) {
-        let mut shown: BTreeSet<(IdentityKind, String)> = BTreeSet::new();
-        for call in &self.calls {
-            for (kind, id, produced) in response_ids(call) {
-                if produced {
-                    ids.declare(kind, &id, Unbound::NotYetMade(call.id));
-                } else {
-                    shown.insert((kind, id));
-                }
-            }
-        }
-        let older = self.openings.iter().flat_map(opening_ids).chain(shown);
-        for (kind, id) in older {
-            match kind {
-                IdentityKind::Sandbox | IdentityKind::Container => {
-                    ids.declare(kind, &id, Unbound::OlderThanTape);
-                }
-                // An event names either; uids and images are bound in ways of their own.
-                _ => {}
-            }
-        }
+        self.survey.declare(ids);
     }
+}
 
-    /// When each call may start: after this many of the calls of [`Self::by_end`] have ended.
-    pub fn predecessors(&self) -> Vec<usize> {
-        let by_end = self.by_end();
-        let ends: Vec<_> = by_end.iter().map(|index| self.calls[*index].ended).collect();
-        self.calls.iter().map(|call| ends.partition_point(|ended| *ended < call.started)).collect()
+/// Hands out every call of a tape, in the order of their ends, after the survey has seen it. Gives what stays sealed.
+pub(crate) fn each_call(
+    tape: &Tape,
+    survey: &mut Survey,
+    mut take: impl FnMut(&Survey, Call),
+) -> Result<SealPolicy, TapeError> {
+    let mut assembler = Assembler::default();
+    let mut events = tape.unsealed()?.events();
+    for event in &mut events {
+        let event = event?;
+        if let EventKind::Opening(opening) = &event.kind {
+            survey.opening(opening);
+        }
+        if let Some(call) = assembler.push(event) {
+            survey.call(&call);
+            take(survey, call);
+        }
     }
-
-    /// The calls that others may have waited for, in the order of their ends. Event streams are none: they have no end of
-    /// their own.
-    pub fn by_end(&self) -> Vec<usize> {
-        let mut order: Vec<usize> =
-            (0..self.calls.len()).filter(|index| !is_event_stream(&self.calls[*index])).collect();
-        order.sort_by_key(|index| (self.calls[*index].ended, self.calls[*index].id));
-        order
+    for call in assembler.finish() {
+        survey.call(&call);
+        take(survey, call);
     }
+    Ok(events.left_sealed())
 }
 
 /// Whether the call is a stream of events.
@@ -133,40 +104,6 @@ pub(crate) fn response_ids(call: &Call) -> Vec<(IdentityKind, String, bool)> {
         .into_iter()
         .map(|id| (id.kind, id.value, id.produced))
         .collect()
-}
-
-fn opening_ids(opening: &Opening) -> Vec<(IdentityKind, String)> {
-    opening
-        .answers
-        .iter()
-        .filter_map(|answer| {
-            let method = cri::methods().by_path(&answer.path)?;
-            let message = decode(method.output(), &answer.response)?;
-            Some(identities(&message, &method.response_ids))
-        })
-        .flatten()
-        .map(|id| (id.kind, id.value))
-        .collect()
-}
-
-/// The runtime as it named itself, last: in the opening state, or in answer to a client.
-fn side(calls: &[Call], openings: &[Opening]) -> SideInfo {
-    let named = openings.iter().rev().find_map(Opening::runtime).or_else(|| {
-        calls.iter().rev().find_map(|call| {
-            let version =
-                call.method().is_some_and(|method| method.name == "Version") && call.outcome.is_ok();
-            let bytes = version.then(|| merged(call)).flatten()?;
-            let message = <cri::v1::VersionResponse as prost::Message>::decode(bytes.as_ref()).ok()?;
-            Some((message.runtime_name, message.runtime_version))
-        })
-    });
-    let generation = calls.iter().filter_map(Call::method).map(|method| method.generation).max();
-    let (runtime, version) = named.unwrap_or_default();
-    SideInfo {
-        runtime,
-        version,
-        generation: generation.map(|generation| generation.to_string()).unwrap_or_default(),
-    }
 }
 
 /// The call that made each id: for telling a reader why something is missing.

@@ -13,7 +13,8 @@ use tokio::task::LocalSet;
 use crate::cleanup;
 use crate::engine::Engine;
 use crate::preflight::{self, Company};
-use crate::recording::{Recording, RecordingError};
+use crate::recording::RecordingError;
+use crate::script::{Script, Select};
 use crate::uids;
 
 /// How long an interrupted replay waits for what its last calls may still make.
@@ -123,24 +124,29 @@ pub enum ReplayError {
 /// A tape on its way to a runtime.
 #[derive(Debug)]
 pub struct Replay {
-    recording: Recording,
+    script: Script,
     config: Config,
 }
 
 impl Replay {
-    /// Reads the tape.
+    /// Reads what is on the tape, to replay all of it.
     pub fn of(tape: &Tape, config: Config) -> Result<Self, RecordingError> {
-        Ok(Self { recording: Recording::read(tape)?, config })
+        Self::of_selected(tape, &|_, _| true, config)
+    }
+
+    /// The same, to replay the calls that `select` says.
+    pub fn of_selected(tape: &Tape, select: &Select<'_>, config: Config) -> Result<Self, RecordingError> {
+        Ok(Self { script: Script::read(tape, select)?, config })
     }
 
     /// What is sealed on the tape and goes out sealed, because its key is not there.
     pub fn sealed(&self) -> SealPolicy {
-        self.recording.sealed
+        self.script.sealed
     }
 
-    /// Calls on the tape.
+    /// Calls that are replayed.
     pub fn calls(&self) -> usize {
-        self.recording.calls.len()
+        self.script.calls.len()
     }
 
     /// Replays until the last call has ended or `shutdown` completes, and removes what it made either way.
@@ -151,29 +157,29 @@ impl Replay {
         shutdown: impl Future<Output = ()>,
         on_progress: impl Fn(Progress) + 'static,
     ) -> Result<Report, ReplayError> {
-        let Self { recording, config } = self;
+        let Self { script, config } = self;
         let mut shutdown = std::pin::pin!(shutdown);
         let company = if config.share { Company::Shared } else { Company::Refused };
         let (client, target) = tokio::select! {
             looked = async {
                 let client = Clients::connect(&config.endpoints).await?;
-                let target = preflight::look(&client, &recording, company).await?;
+                let target = preflight::look(&client, script.survey.generation(), company).await?;
                 Ok::<_, ReplayError>((client, target))
             } => looked?,
             () = &mut shutdown => return Err(ReplayError::Interrupted { removed: 0 }),
         };
         let run = uids::run_name().map_err(ReplayError::Random)?;
         let generation = target.generation;
-        let engine = Engine::new(recording, config, client.clone(), target, run.clone())?;
+        let engine = Engine::new(script, config, client.clone(), target, run.clone())?;
         let finished = LocalSet::new()
             .run_until(async {
                 tokio::select! {
-                    () = engine.run(on_progress) => true,
-                    () = &mut shutdown => false,
+                    ran = engine.run(on_progress) => ran.map(|()| true),
+                    () = &mut shutdown => Ok(false),
                 }
             })
             .await;
-        if !finished {
+        if !matches!(finished, Ok(true)) {
             // What was being made when we were told to stop may still appear.
             tokio::time::sleep(LATE_COMERS).await;
         }
@@ -181,7 +187,7 @@ impl Replay {
         for left in &cleaned.left {
             tracing::warn!(what = %left, "could not be removed: remove it by hand");
         }
-        if !finished {
+        if !finished.map_err(RecordingError::Tape)? {
             return Err(ReplayError::Interrupted { removed: cleaned.sandboxes });
         }
         Ok(engine.into_report())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use cri::{Class, IdentityKind};
-use critape_calls::{Call, Ending, IdentityMap, Live, ObjectIndex, ObjectName, Recorded, decode, merged};
+use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded, decode, merged};
 use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo};
 use critape_tape::SealPolicy;
 
@@ -34,7 +34,7 @@ pub fn compare_tapes(
         before,
         now,
         rules,
-        trajectory: Trajectory::of(before),
+        trajectory: &before.survey.trajectory,
         memory: Memory::default(),
         changing: RefCell::default(),
         findings: Findings::default(),
@@ -64,24 +64,17 @@ fn bind_objects(before: &Recording, now: &Recording, ids: &mut IdentityMap) {
 
 /// Objects by what they are called in every run.
 fn named(recording: &Recording) -> BTreeMap<String, Vec<(String, ObjectName)>> {
-    let mut index = ObjectIndex::default();
-    recording.openings.iter().for_each(|opening| index.observe_opening(opening));
-    recording.calls.iter().for_each(|call| index.observe(call));
-    let mut made: HashMap<String, usize> = HashMap::new();
-    for call in &recording.calls {
-        for (_, id, _) in
-            crate::recording::response_ids(call).into_iter().filter(|(_, _, produced)| *produced)
-        {
-            let next = made.len();
-            made.entry(id).or_insert(next);
-        }
+    let mut made: HashMap<&str, usize> = HashMap::new();
+    for id in recording.survey.made() {
+        let next = made.len();
+        made.entry(id).or_insert(next);
     }
     let mut named: BTreeMap<String, Vec<(String, ObjectName)>> = BTreeMap::new();
-    for (id, name) in index.iter() {
+    for (id, name) in recording.survey.objects.iter() {
         named.entry(name.to_string()).or_default().push((id.to_owned(), name.clone()));
     }
     for objects in named.values_mut() {
-        objects.sort_by_key(|(id, _)| made.get(id).copied());
+        objects.sort_by_key(|(id, _)| made.get(id.as_str()).copied());
     }
     named
 }
@@ -90,7 +83,7 @@ struct Pairing<'a> {
     before: &'a Recording,
     now: &'a Recording,
     rules: &'a Rules,
-    trajectory: Trajectory,
+    trajectory: &'a Trajectory,
     memory: Memory,
     changing: RefCell<HashMap<String, usize>>,
     findings: Findings,
@@ -150,7 +143,7 @@ impl Pairing<'_> {
             return self.comparer(ids).outcomes(name, Recorded(&call.outcome), Live(&other.outcome));
         };
         let seen = Seen {
-            trajectory: &self.trajectory,
+            trajectory: self.trajectory,
             from: call.started,
             to: call.ended,
             changing: &self.changing,
@@ -159,19 +152,20 @@ impl Pairing<'_> {
             let (before, now) = (sequences(call, method), sequences(other, method));
             return self.comparer(ids).events(method, Recorded(&before), Live(&now), &seen);
         }
-        let messages = if call.outcome.is_ok() && other.outcome.is_ok() {
-            let read = |call: &Call| merged(call).and_then(|bytes| decode(method.output(), &bytes));
-            read(call).zip(read(other))
-        } else {
-            None
-        };
-        if let Some((before, now)) = &messages {
-            binding::bind(method, Recorded(before), Live(now), ids);
+        let both_ok = call.outcome.is_ok() && other.outcome.is_ok();
+        let answers = merged(call).zip(merged(other)).filter(|_| both_ok);
+        if let Some((before, now)) = answers.as_ref().filter(|_| binding::binds(method)) {
+            let read = |bytes| decode(method.output(), bytes);
+            if let Some((before, now)) = read(before).zip(read(now)) {
+                binding::bind(method, Recorded(&before), Live(&now), ids);
+            }
         }
         let comparer = self.comparer(ids);
         let mut compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(&other.outcome));
-        if let Some((before, now)) = &messages {
-            compared.merge(comparer.messages(method, Recorded(before), Live(now), &seen));
+        if let Some((before, now)) = &answers
+            && let Some(messages) = comparer.answers(method, Recorded(before), Live(now), &seen)
+        {
+            compared.merge(messages);
         }
         compared
     }

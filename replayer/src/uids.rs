@@ -3,26 +3,16 @@
 use std::collections::BTreeSet;
 
 use cri::IdentityKind;
-use critape_calls::{Call, IdentityMap};
-
-use crate::recording::request_ids;
+use critape_calls::IdentityMap;
 
 /// A uid of fewer bytes may stand in a text by chance.
 const SHORT: usize = 8;
 
-/// Binds every pod uid that the tape's calls make sandboxes with to a fresh one of the same form.
-pub(crate) fn bind_fresh(calls: &[Call], ids: &mut IdentityMap) -> Result<(), getrandom::Error> {
-    let makers = calls.iter().filter(|call| {
-        call.method().is_some_and(|method| matches!(method.name.as_str(), "RunPodSandbox" | "RestorePod"))
-    });
-    let uids: BTreeSet<String> = makers
-        .flat_map(request_ids)
-        .filter(|(kind, _)| *kind == IdentityKind::PodUid)
-        .map(|(_, uid)| uid)
-        .collect();
+/// Binds each of these uids to a fresh one of the same form.
+pub(crate) fn bind_fresh(uids: &BTreeSet<String>, ids: &mut IdentityMap) -> Result<(), getrandom::Error> {
     for uid in uids {
-        let fresh = like(&uid)?;
-        ids.bind(IdentityKind::PodUid, &uid, &fresh);
+        let fresh = like(uid)?;
+        ids.bind(IdentityKind::PodUid, uid, &fresh);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use critape_tape::{SealPolicy, Tape};
 use super::{one_thread, report};
 use crate::args::{PaceArg, ReplayArgs};
 use crate::exit::Exit;
+use crate::filter::Filter;
 use crate::output::{self, progress};
 use crate::signals;
 
@@ -30,7 +31,12 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
         max_inconclusive: args.report.max_inconclusive,
         ..Config::new(endpoints)
     };
-    let replay = Replay::of(&Tape::open(&args.tape)?, config)?;
+    let filter = Filter::new(args.filter.clone())?;
+    let replay = Replay::of_selected(
+        &Tape::open(&args.tape)?,
+        &|call, objects| filter.matches(call, objects),
+        config,
+    )?;
     if replay.sealed() != SealPolicy::None {
         output::say(format_args!(
             "note: {} is sealed and its key is not here: environment goes out sealed, and calls whose command or credentials are \

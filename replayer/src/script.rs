@@ -1,0 +1,205 @@
+//! What a replay does, without the messages, and the calls themselves, read from the tape as their turn comes.
+//!
+//! A tape may hold days. So it is read twice: first for what each call is and when, then call by call a little ahead of the
+//! replay. A call can be handed out once its recorded end has been read. Those that lasted long, which would keep everything
+//! behind them waiting in memory, are few and are kept from the first reading.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use critape_calls::{Assembler, Call, CallId, ObjectIndex, Stamp};
+use critape_tape::{SealPolicy, Tape, TapeError};
+use tokio::sync::mpsc;
+
+use crate::recording::{RecordingError, each_call, is_event_stream, is_mutating};
+use crate::survey::Survey;
+
+/// A call that lasted longer is kept in memory …
+const LONG: Duration = Duration::from_secs(2);
+/// … as long as all those take no more than this; streams of events always are.
+const KEPT_BYTES: u64 = 64 << 20;
+/// Calls are read ahead in batches of so many, or of so many bytes.
+const BATCH_CALLS: usize = 128;
+const BATCH_BYTES: u64 = 2 << 20;
+/// Batches that wait to be taken.
+const BATCHES: usize = 2;
+
+/// Says which calls are replayed.
+pub type Select<'a> = dyn Fn(&Call, &ObjectIndex) -> bool + 'a;
+
+/// A call without its messages.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: CallId,
+    pub(crate) started: Stamp,
+    pub(crate) ended: Stamp,
+    pub(crate) is_mutating: bool,
+    pub(crate) is_event_stream: bool,
+}
+
+/// The calls of a tape that are to be replayed, in the order of their starts.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) calls: Vec<Entry>,
+    pub(crate) survey: Survey,
+    pub(crate) sealed: SealPolicy,
+    tape: Tape,
+    kept: HashMap<CallId, Arc<Call>>,
+    /// When the last change before each call had ended.
+    changed: Vec<Stamp>,
+}
+
+impl Script {
+    pub(crate) fn read(tape: &Tape, select: &Select<'_>) -> Result<Self, RecordingError> {
+        let mut survey = Survey::default();
+        let (mut calls, mut kept, mut kept_bytes, mut all) = (Vec::new(), HashMap::new(), 0, 0);
+        let sealed = each_call(tape, &mut survey, |survey, call| {
+            all += 1;
+            if !select(&call, &survey.objects) {
+                return;
+            }
+            let entry = Entry::of(&call);
+            let bytes = bytes_of(&call);
+            if entry.is_event_stream || (call.duration() > LONG && kept_bytes + bytes <= KEPT_BYTES) {
+                kept_bytes += bytes;
+                kept.insert(call.id, Arc::new(call));
+            }
+            calls.push(entry);
+        })?;
+        if calls.is_empty() {
+            let path = tape.path().to_owned();
+            return Err(if all == 0 {
+                RecordingError::Empty(path)
+            } else {
+                RecordingError::NoneSelected(path)
+            });
+        }
+        calls.sort_by_key(|call| (call.started, call.id));
+        let changed = changed_before(&calls);
+        Ok(Self { calls, survey, sealed, tape: tape.clone(), kept, changed })
+    }
+
+    /// Begins to read the calls, on a thread of its own; belongs inside a tokio runtime.
+    pub(crate) fn reader(&self) -> Result<Reader, TapeError> {
+        let wanted: BTreeMap<CallId, usize> = self
+            .calls
+            .iter()
+            .enumerate()
+            .filter(|(_, call)| !self.kept.contains_key(&call.id))
+            .map(|(index, call)| (call.id, index))
+            .collect();
+        let kept = self
+            .calls
+            .iter()
+            .enumerate()
+            .filter_map(|(index, call)| Some((index, self.kept.get(&call.id)?.clone())));
+        let (batches, read) = mpsc::channel(BATCHES);
+        let tape = self.tape.unsealed()?;
+        // It ends when all is read, or when nobody takes any more.
+        tokio::task::spawn_blocking(move || read_calls(&tape, wanted, &batches));
+        Ok(Reader { read, waiting: kept.collect() })
+    }
+
+    /// When each call may start: after this many of the calls of [`Self::by_end`] have ended.
+    pub(crate) fn predecessors(&self) -> Vec<usize> {
+        let ends: Vec<_> = self.by_end().iter().map(|index| self.calls[*index].ended).collect();
+        self.calls.iter().map(|call| ends.partition_point(|ended| *ended < call.started)).collect()
+    }
+
+    /// The calls that others may have waited for, in the order of their ends. Event streams are none: they have no end of
+    /// their own.
+    pub(crate) fn by_end(&self) -> Vec<usize> {
+        let mut order: Vec<usize> =
+            (0..self.calls.len()).filter(|index| !self.calls[*index].is_event_stream).collect();
+        order.sort_by_key(|index| (self.calls[*index].ended, self.calls[*index].id));
+        order
+    }
+
+    /// How long before this call the last change had ended; nothing where there was none.
+    pub(crate) fn since_change(&self, index: usize) -> Option<Duration> {
+        let changed = self.changed[index];
+        (changed > Stamp(0)).then(|| self.calls[index].started.since(changed))
+    }
+}
+
+impl Entry {
+    fn of(call: &Call) -> Self {
+        Self {
+            id: call.id,
+            started: call.started,
+            ended: call.ended,
+            is_mutating: is_mutating(call),
+            is_event_stream: is_event_stream(call),
+        }
+    }
+}
+
+fn changed_before(calls: &[Entry]) -> Vec<Stamp> {
+    let mut last = Stamp(0);
+    calls
+        .iter()
+        .map(|call| {
+            let before = last;
+            if call.is_mutating {
+                last = last.max(call.ended);
+            }
+            before
+        })
+        .collect()
+}
+
+/// Bytes that the messages of a call take.
+fn bytes_of(call: &Call) -> u64 {
+    call.requests.iter().chain(&call.responses).map(|message| message.body.len()).sum()
+}
+
+type Batch = Result<Vec<(usize, Call)>, TapeError>;
+
+/// Hands out calls by their place in the script.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    read: mpsc::Receiver<Batch>,
+    waiting: HashMap<usize, Arc<Call>>,
+}
+
+impl Reader {
+    /// The call at this place; once only. `None` where the tape no longer has it.
+    pub(crate) async fn take(&mut self, index: usize) -> Result<Option<Arc<Call>>, TapeError> {
+        loop {
+            if let Some(call) = self.waiting.remove(&index) {
+                return Ok(Some(call));
+            }
+            let Some(batch) = self.read.recv().await else { return Ok(None) };
+            self.waiting.extend(batch?.into_iter().map(|(index, call)| (index, Arc::new(call))));
+        }
+    }
+}
+
+/// Reads until all calls that are wanted were read, or nobody takes them any more.
+fn read_calls(tape: &Tape, mut wanted: BTreeMap<CallId, usize>, batches: &mpsc::Sender<Batch>) {
+    let mut assembler = Assembler::default();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for event in tape.events() {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let _ = batches.blocking_send(Err(error));
+                return;
+            }
+        };
+        let Some(call) = assembler.push(event) else { continue };
+        let Some(index) = wanted.remove(&call.id) else { continue };
+        bytes += bytes_of(&call);
+        batch.push((index, call));
+        if batch.len() >= BATCH_CALLS || bytes >= BATCH_BYTES || wanted.is_empty() {
+            bytes = 0;
+            if batches.blocking_send(Ok(std::mem::take(&mut batch))).is_err() || wanted.is_empty() {
+                return;
+            }
+        }
+    }
+    batch.extend(assembler.finish().into_iter().filter_map(|call| Some((wanted.remove(&call.id)?, call))));
+    // Nobody listens any more where the replay was interrupted.
+    let _ = batches.blocking_send(Ok(batch));
+}
