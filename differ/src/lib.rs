@@ -13,8 +13,10 @@ mod comparer;
 mod divergence;
 mod events;
 mod json;
+mod latency;
 mod leaves;
 mod lists;
+mod oracles;
 mod order;
 mod outcome;
 mod path;
@@ -22,12 +24,14 @@ mod relation;
 mod report;
 mod rules;
 mod shown;
+mod suppressed;
 mod table;
 mod walk;
 
 pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories};
 pub use divergence::{Divergence, Kind, Severity, Signature};
 pub use events::EventSequences;
+pub use oracles::{Breach, EventStream, Exchange, ORACLES, Oracle, Witness, breaches_beyond};
 pub use path::Path;
 pub use relation::{Relation, TextPattern, Within};
 pub use report::{
@@ -35,4 +39,5 @@ pub use report::{
     Verdict,
 };
 pub use rules::{ListOrder, ListRule, Rule, Rules, RulesError};
+pub use suppressed::{SuppressedExample, render_suppressed};
 pub use table::render as render_table;

@@ -1,13 +1,16 @@
 //! What a comparison comes to: findings, counts, a verdict. Its JSON is a contract.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use critape_calls::CallId;
+use critape_calls::{CallId, Live, Recorded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::comparer::Compared;
-use crate::{Divergence, Kind, Severity, Signature};
+use crate::latency::Durations;
+use crate::suppressed::{self, SuppressedExample};
+use crate::{Breach, Divergence, Kind, Oracle, Relation, Rules, Severity, Signature};
 
 /// Examples kept of one finding.
 const MAX_EXAMPLES: usize = 5;
@@ -53,12 +56,15 @@ pub struct CallCounts {
 }
 
 /// Differences that rules let pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Suppressed {
     /// How many.
     pub count: u64,
     /// By which rule.
     pub rules: Vec<RuleCount>,
+    /// Some of them.
+    #[serde(default)]
+    pub examples: Vec<SuppressedExample>,
 }
 
 /// How much one rule let pass.
@@ -164,6 +170,8 @@ pub struct Findings {
     inconclusive: BTreeMap<String, ReasonCount>,
     skipped: BTreeMap<String, ReasonCount>,
     calls: CallCounts,
+    durations: Durations,
+    examples: Vec<SuppressedExample>,
 }
 
 impl Findings {
@@ -178,9 +186,32 @@ impl Findings {
         for (rule, count) in compared.passed {
             *self.passed.entry(rule).or_default() += count;
         }
+        for passed in compared.examples {
+            suppressed::keep(&mut self.examples, method, recorded, passed);
+        }
         for divergence in compared.divergences {
             self.add_divergence(method, recorded, live, divergence);
         }
+    }
+
+    /// Adds an answer that breaks a rule of CRI, unless what is wrong with it has been found otherwise, or nobody wants to know.
+    pub fn add_breach(&mut self, breach: &Breach, rules: &Rules) {
+        let rpc = breach.method.rsplit('/').next().unwrap_or_default();
+        let rule = rules.rule(rpc, &breach.divergence.path);
+        if let Some(rule) = rule.filter(|rule| rule.relation == Relation::Ignore) {
+            *self.passed.entry(rule.name.clone()).or_default() += 1;
+            return;
+        }
+        let path = breach.divergence.path.to_string();
+        let found = |known: &Signature| known.method == breach.method && known.path == path;
+        if !self.findings.keys().any(found) {
+            self.add_divergence(&breach.method, breach.call, None, breach.divergence.clone());
+        }
+    }
+
+    /// Notes how long a call took on either side, where both were made at one pace.
+    pub fn took(&mut self, method: &str, recorded: Recorded<Duration>, live: Live<Duration>) {
+        self.durations.add(method, recorded.0, live.0);
     }
 
     /// Adds a divergence that is about more than one call.
@@ -230,7 +261,10 @@ impl Findings {
     }
 
     /// The report. `max_inconclusive` is the share of recorded calls that may stay inconclusive.
-    pub fn into_report(self, recorded: SideInfo, live: SideInfo, max_inconclusive: f64) -> Report {
+    pub fn into_report(mut self, recorded: SideInfo, live: SideInfo, max_inconclusive: f64) -> Report {
+        for (method, divergence) in std::mem::take(&mut self.durations).divergences() {
+            self.add_divergence(method, None, None, divergence);
+        }
         let mut findings: Vec<Finding> = self.findings.into_values().collect();
         findings.sort_by(|a, b| {
             (a.severity, std::cmp::Reverse(a.count), &a.method, &a.path).cmp(&(
@@ -251,7 +285,8 @@ impl Findings {
         let mut rules: Vec<RuleCount> =
             self.passed.into_iter().map(|(rule, count)| RuleCount { rule, count }).collect();
         rules.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.rule.cmp(&b.rule)));
-        let suppressed = Suppressed { count: rules.iter().map(|rule| rule.count).sum(), rules };
+        let count = rules.iter().map(|rule| rule.count).sum();
+        let suppressed = Suppressed { count, rules, examples: self.examples };
         Report {
             version: 1,
             verdict,
@@ -310,6 +345,15 @@ fn summary(method: &str, divergence: &Divergence) -> String {
         }
         (Kind::Presence, Some("present→absent")) => format!("{rpc} no longer gives {path}"),
         (Kind::Presence, Some("absent→present")) => format!("{rpc} now gives {path}"),
+        (Kind::Latency, _) => {
+            let slower = divergence.live["p50"].as_u64() > divergence.recorded["p50"].as_u64();
+            let how = if slower { "longer" } else { "less long" };
+            format!("{rpc} takes {how} than when it was recorded")
+        }
+        (Kind::Oracle, _) if Oracle::by_name(&divergence.rule).is_some() => {
+            let rule = Oracle::by_name(&divergence.rule).map(|oracle| oracle.rule).unwrap_or_default();
+            format!("{rpc} breaks a rule at {path}: {rule}")
+        }
         (Kind::Order, _) => format!("{rpc} gives {path} in another order"),
         (Kind::Oracle, _) => format!("{rpc} gives {path} in an order that changes from call to call"),
         (Kind::Capability, _) => format!("{rpc} is served by one of the two only"),

@@ -21,6 +21,7 @@ mod engine;
 mod events;
 mod node;
 mod one_call;
+mod oracles;
 mod preflight;
 mod recording;
 mod replay;

@@ -38,11 +38,12 @@ impl Shared {
         let mut answer = self.ask_until_settled(index, call, method, request.clone()).await;
         if self.turns_out_unserved(call, method, &answer).await {
             method = self.stand_in(call, method);
-            answer = self.ask_until_settled(index, call, method, request).await;
+            answer = self.ask_until_settled(index, call, method, request.clone()).await;
         }
         self.unmark_changing(&changed);
         self.note_pulled(method, &answer).await;
         self.note_objects(call, method, &answer);
+        self.oracles.borrow_mut().observe(call, &request, &answer);
         self.judge(call, method, &answer);
     }
 
@@ -73,6 +74,7 @@ impl Shared {
         let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
         let ask =
             || answer::ask(self.client.for_path(&path), &path, request.clone(), call.deadline, cancel_after);
+        let began = Instant::now();
         let mut answer = ask().await;
         if method.class != Class::ReadOnly || !is_comparable(call) {
             return answer;
@@ -84,6 +86,7 @@ impl Shared {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             answer = ask().await;
+            answer.settled_after = began.elapsed();
             asked += 1;
         }
         if asked > 1 {
@@ -140,7 +143,12 @@ impl Shared {
         }
         let compared = self.compare(call, method, answer);
         tracing::debug!(call = call.id.0, method = %method.name, lasted = ?answer.lasted, divergences = compared.divergences.len(), "compared");
-        self.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
+        let mut findings = self.findings.borrow_mut();
+        findings.add(&call.path, Some(call.id), None, compared);
+        // At another pace calls are in each other's way as they never were.
+        if self.config.pace == Pace::Recorded(1.0) && call.outcome.is_ok() && answer.outcome.is_ok() {
+            findings.took(&call.path, Recorded(call.duration()), Live(answer.settled_after));
+        }
     }
 
     fn compare(&self, call: &Call, method: &Method, answer: &Answer) -> Compared {

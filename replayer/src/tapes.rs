@@ -135,6 +135,9 @@ impl Pairing<'_> {
             }
         }
         self.findings.add(&call.path, Some(call.id), Some(partner.id), compared);
+        if call.outcome.is_ok() && partner.outcome.is_ok() && !is_event_stream(call) {
+            self.findings.took(&call.path, Recorded(call.duration()), Live(partner.duration()));
+        }
     }
 
     fn two(&self, call: &Call, other: &Call, ids: &mut IdentityMap) -> Compared {
