@@ -9,6 +9,7 @@
 
 mod agreed;
 mod align;
+mod calibrate;
 mod comparer;
 mod divergence;
 mod events;
@@ -24,10 +25,12 @@ mod relation;
 mod report;
 mod rules;
 mod shown;
+mod spread;
 mod suppressed;
 mod table;
 mod walk;
 
+pub use calibrate::{Calibration, calibrate};
 pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories};
 pub use divergence::{Divergence, Kind, Severity, Signature};
 pub use events::EventSequences;
@@ -38,6 +41,6 @@ pub use report::{
     CallCounts, Example, Finding, Findings, Known, ReasonCount, Report, RuleCount, SideInfo, Suppressed,
     Verdict,
 };
-pub use rules::{ListOrder, ListRule, Rule, Rules, RulesError};
+pub use rules::{ListOrder, ListRule, Problem, ProblemKind, Rule, RuleCheck, Rules, RulesCheck, RulesError};
 pub use suppressed::{SuppressedExample, render_suppressed};
 pub use table::render as render_table;

@@ -41,6 +41,21 @@ impl Path {
         Self(segments)
     }
 
+    /// Number of its parts.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The pattern that matches this path.
+    pub(crate) fn to_pattern(&self) -> String {
+        self.0.iter().map(|segment| quoted(segment)).collect::<Vec<_>>().join(".")
+    }
+
+    /// The path that these segments make.
+    pub(crate) fn from_segments(segments: impl IntoIterator<Item = String>) -> Self {
+        Self(segments.into_iter().collect())
+    }
+
     /// The path that these segments make.
     pub fn of(segments: &[&str]) -> Self {
         Self(segments.iter().map(|segment| (*segment).to_owned()).collect())
@@ -58,8 +73,9 @@ impl fmt::Display for Path {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern(Vec<Segment>);
 
+/// One part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
+pub(crate) enum Segment {
     Exactly(String),
     One,
     Any,
@@ -92,6 +108,10 @@ impl Pattern {
             }
             rest = after.strip_prefix('.')?;
         }
+    }
+
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.0
     }
 
     pub(crate) fn matches(&self, path: &Path) -> bool {

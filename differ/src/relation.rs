@@ -53,6 +53,36 @@ pub enum Relation {
     Ignore,
 }
 
+impl Relation {
+    /// What it demands, in a sentence without its end.
+    pub fn meaning(&self) -> &'static str {
+        match self {
+            Self::Timestamp => "both unset, or both a time of the same unit",
+            Self::Sometime => "times of the same unit where both are set",
+            Self::Counter => "any plausible number",
+            Self::Url => "same scheme, form of host and path; the token may differ",
+            Self::Text => "same text without ids, longer numbers and addresses",
+            Self::Presence => "there on both sides or on neither",
+            Self::Optional => "the same where both are there",
+            Self::Folder => "same path once a moved folder is taken back",
+            Self::Id => "ids that stand for one another, in one spelling",
+            Self::Json => "JSON, each part compared by the rules for it",
+            Self::Range { .. } => "the live number is within bounds",
+            Self::Number(_) => "the live number is near the recorded one",
+            Self::OneOf(_) => "the live value is one of some",
+            Self::Pattern(_) => "the live text fits a pattern",
+            Self::Ignore => "nothing is compared",
+        }
+    }
+}
+
+/// Whether this is a number that is a time in some unit.
+pub(crate) fn is_time(number: &str) -> bool {
+    number.parse::<i128>().is_ok_and(|number| {
+        !matches!(TimeClass::of(number), TimeClass::Unset | TimeClass::Negative | TimeClass::Odd)
+    })
+}
+
 /// How near two numbers must be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Within {
@@ -146,7 +176,12 @@ pub(crate) fn texts(relation: &Relation, recorded: &str, live: &str, ids: &Ident
         }
         Relation::OneOf(values) => values.contains(&ids.to_recorded(live)),
         Relation::Pattern(pattern) => pattern.expression.is_match(&ids.to_recorded(live)),
-        Relation::Counter | Relation::Range { .. } | Relation::Number(_) => false,
+        // Some numbers come as texts.
+        Relation::Range { .. } | Relation::Number(_) => match (recorded.parse(), live.parse()) {
+            (Ok(recorded), Ok(live)) => fractions(relation, recorded, live),
+            _ => false,
+        },
+        Relation::Counter => false,
     }
 }
 
@@ -257,7 +292,7 @@ fn url_form(url: &str) -> (String, bool, String, bool) {
 }
 
 /// A text without what differs from run to run: numbers of more than two digits and hexadecimal runs of eight and more.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
@@ -346,7 +381,7 @@ mod tests {
         assert!(
             numbers(&range, 9, 3)
                 && !numbers(&range, 2, 4)
-                && !texts(&range, "2", "2", &IdentityMap::default())
+                && !texts(&range, "x", "2", &IdentityMap::default())
         );
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::comparer::Compared;
 use crate::latency::Durations;
+use crate::spread::{Seen, Spread};
 use crate::suppressed::{self, SuppressedExample};
 use crate::{Breach, Divergence, Kind, Oracle, Relation, Rules, Severity, Signature};
 
@@ -124,6 +125,9 @@ pub struct Finding {
     pub rule: String,
     /// Some occurrences, different ones first.
     pub examples: Vec<Example>,
+    /// More of them, for calibration.
+    #[serde(skip)]
+    pub(crate) spread: Spread,
 }
 
 /// Calls that nothing can be said about, by reason.
@@ -160,6 +164,9 @@ pub struct Report {
     /// Why calls were left out.
     #[serde(default)]
     pub skipped: Vec<ReasonCount>,
+    /// What a check of a runtime could not look at, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchecked: Vec<String>,
 }
 
 /// Collects what comparisons find until the report is made.
@@ -236,6 +243,7 @@ impl Findings {
             summary,
             rule: divergence.rule.clone(),
             examples: Vec::new(),
+            spread: Spread { path: divergence.path.clone(), ..Spread::default() },
         });
         finding.count += 1;
         finding.severity = finding.severity.min(divergence.severity);
@@ -245,6 +253,11 @@ impl Findings {
             recorded: divergence.recorded,
             live: divergence.live,
         };
+        finding.spread.add(Seen {
+            call: example.recorded_call,
+            recorded: example.recorded.clone(),
+            live: example.live.clone(),
+        });
         keep_example(&mut finding.examples, example);
     }
 
@@ -297,6 +310,7 @@ impl Findings {
             findings,
             inconclusive: self.inconclusive.into_values().collect(),
             skipped: self.skipped.into_values().collect(),
+            unchecked: Vec::new(),
         }
     }
 }

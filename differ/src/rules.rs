@@ -1,6 +1,12 @@
 //! How fields are compared, as data.
 
+mod check;
 mod file;
+mod schema;
+
+pub use check::{Problem, ProblemKind, RuleCheck, RulesCheck};
+
+use std::fmt;
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -70,8 +76,46 @@ impl Matcher {
         self.methods.is_empty() || self.methods.iter().any(|known| known == method)
     }
 
+    fn path_texts(&self) -> Vec<String> {
+        self.paths.iter().map(|(pattern, _)| pattern.to_string()).collect()
+    }
+
     pub(crate) fn matches(&self, method: &str, path: &Path) -> bool {
         self.is_about(method) && self.paths.iter().any(|(pattern, _)| pattern.matches(path))
+    }
+}
+
+impl Rule {
+    /// Names of the RPCs that it is about; none for all.
+    pub fn methods(&self) -> &[String] {
+        &self.matcher.methods
+    }
+
+    /// The fields that it is about, as patterns.
+    pub fn paths(&self) -> Vec<String> {
+        self.matcher.path_texts()
+    }
+}
+
+impl ListRule {
+    /// Names of the RPCs that it is about; none for all.
+    pub fn methods(&self) -> &[String] {
+        &self.matcher.methods
+    }
+
+    /// The lists that it is about, as patterns.
+    pub fn paths(&self) -> Vec<String> {
+        self.matcher.path_texts()
+    }
+}
+
+impl fmt::Display for ListOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "kept",
+            Self::Any => "any",
+            Self::Stable => "stable",
+        })
     }
 }
 

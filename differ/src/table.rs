@@ -129,6 +129,9 @@ fn foot(out: &mut String, report: &Report, paint: &Paint) -> std::fmt::Result {
             )?;
         }
     }
+    for what in &report.unchecked {
+        writeln!(out, "not checked: {what}")?;
+    }
     let line = match report.verdict {
         Verdict::Same => paint.with("1;32", "same: 0 divergences"),
         Verdict::Different => {
