@@ -26,6 +26,8 @@ pub(crate) enum What {
     Containerd,
     /// What the tape of an idle node takes on disk
     Space,
+    /// What the replay of a long tape takes, and the comparison of two
+    Replay(ReplayArgs),
     /// All of these, the soak for one minute
     All,
     /// A process of a run
@@ -86,6 +88,13 @@ pub(crate) struct SoakArgs {
     /// Where the samples go as CSV
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Calls on the tape
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) calls: u64,
 }
 
 #[derive(Debug, Subcommand)]

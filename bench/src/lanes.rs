@@ -188,7 +188,8 @@ pub(crate) fn stop_recorder(process: Process, folder: &Path, made: u64) -> Resul
     })
 }
 
-fn tape(folder: &Path) -> PathBuf {
+/// The recorder's tape.
+pub(crate) fn tape(folder: &Path) -> PathBuf {
     folder.join("tape")
 }
 

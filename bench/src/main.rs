@@ -12,7 +12,9 @@ mod lanes;
 mod load;
 mod machine;
 mod memory;
+mod node;
 mod process;
+mod replay;
 mod soak;
 mod space;
 mod stats;
@@ -20,7 +22,7 @@ mod stats;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use args::{Arguments, CostArgs, EventsArgs, SoakArgs, What};
+use args::{Arguments, CostArgs, EventsArgs, ReplayArgs, SoakArgs, What};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn run(what: Option<What>) -> Result<()> {
         Some(What::Containerd) => containerd::measure(),
         Some(What::All) => all(),
         Some(What::Soak(args)) => soak::measure(&args),
+        Some(What::Replay(args)) => replay::measure(&args),
         Some(What::Space) => space::measure(),
         Some(What::Lane(lane)) => lanes::run(lane),
     }
@@ -50,13 +53,14 @@ fn run(what: Option<What>) -> Result<()> {
 /// Everything, one after the other; what is missed does not keep the rest from being measured.
 fn all() -> Result<()> {
     let soak = SoakArgs { minutes: 1.0, rate: 200, csv: None };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 6] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 7] = [
         ("cost", &|| cost::measure(&CostArgs::default())),
         ("events", &|| events::measure(&EventsArgs { quick: false })),
         ("memory", &memory::measure),
         ("soak", &|| soak::measure(&soak)),
         ("containerd", &containerd::measure),
         ("space", &space::measure),
+        ("replay", &|| replay::measure(&ReplayArgs { calls: 100_000 })),
     ];
     let mut failed = Vec::new();
     for (name, measure) in parts {

@@ -96,14 +96,7 @@ impl Process {
     }
 
     pub(crate) fn memory(&self) -> Result<Memory> {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let bytes = |key: &str| -> Result<u64> {
-            let line = text.lines().find_map(|line| line.strip_prefix(key));
-            let number = line.and_then(|line| line.split_whitespace().next());
-            let kilobytes: u64 = number.ok_or_else(|| anyhow!("{} has no {key}", self.name))?.parse()?;
-            Ok(kilobytes * 1024)
-        };
-        Ok(Memory { resident: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
+        Ok(Memory { resident: memory(self.child.id(), "VmRSS:")?, peak: memory(self.child.id(), "VmHWM:")? })
     }
 
     /// Processor time that its threads took.
@@ -147,6 +140,19 @@ fn processor_time(threads: &str) -> Result<Duration> {
         nanos += text.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0);
     }
     Ok(Duration::from_nanos(nanos))
+}
+
+/// The most that was ever resident of a process, in bytes.
+pub(crate) fn peak_of(process: u32) -> Result<u64> {
+    memory(process, "VmHWM:")
+}
+
+fn memory(process: u32, key: &str) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    let kilobytes: u64 = number.ok_or_else(|| anyhow!("process {process} has no {key}"))?.parse()?;
+    Ok(kilobytes * 1024)
 }
 
 /// Has this process die with its parent, however that dies.

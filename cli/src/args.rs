@@ -1,5 +1,7 @@
 //! The command line: what can be asked for, apart from what is done.
 
+mod judging;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use critape_calls::CallId;
 use crate::filter::FilterArgs;
 use crate::output::Format;
 use crate::values;
+
+pub(crate) use judging::{CalibrateArgs, CheckArgs, RulesCommand};
 
 /// Records the calls between kubelet and a container runtime, replays them against another runtime, and says what differs.
 #[derive(Debug, Parser)]
@@ -55,6 +59,19 @@ pub(crate) enum Command {
     /// Compare two recordings of the same workload
     #[command(after_help = "Example:\n  critape diff before.tape after.tape")]
     Diff(DiffArgs),
+    /// Replay a tape several times on one runtime, and write rules for what differs between the runs
+    #[command(
+        after_help = "Example:\n  critape calibrate node.tape -r unix:///run/containerd/containerd.sock -n 5 --output noise.toml\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --rules noise.toml"
+    )]
+    Calibrate(CalibrateArgs),
+    /// Hold a runtime against the rules of CRI that need no recording
+    #[command(
+        after_help = "Example:\n  critape check -r unix:///run/containerd/containerd.sock\n  critape check -r unix:///run/containerd/containerd.sock --active --image registry.example/busybox:1.36"
+    )]
+    Check(CheckArgs),
+    /// Look at the rules by which answers are compared
+    #[command(subcommand, after_help = "Example:\n  critape rules list")]
+    Rules(RulesCommand),
     /// Offer a runtime as JSON over HTTP, until SIGINT or SIGTERM
     #[command(
         after_help = "Example:\n  critape gateway -r unix:///run/containerd/containerd.sock --listen 127.0.0.1:8080\n  curl -H \"Authorization: Bearer TOKEN\" http://127.0.0.1:8080/cri/v1/pods"
@@ -353,9 +370,12 @@ pub(crate) struct DiffArgs {
 /// How a report is made and given.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Rules that come before the standard ones
+    /// Rules that come before the standard ones. May be given again: the first that fits a field counts
     #[arg(long, value_name = "FILE")]
-    pub(crate) rules: Option<PathBuf>,
+    pub(crate) rules: Vec<PathBuf>,
+    /// List differences that rules let pass, with examples, below the report; -o json always has them
+    #[arg(long)]
+    pub(crate) show_suppressed: bool,
     /// The share of calls that may stay inconclusive
     #[arg(long, value_parser = values::share, default_value = "1%", value_name = "N%")]
     pub(crate) max_inconclusive: f64,

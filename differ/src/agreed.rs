@@ -9,33 +9,45 @@ use std::hash::BuildHasher;
 
 use bytes::{Bytes, BytesMut};
 use cri::Method;
-use cri::wire::{WireField, fields, text_at};
+use cri::wire::{fields, text_at};
 use foldhash::quality::RandomState;
 use prost_reflect::{Kind as FieldKind, MessageDescriptor};
 
 use crate::comparer::{Compared, Comparer};
 use crate::{ListOrder, Path};
 
+/// Passed for reasons that hold for this read alone.
+const MOMENTARY: [&str; 2] = ["later-state", "state-was-changing"];
+
+/// What was found to agree, by request path of the method.
+#[derive(Debug, Default)]
+pub(crate) struct Agreed {
+    methods: HashMap<String, Lists, RandomState>,
+    hasher: RandomState,
+}
+
+/// The lists of one method's answer, by field number.
+type Lists = HashMap<u32, Option<List>, RandomState>;
+
+/// A list whose elements are aligned by an id, and whose order means nothing.
+#[derive(Debug)]
+struct List {
+    /// Where the id is: field numbers.
+    key: Vec<u32>,
+    /// By recorded id.
+    pairs: HashMap<String, Agreement, RandomState>,
+}
+
 /// What was said of two elements that agree.
 #[derive(Debug)]
 struct Agreement {
+    /// Hash of the recorded element.
     recorded: u64,
+    live_id: String,
+    /// Hash of the live one.
     live: u64,
     passed: BTreeMap<String, u64>,
 }
-
-/// Where the id is in the elements of a list: field numbers. `None` where the field is no list of that kind.
-type KeyPath = Option<Vec<u32>>;
-
-/// Pairs of elements that agree, by list and recorded id.
-#[derive(Debug, Default)]
-pub(crate) struct Agreed {
-    pairs: HashMap<(ListName, String), Agreement, RandomState>,
-    lists: HashMap<ListName, KeyPath>,
-}
-
-/// The request path of a method, and the number of a field of its response.
-type ListName = (String, u32);
 
 /// Two answers without the elements that are known to agree.
 pub(crate) struct Reduced {
@@ -43,17 +55,9 @@ pub(crate) struct Reduced {
     pub(crate) live: Bytes,
     /// What was said of those that were left out.
     pub(crate) compared: Compared,
-    /// Hashes of the elements that are left, by list and id.
-    left: Left,
 }
 
-#[derive(Default)]
-struct Left {
-    recorded: HashMap<(u32, String), u64>,
-    live: HashMap<(u32, String), u64>,
-}
-
-/// Two elements of a list that agree: field, both ids as they are, and what rules let pass.
+/// Two elements of a list in an answer that agree now.
 #[derive(Debug)]
 pub(crate) struct AgreeingPair {
     pub(crate) list: Path,
@@ -62,8 +66,21 @@ pub(crate) struct AgreeingPair {
     pub(crate) passed: BTreeMap<String, u64>,
 }
 
-/// Passed for reasons that hold for this read alone.
-pub(crate) const MOMENTARY: [&str; 2] = ["later-state", "state-was-changing"];
+/// Whether what was said of a pair of elements will be said again when the same two are compared.
+pub(crate) fn lasts(compared: &Compared) -> bool {
+    compared.divergences.is_empty()
+        && compared.left_out == 0
+        && !MOMENTARY.iter().any(|name| compared.passed.contains_key(*name))
+}
+
+/// A field of an answer.
+struct Element<'a> {
+    number: u32,
+    whole: &'a [u8],
+    /// Of an element of a list whose elements have one.
+    id: Option<&'a str>,
+    hash: u64,
+}
 
 /// Leaves out of two answers what is known to agree. `None` where one is no message.
 pub(crate) fn reduce(
@@ -74,122 +91,113 @@ pub(crate) fn reduce(
     live: &Bytes,
 ) -> Option<Reduced> {
     let mut agreed = agreed.borrow_mut();
-    let mut keyed = |message: &Bytes| -> Option<Vec<Element>> {
-        fields(message).map(|field| Some(agreed.element(comparer, method, field.ok()?, message))).collect()
-    };
-    let (before, mut now) = (keyed(recorded)?, keyed(live)?);
-    let by_id: HashMap<(u32, String), usize> = now
-        .iter()
-        .enumerate()
-        .filter_map(|(index, element)| {
-            Some(((element.number, comparer.ids.to_recorded(element.id.as_deref()?)), index))
-        })
-        .collect();
-    let mut reduced = Reduced {
-        recorded: Bytes::new(),
-        live: Bytes::new(),
-        compared: Compared::default(),
-        left: Left::default(),
-    };
-    let mut kept = BytesMut::new();
-    for element in before {
-        let partner = element.id.as_ref().and_then(|id| by_id.get(&(element.number, id.clone())));
-        if let (Some(id), Some(partner)) = (&element.id, partner)
-            && let Some(passed) = agreed.passed(method, &element, id, &now[*partner])
-        {
-            reduced.compared.merge(Compared { passed: passed.clone(), ..Compared::default() });
-            now[*partner].is_settled = true;
-            continue;
-        }
-        kept.extend_from_slice(&element.whole);
+    let before = agreed.elements(comparer, method, recorded)?;
+    let now = agreed.elements(comparer, method, live)?;
+    let lists = agreed.methods.get(&method.path)?;
+    let mut by_id: HashMap<(u32, &str), usize, RandomState> = HashMap::default();
+    for (index, element) in now.iter().enumerate() {
         if let Some(id) = element.id {
-            reduced.left.recorded.insert((element.number, id), element.hash);
+            by_id.insert((element.number, id), index);
         }
     }
-    reduced.recorded = kept.split().freeze();
-    for element in now.into_iter().filter(|element| !element.is_settled) {
-        kept.extend_from_slice(&element.whole);
-        if let Some(id) = element.id {
-            reduced.left.live.insert((element.number, id), element.hash);
-        }
-    }
-    reduced.live = kept.freeze();
-    Some(reduced)
+    let mut compared = Compared::default();
+    let mut settled = vec![false; now.len()];
+    let rest = before.iter().filter(|element| {
+        let Some(agreement) = element.id.and_then(|id| lists.get(&element.number)?.as_ref()?.pairs.get(id))
+        else {
+            return true;
+        };
+        let partner = by_id.get(&(element.number, agreement.live_id.as_str()));
+        let Some(partner) = partner.filter(|partner| {
+            agreement.recorded == element.hash && agreement.live == now[**partner].hash && !settled[**partner]
+        }) else {
+            return true;
+        };
+        settled[*partner] = true;
+        agreement.passed.iter().for_each(|(rule, times)| compared.pass_often(rule, *times));
+        false
+    });
+    let recorded = joined(rest, recorded);
+    let live =
+        joined(now.iter().zip(&settled).filter(|(_, settled)| !**settled).map(|(element, _)| element), live);
+    Some(Reduced { recorded, live, compared })
 }
 
-/// Remembers pairs that agree.
+/// The message with these of its elements.
+fn joined<'a, 'b: 'a>(elements: impl Iterator<Item = &'a Element<'b>>, message: &Bytes) -> Bytes {
+    let mut out = BytesMut::new();
+    elements.for_each(|element| out.extend_from_slice(element.whole));
+    if out.len() == message.len() { message.clone() } else { out.freeze() }
+}
+
+/// Remembers pairs of two answers that were reduced.
 pub(crate) fn remember(
+    comparer: &Comparer<'_>,
     agreed: &RefCell<Agreed>,
     method: &Method,
-    reduced: Reduced,
+    reduced: &Reduced,
     pairs: Vec<AgreeingPair>,
 ) {
+    if pairs.is_empty() {
+        return;
+    }
     let mut agreed = agreed.borrow_mut();
-    for pair in pairs {
-        let name = pair.list.to_string();
+    let mut hashes = |message| -> HashMap<(u32, String), u64> {
+        let elements = agreed.elements(comparer, method, message).unwrap_or_default();
+        elements.iter().filter_map(|it| Some(((it.number, it.id?.to_owned()), it.hash))).collect()
+    };
+    let (before, now) = (hashes(&reduced.recorded), hashes(&reduced.live));
+    let Some(lists) = agreed.methods.get_mut(&method.path) else { return };
+    for AgreeingPair { list, recorded, live, passed } in pairs {
+        let name = list.to_string();
         let Some(field) = method.output().get_field_by_name(name.trim_end_matches("[]")) else { continue };
         let number = field.number();
-        let hashes = reduced
-            .left
-            .recorded
-            .get(&(number, pair.recorded.clone()))
-            .zip(reduced.left.live.get(&(number, pair.live)));
-        if let Some((recorded, live)) = hashes {
-            let agreement = Agreement { recorded: *recorded, live: *live, passed: pair.passed };
-            agreed.pairs.insert(((method.path.clone(), number), pair.recorded), agreement);
+        let Some(list) = lists.get_mut(&number).and_then(Option::as_mut) else { continue };
+        let both = before.get(&(number, recorded.clone())).zip(now.get(&(number, live.clone())));
+        if let Some((before, now)) = both {
+            let agreement = Agreement { recorded: *before, live_id: live, live: *now, passed };
+            list.pairs.insert(recorded, agreement);
         }
     }
-}
-
-/// A field of an answer.
-struct Element {
-    number: u32,
-    whole: Bytes,
-    /// Of an element of a list whose elements have one.
-    id: Option<String>,
-    hash: u64,
-    is_settled: bool,
 }
 
 impl Agreed {
-    fn element(
+    /// The fields of an answer; `None` where it is no message.
+    fn elements<'a>(
         &mut self,
         comparer: &Comparer<'_>,
         method: &Method,
-        field: WireField<'_>,
-        message: &Bytes,
-    ) -> Element {
-        let name = (method.path.clone(), field.number);
-        let key = self.lists.entry(name).or_insert_with(|| key_path(comparer, method, field.number));
-        let id = key.as_ref().filter(|_| field.is_delimited).and_then(|key| text_at(field.content, key));
-        let id = id.filter(|id| !id.is_empty()).map(str::to_owned);
-        let hash = if id.is_some() { self.pairs.hasher().hash_one(field.content) } else { 0 };
-        Element { number: field.number, whole: message.slice_ref(field.whole), id, hash, is_settled: false }
-    }
-
-    fn passed(
-        &self,
-        method: &Method,
-        recorded: &Element,
-        id: &str,
-        live: &Element,
-    ) -> Option<&BTreeMap<String, u64>> {
-        let agreement = self.pairs.get(&((method.path.clone(), recorded.number), id.to_owned()))?;
-        (agreement.recorded == recorded.hash && agreement.live == live.hash).then_some(&agreement.passed)
+        message: &'a [u8],
+    ) -> Option<Vec<Element<'a>>> {
+        if !self.methods.contains_key(&method.path) {
+            self.methods.insert(method.path.clone(), Lists::default());
+        }
+        let lists = self.methods.get_mut(&method.path)?;
+        let mut elements = Vec::new();
+        for field in fields(message) {
+            let field = field.ok()?;
+            let list = lists.entry(field.number).or_insert_with(|| list_of(comparer, method, field.number));
+            let id =
+                list.as_ref().filter(|_| field.is_delimited).and_then(|it| text_at(field.content, &it.key));
+            let id = id.filter(|id| !id.is_empty());
+            let hash = if id.is_some() { self.hasher.hash_one(field.content) } else { 0 };
+            elements.push(Element { number: field.number, whole: field.whole, id, hash });
+        }
+        Some(elements)
     }
 }
 
-/// Where the elements of this list have their id, where that is how they are aligned and their order means nothing.
-fn key_path(comparer: &Comparer<'_>, method: &Method, number: u32) -> KeyPath {
+fn list_of(comparer: &Comparer<'_>, method: &Method, number: u32) -> Option<List> {
     let field = method.output().get_field(number)?;
     let FieldKind::Message(element) = field.kind() else { return None };
-    let path = Path::default().elements(field.name());
-    let rule = comparer.rules.list(&method.name, &path)?;
+    let rule = comparer.rules.list(&method.name, &Path::default().elements(field.name()))?;
     let [key] = rule.keys.first()?.as_slice() else { return None };
-    (field.is_list() && rule.order == ListOrder::Any).then(|| numbers(&element, key)).flatten()
+    let key = (field.is_list() && rule.order == ListOrder::Any).then(|| numbers(&element, key)).flatten()?;
+    Some(List { key, pairs: HashMap::default() })
 }
 
-fn numbers(message: &MessageDescriptor, key: &str) -> KeyPath {
+/// The numbers of the fields on the way to a string.
+fn numbers(message: &MessageDescriptor, key: &str) -> Option<Vec<u32>> {
     let mut message = message.clone();
     let mut numbers = Vec::new();
     let mut names = key.split('.').peekable();

@@ -80,14 +80,21 @@ impl Compared {
     }
 
     pub(crate) fn pass(&mut self, rule: &str) {
-        *self.passed.entry(rule.to_owned()).or_default() += 1;
+        self.pass_often(rule, 1);
+    }
+
+    pub(crate) fn pass_often(&mut self, rule: &str, times: u64) {
+        match self.passed.get_mut(rule) {
+            Some(count) => *count += times,
+            None => drop(self.passed.insert(rule.to_owned(), times)),
+        }
     }
 
     /// Adds what another comparison found.
     pub fn merge(&mut self, other: Self) {
         self.divergences.extend(other.divergences);
-        for (rule, count) in other.passed {
-            *self.passed.entry(rule).or_default() += count;
+        for (rule, count) in &other.passed {
+            self.pass_often(rule, *count);
         }
         self.examples.extend(other.examples);
         self.left_out += other.left_out;
@@ -170,7 +177,7 @@ impl<'a> Comparer<'a> {
         let recorded = decode(method.output(), &reduced.recorded)?;
         let live = decode(method.output(), &reduced.live)?;
         walk.message(&Path::default(), &recorded, &live);
-        agreed::remember(&self.memory.agreed, method, reduced, walk.agreeing);
+        agreed::remember(self, &self.memory.agreed, method, &reduced, walk.agreeing);
         Some(walk.compared)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cri::Method;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, ReflectMessage, Value};
 
-use crate::agreed::{AgreeingPair, MOMENTARY};
+use crate::agreed::{AgreeingPair, lasts};
 use crate::comparer::{Compared, Comparer, OWNED_LABEL, Passed, Trajectories};
 use crate::shown::{base64_text, key_text, to_json};
 use crate::{Divergence, Kind, Path, Relation, Severity};
@@ -59,7 +59,16 @@ impl Walk<'_> {
         recorded: &DynamicMessage,
         live: &DynamicMessage,
     ) {
+        // Most fields of most messages are on neither side.
+        if !recorded.has_field(field) && !live.has_field(field) {
+            return;
+        }
         let (before, now) = (recorded.get_field(field), live.get_field(field));
+        // What order a list came in is told from lists that are the same, too; a message may hold one.
+        let is_simple = field.is_map() || !(field.is_list() || matches!(field.kind(), FieldKind::Message(_)));
+        if is_simple && before == now {
+            return;
+        }
         let pair = Pair { recorded: &before, live: &now };
         if field.is_list() {
             self.list(&parent.elements(field.name()), field, &pair);
@@ -137,11 +146,8 @@ impl Walk<'_> {
         let before = std::mem::take(&mut self.compared);
         self.object(path, recorded, live);
         let own = std::mem::replace(&mut self.compared, before);
-        let lasts = own.divergences.is_empty()
-            && own.left_out == 0
-            && !MOMENTARY.iter().any(|name| own.passed.contains_key(*name));
-        if lasts
-            && path.is_list_of_root()
+        if path.is_list_of_root()
+            && lasts(&own)
             && let Some((recorded, live)) = own_id(recorded).zip(own_id(live))
         {
             self.agreeing.push(AgreeingPair {

@@ -143,7 +143,10 @@ impl Check {
         }
         let mut report = findings.into_report(SideInfo::default(), live, 1.0);
         report.unchecked = self.unchecked;
-        let silent = self.witness.unchecked().map(|oracle| format!("{}: there was nothing to hold against it", oracle.name));
+        let silent = self
+            .witness
+            .unchecked()
+            .map(|oracle| format!("{}: there was nothing to hold against it", oracle.name));
         report.unchecked.extend(silent);
         report
     }

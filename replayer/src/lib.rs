@@ -16,6 +16,7 @@
 
 mod answer;
 mod binding;
+mod check;
 mod cleanup;
 mod engine;
 mod events;
@@ -33,6 +34,7 @@ mod tapes;
 mod trajectory;
 mod uids;
 
+pub use check::{CheckConfig, check};
 pub use recording::{Recording, RecordingError};
 pub use replay::{Config, Pace, Progress, Replay, ReplayError};
 pub use script::Select;

@@ -35,16 +35,16 @@ impl Shared {
         let changed = self.mark_changing(call);
         self.findings.borrow_mut().calls().sent += 1;
         let mut method = self.stand_in(call, method);
-        let mut answer = self.ask_until_settled(index, call, method, request.clone()).await;
+        let (mut answer, mut compared) = self.ask_until_settled(index, call, method, request.clone()).await;
         if self.turns_out_unserved(call, method, &answer).await {
             method = self.stand_in(call, method);
-            answer = self.ask_until_settled(index, call, method, request.clone()).await;
+            (answer, compared) = self.ask_until_settled(index, call, method, request.clone()).await;
         }
         self.unmark_changing(&changed);
         self.note_pulled(method, &answer).await;
         self.note_objects(call, method, &answer);
         self.oracles.borrow_mut().observe(call, &request, &answer);
-        self.judge(call, method, &answer);
+        self.judge(call, method, &answer, compared);
     }
 
     /// A method that the schema doesn't have: its bytes go out as they are, and its outcome is compared.
@@ -68,8 +68,15 @@ impl Shared {
         self.findings.borrow_mut().add(&call.path, Some(call.id), None, compared);
     }
 
-    /// Asks; where the answer to a read shows a state that waiting may change, asks again.
-    async fn ask_until_settled(&self, index: usize, call: &Call, method: &Method, request: Bytes) -> Answer {
+    /// Asks; where the answer to a read shows a state that waiting may change, asks again. Gives what the last answer differs in,
+    /// too, where that was looked at.
+    async fn ask_until_settled(
+        &self,
+        index: usize,
+        call: &Call,
+        method: &Method,
+        request: Bytes,
+    ) -> (Answer, Option<Compared>) {
         let path = method.path.clone();
         let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
         let ask =
@@ -77,26 +84,28 @@ impl Shared {
         let began = Instant::now();
         let mut answer = ask().await;
         if method.class != Class::ReadOnly || !is_comparable(call) {
-            return answer;
+            return (answer, None);
         }
         let until = Instant::now() + self.patience(index);
         let mut pause = FIRST_PAUSE;
         let mut asked = 1;
-        while self.may_settle(call, method, &answer) && Instant::now() < until {
+        let mut compared = self.compare(call, method, &answer);
+        while self.may_settle(call, &compared) && Instant::now() < until {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             answer = ask().await;
             answer.settled_after = began.elapsed();
             asked += 1;
+            compared = self.compare(call, method, &answer);
         }
         if asked > 1 {
-            let left = self.waiting_for(call, method, &answer);
+            let left = waiting_for(call, &compared);
             if left.is_empty() {
                 self.findings.borrow_mut().calls().settled += 1;
             }
             self.unsettled.borrow_mut().extend(left);
         }
-        answer
+        (answer, Some(compared))
     }
 
     /// How long a read may be asked again: as long as the recording took to get there, where this replay is faster, and a while
@@ -109,25 +118,13 @@ impl Shared {
         recorded + self.config.settle
     }
 
-    fn may_settle(&self, call: &Call, method: &Method, answer: &Answer) -> bool {
-        let waiting = self.waiting_for(call, method, answer);
+    fn may_settle(&self, call: &Call, compared: &Compared) -> bool {
         let unsettled = self.unsettled.borrow();
-        waiting.iter().any(|signature| !unsettled.contains(signature))
+        waiting_for(call, compared).iter().any(|signature| !unsettled.contains(signature))
     }
 
-    /// The differences that waiting may change.
-    fn waiting_for(&self, call: &Call, method: &Method, answer: &Answer) -> Vec<Signature> {
-        let compared = self.compare(call, method, answer);
-        compared
-            .divergences
-            .iter()
-            .filter(|divergence| divergence.settles)
-            .map(|divergence| Signature::of(&call.path, divergence))
-            .collect()
-    }
-
-    /// Binds what both answers say, compares them, and keeps what was found.
-    fn judge(&self, call: &Call, method: &Method, answer: &Answer) {
+    /// Binds what both answers say, compares them, unless that was done and nothing was bound, and keeps what was found.
+    fn judge(&self, call: &Call, method: &Method, answer: &Answer, compared: Option<Compared>) {
         if call.outcome.ending == Ending::Truncated {
             self.findings.borrow_mut().inconclusive(call.id, "its end is not on the tape".to_owned());
             return;
@@ -141,7 +138,9 @@ impl Shared {
         {
             binding::bind(method, Recorded(&recorded), Live(&live), &mut self.ids.borrow_mut());
         }
-        let compared = self.compare(call, method, answer);
+        let compared = compared
+            .filter(|_| !binding::binds(method))
+            .unwrap_or_else(|| self.compare(call, method, answer));
         tracing::debug!(call = call.id.0, method = %method.name, lasted = ?answer.lasted, divergences = compared.divergences.len(), "compared");
         let mut findings = self.findings.borrow_mut();
         findings.add(&call.path, Some(call.id), None, compared);
@@ -227,6 +226,16 @@ impl Shared {
 /// Whether the recording says enough about the call for its answer to be compared.
 fn is_comparable(call: &Call) -> bool {
     call.is_whole() && !matches!(call.outcome.ending, Ending::Truncated | Ending::Cancelled)
+}
+
+/// The differences that waiting may change.
+fn waiting_for(call: &Call, compared: &Compared) -> Vec<Signature> {
+    compared
+        .divergences
+        .iter()
+        .filter(|divergence| divergence.settles)
+        .map(|divergence| Signature::of(&call.path, divergence))
+        .collect()
 }
 
 /// Both answers, where both calls went well and can be read.

@@ -19,7 +19,8 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Exit> {
     if args.speed.is_some() && args.pace != PaceArg::Recorded {
         bail!("--speed is for the recorded pace: leave it out, or --pace");
     }
-    let folder = args.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        args.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         bail!("{}: its folder is not there: make it first", args.output.display());
     }

@@ -12,7 +12,7 @@ use crate::output;
 
 pub(crate) fn run(args: &DiffArgs) -> Result<Exit> {
     report::check_files(&args.report)?;
-    let rules = report::rules(&args.report)?;
+    let rules = report::rules(&args.report.rules)?;
     let recorded = Recording::read(&Tape::open(&args.recorded)?)?;
     let live = Recording::read(&Tape::open(&args.live)?)?;
     for (tape, recording) in [(&args.recorded, &recorded), (&args.live, &live)] {

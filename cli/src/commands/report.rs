@@ -2,20 +2,21 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use critape_differ::{Report, Rules, render_table};
+use critape_differ::{Report, Rules, render_suppressed, render_table};
 
 use crate::args::ReportArgs;
 use crate::exit::Exit;
 use crate::output::{self, Format, color, print_json};
 
-/// The rules in force: the standard ones, and the user's before them.
-pub(crate) fn rules(args: &ReportArgs) -> Result<Rules> {
-    let Some(path) = &args.rules else { return Ok(Rules::standard()) };
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(Rules::standard().overridden_by(Rules::parse(&path.display().to_string(), &text)?))
+/// The rules in force: the standard ones, and before them those of these files, the first of them first.
+pub(crate) fn rules(files: &[PathBuf]) -> Result<Rules> {
+    files.iter().rev().try_fold(Rules::standard(), |rules, path| {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(rules.overridden_by(Rules::parse(&path.display().to_string(), &text)?))
+    })
 }
 
 /// Refuses files whose form their names don't tell, before anything is run.
@@ -33,7 +34,12 @@ pub(crate) fn check_files(args: &ReportArgs) -> Result<()> {
 /// Prints a report and writes it to the files that were asked for.
 pub(crate) fn give(report: &Report, args: &ReportArgs) -> Result<Exit> {
     // First, so that it is not lost where a file can't be written; and a reader that went away does not keep the files from it.
-    let printed = print(report, args.output);
+    let printed = print(report, args.output).and_then(|()| {
+        if args.show_suppressed && args.output == Format::Table {
+            io::stdout().lock().write_all(render_suppressed(&report.suppressed).as_bytes())?;
+        }
+        Ok(())
+    });
     for path in &args.files {
         let text = match form(path)? {
             Format::Json => serde_json::to_string_pretty(report)? + "\n",

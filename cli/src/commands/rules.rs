@@ -58,7 +58,9 @@ fn listed(rules: &Rules) -> Value {
 
 fn table(rules: &Rules) -> String {
     let mut out = String::new();
-    let methods = |methods: &[String]| if methods.is_empty() { String::new() } else { format!("{}: ", methods.join(", ")) };
+    let methods = |methods: &[String]| {
+        if methods.is_empty() { String::new() } else { format!("{}: ", methods.join(", ")) }
+    };
     // Writing to a string never fails.
     for rule in rules.iter() {
         let _ = writeln!(out, "{}  {}", rule.name, rule.relation);

@@ -27,8 +27,13 @@ const STOP_SECONDS: i64 = 1;
 
 impl Check {
     /// Makes a pod, looks at it all the way, and removes it.
-    pub(super) async fn make_and_remove(&mut self, image: Option<&str>, run: &str) -> Result<(), ReplayError> {
-        let folder = tempfile::Builder::new().prefix("critape-check-").tempdir().map_err(ReplayError::Scratch)?;
+    pub(super) async fn make_and_remove(
+        &mut self,
+        image: Option<&str>,
+        run: &str,
+    ) -> Result<(), ReplayError> {
+        let folder =
+            tempfile::Builder::new().prefix("critape-check-").tempdir().map_err(ReplayError::Scratch)?;
         let files = folder.path().join("files");
         std::fs::create_dir(&files).map_err(ReplayError::Scratch)?;
         let events = self.listen().await;
@@ -44,7 +49,9 @@ impl Check {
         self.list().await;
         match self.image(image).await {
             Some(image) => self.container(&pod_id, config, image, &files).await,
-            None => self.leave_out("what takes a container: no image is there; name one with --image".to_owned()),
+            None => {
+                self.leave_out("what takes a container: no image is there; name one with --image".to_owned())
+            }
         }
         self.end_pod(&pod_id).await;
         self.hear(events, from).await;
@@ -73,12 +80,19 @@ impl Check {
         let list: Option<v1::ListImagesResponse> =
             self.ask("ListImages", &v1::ListImagesRequest::default()).await;
         // That of sandboxes runs nothing else.
-        let usable = |image: &&v1::Image| !image.pinned && image.repo_tags.iter().all(|tag| !tag.contains("pause"));
+        let usable =
+            |image: &&v1::Image| !image.pinned && image.repo_tags.iter().all(|tag| !tag.contains("pause"));
         let images = list.unwrap_or_default().images;
         images.iter().filter(usable).find_map(|image| image.repo_tags.first()).map(|tag| spec(tag))
     }
 
-    async fn container(&mut self, pod_id: &str, pod: v1::PodSandboxConfig, image: v1::ImageSpec, files: &Path) {
+    async fn container(
+        &mut self,
+        pod_id: &str,
+        pod: v1::PodSandboxConfig,
+        image: v1::ImageSpec,
+        files: &Path,
+    ) {
         let request = v1::CreateContainerRequest {
             pod_sandbox_id: pod_id.to_owned(),
             config: Some(container(image, files)),
@@ -203,7 +217,10 @@ fn pod(run: &str, folder: &Path) -> v1::PodSandboxConfig {
         }),
         hostname: "critape-check".to_owned(),
         log_directory: folder.join("logs").display().to_string(),
-        labels: BTreeMap::from([(OWNED_LABEL.to_owned(), run.to_owned()), ("app".to_owned(), "check".to_owned())]),
+        labels: BTreeMap::from([
+            (OWNED_LABEL.to_owned(), run.to_owned()),
+            ("app".to_owned(), "check".to_owned()),
+        ]),
         annotations: BTreeMap::from([("io.critape.check/note".to_owned(), "ünïcode\n".to_owned())]),
         linux: Some(v1::LinuxPodSandboxConfig { security_context: Some(security), ..Default::default() }),
         ..Default::default()

@@ -24,7 +24,8 @@ impl Check {
 
     async fn read_images(&mut self) {
         let _: Option<v1::ImageFsInfoResponse> = self.ask("ImageFsInfo", &v1::ImageFsInfoRequest {}).await;
-        let list: Option<v1::ListImagesResponse> = self.ask("ListImages", &v1::ListImagesRequest::default()).await;
+        let list: Option<v1::ListImagesResponse> =
+            self.ask("ListImages", &v1::ListImagesRequest::default()).await;
         for image in list.unwrap_or_default().images.into_iter().take(MAX_OBJECTS) {
             let spec = v1::ImageSpec { image: image.id, ..Default::default() };
             let request = v1::ImageStatusRequest { image: Some(spec), verbose: false };
