@@ -122,7 +122,7 @@ fn deviations(pairs: &[(f64, f64)]) -> Option<f64> {
         pairs.iter().flat_map(|(recorded, live)| [(*recorded, false), (*live, true)]).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut rank_sum, mut ties, mut rank) = (0.0, 0.0, 1.0);
-    for equal in all.chunk_by(|a, b| a.0 == b.0) {
+    for equal in all.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
         let size = equal.len() as f64;
         let shared = rank + (size - 1.0) / 2.0;
         rank_sum += shared * equal.iter().filter(|(_, live)| *live).count() as f64;
@@ -137,6 +137,7 @@ fn deviations(pairs: &[(f64, f64)]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use critape_calls::{Live, Recorded};
     use proptest::prelude::*;
 
     use super::*;
@@ -218,5 +219,21 @@ mod tests {
         assert_eq!(shift(&busy), None);
         assert_eq!(shift(&[]), None);
         assert_eq!(shift(&vec![(1e9, 1e9); 50]), None);
+    }
+
+    #[test]
+    fn a_shift_is_a_finding() {
+        let mut findings = crate::Findings::default();
+        let ms = Duration::from_millis;
+        for call in 0..30 {
+            let (recorded, live) = (Recorded(ms(100 + call)), Live(ms(200 + call)));
+            findings.took("/runtime.v1.RuntimeService/StartContainer", recorded, live);
+            findings.took("/runtime.v1.RuntimeService/StopContainer", recorded, Live(recorded.0));
+        }
+        let report = findings.into_report(crate::SideInfo::default(), crate::SideInfo::default(), 0.01);
+        let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
+        assert_eq!((finding.kind, finding.path.as_str()), (Kind::Latency, "duration"));
+        assert_eq!(finding.summary, "StartContainer takes longer than when it was recorded");
+        assert_eq!(finding.examples[0].recorded["calls"], 30);
     }
 }

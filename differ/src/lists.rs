@@ -10,7 +10,7 @@ use crate::align::{Alignment, align};
 use crate::order::{Order, changes, order_of};
 use crate::shown::to_json;
 use crate::walk::{Pair, Walk};
-use crate::{Divergence, Kind, ListOrder, ListRule, Path, Severity};
+use crate::{Divergence, Kind, ListOrder, ListRule, Path};
 
 impl Walk<'_> {
     pub(crate) fn list(&mut self, path: &Path, field: &FieldDescriptor, pair: &Pair<'_>) {
@@ -91,7 +91,7 @@ impl Walk<'_> {
             recorded,
             live,
             rule: rule.name.clone(),
-            severity: Severity::Behaviour,
+            severity: self.severity(path, kind, None),
             settles: false,
         });
     }

@@ -172,7 +172,7 @@ pub(crate) fn texts(relation: &Relation, recorded: &str, live: &str, ids: &Ident
         Relation::Timestamp => time_text(recorded) == time_text(live),
         Relation::Sometime => {
             let (before, now) = (time_text(recorded), time_text(live));
-            before == now || [before, now].iter().any(|form| *form == TimeText::Unset)
+            before == now || [before, now].contains(&TimeText::Unset)
         }
         Relation::OneOf(values) => values.contains(&ids.to_recorded(live)),
         Relation::Pattern(pattern) => pattern.expression.is_match(&ids.to_recorded(live)),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use critape_differ::{Rules, RulesCheck};
@@ -17,14 +17,15 @@ use crate::output::{Format, print_json};
 pub(crate) fn run(command: RulesCommand) -> Result<Exit> {
     match command {
         RulesCommand::List { rules, output } => list(&report::rules(&rules)?, output),
-        RulesCommand::Check { file, output } => check(file, output),
+        RulesCommand::Check { file, output } => check(file.as_deref(), output),
     }
 }
 
 fn list(rules: &Rules, output: Format) -> Result<Exit> {
-    match output {
-        Format::Json => print_json(&listed(rules))?,
-        _ => print(&table(rules))?,
+    if output == Format::Json {
+        print_json(&listed(rules))?;
+    } else {
+        print(&table(rules))?;
     }
     Ok(Exit::Done)
 }
@@ -78,18 +79,19 @@ fn table(rules: &Rules) -> String {
     out
 }
 
-fn check(file: Option<PathBuf>, output: Format) -> Result<Exit> {
+fn check(file: Option<&Path>, output: Format) -> Result<Exit> {
     let standard = Rules::standard();
-    let checked = match &file {
+    let checked = match file {
         Some(path) => {
             let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
             Rules::parse(&path.display().to_string(), &text)?.check(&standard)
         }
         None => standard.check(&Rules::default()),
     };
-    match output {
-        Format::Json => print_json(&serde_json::to_value(&checked)?)?,
-        _ => print(&explained(&checked))?,
+    if output == Format::Json {
+        print_json(&serde_json::to_value(&checked)?)?;
+    } else {
+        print(&explained(&checked))?;
     }
     Ok(if checked.problems.is_empty() { Exit::Done } else { Exit::Different })
 }

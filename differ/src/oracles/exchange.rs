@@ -53,21 +53,21 @@ pub(crate) struct Observed<'a> {
 
 /// Both messages; the answer is empty where the call failed. Of lists, what has changed since the last one.
 pub(crate) enum Said {
-    RunPodSandbox(v1::RunPodSandboxRequest, v1::RunPodSandboxResponse),
+    RunPodSandbox(Box<v1::RunPodSandboxRequest>, v1::RunPodSandboxResponse),
     StopPodSandbox(String),
     RemovePodSandbox(String),
-    PodSandboxStatus(String, v1::PodSandboxStatusResponse),
+    PodSandboxStatus(String, Box<v1::PodSandboxStatusResponse>),
     ListPodSandbox(v1::ListPodSandboxResponse),
-    CreateContainer(v1::CreateContainerRequest, v1::CreateContainerResponse),
+    CreateContainer(Box<v1::CreateContainerRequest>, v1::CreateContainerResponse),
     StartContainer(String),
     StopContainer(String),
     RemoveContainer(String),
-    ContainerStatus(String, v1::ContainerStatusResponse),
+    ContainerStatus(String, Box<v1::ContainerStatusResponse>),
     ListContainers(v1::ListContainersResponse),
-    UpdateContainerResources(v1::UpdateContainerResourcesRequest),
+    UpdateContainerResources(Box<v1::UpdateContainerResourcesRequest>),
     ListContainerStats(v1::ListContainerStatsResponse),
     PullImage(String, v1::PullImageResponse),
-    ImageStatus(String, v1::ImageStatusResponse),
+    ImageStatus(String, Box<v1::ImageStatusResponse>),
     ListImages(v1::ListImagesResponse),
     RemoveImage,
     ImageFsInfo(v1::ImageFsInfoResponse),
@@ -108,24 +108,24 @@ impl Reader {
         let id = || text_at(asked, &[1]).unwrap_or_default().to_owned();
         let image = || text_at(asked, &[1, 1]).unwrap_or_default().to_owned();
         Some(match name {
-            "RunPodSandbox" => Said::RunPodSandbox(message(asked)?, message(answer)?),
+            "RunPodSandbox" => Said::RunPodSandbox(boxed(asked)?, message(answer)?),
             "StopPodSandbox" => Said::StopPodSandbox(id()),
             "RemovePodSandbox" => Said::RemovePodSandbox(id()),
-            "PodSandboxStatus" => Said::PodSandboxStatus(id(), message(answer)?),
+            "PodSandboxStatus" => Said::PodSandboxStatus(id(), boxed(answer)?),
             "ListPodSandbox" => Said::ListPodSandbox(message(&self.changed(name, answer)?)?),
-            "CreateContainer" => Said::CreateContainer(message(asked)?, message(answer)?),
+            "CreateContainer" => Said::CreateContainer(boxed(asked)?, message(answer)?),
             "StartContainer" => Said::StartContainer(id()),
             "StopContainer" => Said::StopContainer(id()),
             "RemoveContainer" => Said::RemoveContainer(id()),
-            "ContainerStatus" => Said::ContainerStatus(id(), message(answer)?),
+            "ContainerStatus" => Said::ContainerStatus(id(), boxed(answer)?),
             "ListContainers" => Said::ListContainers(message(&self.changed(name, answer)?)?),
-            "UpdateContainerResources" => Said::UpdateContainerResources(message(asked)?),
+            "UpdateContainerResources" => Said::UpdateContainerResources(boxed(asked)?),
             "ListContainerStats" if self.stats < MAX_STATS => {
                 self.stats += 1;
                 Said::ListContainerStats(message(answer)?)
             }
             "PullImage" => Said::PullImage(image(), message(answer)?),
-            "ImageStatus" => Said::ImageStatus(image(), message(answer)?),
+            "ImageStatus" => Said::ImageStatus(image(), boxed(answer)?),
             "ListImages" => Said::ListImages(message(&self.changed(name, answer)?)?),
             "RemoveImage" => Said::RemoveImage,
             "ImageFsInfo" => Said::ImageFsInfo(message(answer)?),
@@ -151,4 +151,8 @@ impl Reader {
 
 fn message<M: Message + Default>(bytes: &Bytes) -> Option<M> {
     M::decode(bytes.as_ref()).ok()
+}
+
+fn boxed<M: Message + Default>(bytes: &Bytes) -> Option<Box<M>> {
+    message(bytes).map(Box::new)
 }

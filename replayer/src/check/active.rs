@@ -50,7 +50,7 @@ impl Check {
         match self.image(image).await {
             Some(image) => self.container(&pod_id, config, image, &files).await,
             None => {
-                self.leave_out("what takes a container: no image is there; name one with --image".to_owned())
+                self.leave_out("what takes a container: no image is there; name one with --image".to_owned());
             }
         }
         self.end_pod(&pod_id).await;
