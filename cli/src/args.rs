@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, apart from what is done.
 
 mod judging;
+mod serving;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::output::Format;
 use crate::values;
 
 pub(crate) use judging::{CalibrateArgs, CheckArgs, RulesCommand};
+pub(crate) use serving::{GatewayArgs, SimulatorArgs};
 
 /// Records the calls between kubelet and a container runtime, replays them against another runtime, and says what differs.
 #[derive(Debug, Parser)]
@@ -385,38 +387,4 @@ pub(crate) struct ReportArgs {
     /// Also write the report to a file; .json or .txt tells the form. May be given again
     #[arg(long = "report", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GatewayArgs {
-    #[command(flatten)]
-    pub(crate) endpoints: EndpointArgs,
-    /// Where HTTP clients connect: 127.0.0.1:PORT (0 for any) or <unix:///path>
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: String,
-    /// File with the token that clients must send; without it one is made and printed
-    #[arg(long, value_name = "FILE", conflicts_with = "no_auth")]
-    pub(crate) token_file: Option<PathBuf>,
-    /// Ask for no token; every user of this host can then drive the runtime
-    #[arg(long)]
-    pub(crate) no_auth: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SimulatorArgs {
-    /// Socket on which clients connect
-    #[arg(long, value_parser = values::endpoint, value_name = "ENDPOINT", required_unless_present = "list_regressions")]
-    pub(crate) listen: Option<Endpoint>,
-    /// Behave as a runtime did that had this regression. May be given again
-    #[arg(long = "regression", value_name = "NAME")]
-    pub(crate) regressions: Vec<String>,
-    /// List the regressions there are
-    #[arg(long)]
-    pub(crate) list_regressions: bool,
-    /// Where ids and orders come from; a number makes a run repeatable
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Form of the list
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
 }

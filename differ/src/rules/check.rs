@@ -274,5 +274,4 @@ fn lets_all_pass<'a>(rule: &Rule, places: &'a [Place]) -> Option<&'a str> {
 }
 
 #[cfg(test)]
-#[path = "check_tests.rs"]
 mod tests;
