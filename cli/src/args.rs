@@ -1,5 +1,8 @@
 //! The command line: what can be asked for, apart from what is done.
 
+mod judging;
+mod serving;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +17,9 @@ use crate::filter::FilterArgs;
 use crate::output::Format;
 use crate::reporting::{ExplainArgs, ReportArgs};
 use crate::values;
+
+pub(crate) use judging::{CalibrateArgs, CheckArgs, RulesCommand};
+pub(crate) use serving::{GatewayArgs, SimulatorArgs};
 
 /// Records the calls between kubelet and a container runtime, replays them against another runtime, and says what differs.
 #[derive(Debug, Parser)]
@@ -59,6 +65,19 @@ pub(crate) enum Command {
     /// Show one finding of a report in full: both calls, the rule, what a kubelet would do, how to see it again
     #[command(after_help = "Example:\n  critape explain report.json 3b9d")]
     Explain(ExplainArgs),
+    /// Replay a tape several times on one runtime, and write rules for what differs between the runs
+    #[command(
+        after_help = "Example:\n  critape calibrate node.tape -r unix:///run/containerd/containerd.sock -n 5 --output noise.toml\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --rules noise.toml"
+    )]
+    Calibrate(CalibrateArgs),
+    /// Hold a runtime against the rules of CRI that need no recording
+    #[command(
+        after_help = "Example:\n  critape check -r unix:///run/containerd/containerd.sock\n  critape check -r unix:///run/containerd/containerd.sock --active --image registry.example/busybox:1.36"
+    )]
+    Check(CheckArgs),
+    /// Look at the rules by which answers are compared
+    #[command(subcommand, after_help = "Example:\n  critape rules list")]
+    Rules(RulesCommand),
     /// Offer a runtime as JSON over HTTP, until SIGINT or SIGTERM
     #[command(
         after_help = "Example:\n  critape gateway -r unix:///run/containerd/containerd.sock --listen 127.0.0.1:8080\n  curl -H \"Authorization: Bearer TOKEN\" http://127.0.0.1:8080/cri/v1/pods"
@@ -377,38 +396,4 @@ pub(crate) struct DiffArgs {
     pub(crate) live: PathBuf,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GatewayArgs {
-    #[command(flatten)]
-    pub(crate) endpoints: EndpointArgs,
-    /// Where HTTP clients connect: 127.0.0.1:PORT (0 for any) or <unix:///path>
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: String,
-    /// File with the token that clients must send; without it one is made and printed
-    #[arg(long, value_name = "FILE", conflicts_with = "no_auth")]
-    pub(crate) token_file: Option<PathBuf>,
-    /// Ask for no token; every user of this host can then drive the runtime
-    #[arg(long)]
-    pub(crate) no_auth: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SimulatorArgs {
-    /// Socket on which clients connect
-    #[arg(long, value_parser = values::endpoint, value_name = "ENDPOINT", required_unless_present = "list_regressions")]
-    pub(crate) listen: Option<Endpoint>,
-    /// Behave as a runtime did that had this regression. May be given again
-    #[arg(long = "regression", value_name = "NAME")]
-    pub(crate) regressions: Vec<String>,
-    /// List the regressions there are
-    #[arg(long)]
-    pub(crate) list_regressions: bool,
-    /// Where ids and orders come from; a number makes a run repeatable
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Form of the list
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
 }

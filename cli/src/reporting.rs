@@ -11,9 +11,12 @@ use crate::values;
 /// How a report is made and given.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Rules that come before the standard ones
+    /// Rules that come before the standard ones. May be given again: the first that fits a field counts
     #[arg(long, value_name = "FILE")]
-    pub(crate) rules: Option<PathBuf>,
+    pub(crate) rules: Vec<PathBuf>,
+    /// List differences that rules let pass, with examples, below the report; -o json always has them
+    #[arg(long)]
+    pub(crate) show_suppressed: bool,
     /// The share of calls that may stay inconclusive
     #[arg(long, value_parser = values::share, default_value = "1%", value_name = "N%")]
     pub(crate) max_inconclusive: f64,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
+use serde_json::Value as Json;
 
 use crate::ListRule;
 
@@ -23,12 +24,34 @@ impl Alignment {
     }
 }
 
+/// What lists are made of, as far as keys are concerned.
+pub(crate) trait Element {
+    /// The text of a field, which may lie deeper; `.` is the element itself.
+    fn part(&self, field: &str) -> String;
+}
+
+impl Element for Value {
+    fn part(&self, field: &str) -> String {
+        part_of(field, self)
+    }
+}
+
+impl Element for Json {
+    fn part(&self, field: &str) -> String {
+        let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match field {
+            "." => text(self),
+            _ => field.split('.').try_fold(self, |value, name| value.get(name)).map(text).unwrap_or_default(),
+        }
+    }
+}
+
 /// Aligns by the rule's keys; `normal` puts text of the live side into the recording's terms. Without keys, equal elements find
 /// each other by place.
-pub(crate) fn align(
+pub(crate) fn align<E: Element>(
     rule: Option<&ListRule>,
-    recorded: &[Value],
-    live: &[Value],
+    recorded: &[E],
+    live: &[E],
     normal: &dyn Fn(&str) -> String,
 ) -> Alignment {
     let keys = rule.map_or(&[][..], |rule| rule.keys.as_slice());
@@ -70,9 +93,9 @@ fn by_place(recorded: usize, live: usize) -> Alignment {
     }
 }
 
-fn keyed(
+fn keyed<E: Element>(
     key: &[String],
-    elements: &[Value],
+    elements: &[E],
     indices: &[usize],
     normal: &dyn Fn(&str) -> String,
 ) -> Vec<(usize, Vec<String>)> {
@@ -82,10 +105,10 @@ fn keyed(
 /// The key of an element; `None` where all its parts are empty, which tells nothing apart.
 pub(crate) fn key_of(
     key: &[String],
-    element: &Value,
+    element: &impl Element,
     normal: &dyn Fn(&str) -> String,
 ) -> Option<Vec<String>> {
-    let parts: Vec<String> = key.iter().map(|field| normal(&part_of(field, element))).collect();
+    let parts: Vec<String> = key.iter().map(|field| normal(&element.part(field))).collect();
     // The element itself may be empty and still be itself.
     let told =
         key.iter().any(|field| field == "." || field == "name") || parts.iter().any(|part| !part.is_empty());

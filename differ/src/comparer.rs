@@ -13,6 +13,12 @@ use crate::order::Orders;
 use crate::walk::Walk;
 use crate::{Divergence, Path, Rules};
 
+/// Examples of one rule that the comparison of one answer gives at most.
+const EXAMPLES_PER_ANSWER: usize = 3;
+/// Examples of one rule that a whole run gives at most. More than a report shows, because an answer may be compared more than
+/// once.
+const EXAMPLES_LOOKED_FOR: usize = 300;
+
 /// The label that a replay puts on its sandboxes. It is no difference.
 pub const OWNED_LABEL: &str = "io.critape.replay";
 
@@ -39,6 +45,19 @@ impl Trajectories for NoTrajectories {
     }
 }
 
+/// A difference that a rule let pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passed {
+    /// The rule.
+    pub rule: String,
+    /// Where the difference is.
+    pub path: Path,
+    /// The recorded value.
+    pub recorded: serde_json::Value,
+    /// The live value.
+    pub live: serde_json::Value,
+}
+
 /// What a comparison found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Compared {
@@ -46,6 +65,8 @@ pub struct Compared {
     pub divergences: Vec<Divergence>,
     /// Differences that a rule let pass, by rule.
     pub passed: BTreeMap<String, u64>,
+    /// A few of those.
+    pub examples: Vec<Passed>,
     /// List elements that belong to one side only because they are none of the recording's or replay's business.
     pub left_out: u64,
 }
@@ -75,7 +96,14 @@ impl Compared {
         for (rule, count) in &other.passed {
             self.pass_often(rule, *count);
         }
+        self.examples.extend(other.examples);
         self.left_out += other.left_out;
+    }
+
+    /// Whether an example of this is one that there is not yet.
+    pub(crate) fn may_keep(&self, rule: &str, path: &Path) -> bool {
+        let mut of_rule = self.examples.iter().filter(|passed| passed.rule == rule);
+        !of_rule.clone().any(|passed| passed.path == *path) && of_rule.nth(EXAMPLES_PER_ANSWER - 1).is_none()
     }
 
     /// Whether waiting may change the result.
@@ -89,21 +117,35 @@ impl Compared {
 pub struct Comparer<'a> {
     pub(crate) rules: &'a Rules,
     pub(crate) ids: &'a IdentityMap,
-    pub(crate) orders: &'a RefCell<Orders>,
-    agreed: &'a RefCell<Agreed>,
+    pub(crate) memory: &'a Memory,
 }
 
 /// What a comparer remembers from call to call.
 #[derive(Debug, Default)]
 pub struct Memory {
-    orders: RefCell<Orders>,
+    pub(crate) orders: RefCell<Orders>,
     agreed: RefCell<Agreed>,
+    /// How often an example was given for each rule.
+    given: RefCell<BTreeMap<String, usize>>,
+}
+
+impl Memory {
+    /// Whether examples of what this rule lets pass are still looked for.
+    pub(crate) fn wants(&self, rule: &str) -> bool {
+        let mut given = self.given.borrow_mut();
+        if let Some(count) = given.get_mut(rule) {
+            *count += 1;
+            return *count <= EXAMPLES_LOOKED_FOR;
+        }
+        given.insert(rule.to_owned(), 1);
+        true
+    }
 }
 
 impl<'a> Comparer<'a> {
     /// A comparer with these rules and ids; `memory` outlives it and is shared by all comparers of a run.
     pub fn new(rules: &'a Rules, ids: &'a IdentityMap, memory: &'a Memory) -> Self {
-        Self { rules, ids, orders: &memory.orders, agreed: &memory.agreed }
+        Self { rules, ids, memory }
     }
 
     /// Compares two answers of `method`.
@@ -129,13 +171,13 @@ impl<'a> Comparer<'a> {
         live: Live<&Bytes>,
         trajectories: &dyn Trajectories,
     ) -> Option<Compared> {
-        let mut reduced = agreed::reduce(self, self.agreed, method, recorded.0, live.0)?;
+        let mut reduced = agreed::reduce(self, &self.memory.agreed, method, recorded.0, live.0)?;
         let compared = std::mem::take(&mut reduced.compared);
         let mut walk = Walk { compared, ..Walk::new(self, method, trajectories) };
         let recorded = decode(method.output(), &reduced.recorded)?;
         let live = decode(method.output(), &reduced.live)?;
         walk.message(&Path::default(), &recorded, &live);
-        agreed::remember(self, self.agreed, method, &reduced, walk.agreeing);
+        agreed::remember(self, &self.memory.agreed, method, &reduced, walk.agreeing);
         Some(walk.compared)
     }
 }

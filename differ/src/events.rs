@@ -1,14 +1,16 @@
 //! Streams of container events, compared container by container: between containers their order means nothing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cri::{IdentityKind, Method};
 use critape_calls::{Live, Recorded, Resolution};
+use prost::Message;
 use prost_reflect::DynamicMessage;
 use serde_json::Value;
 
 use crate::comparer::{Compared, Comparer, Trajectories};
-use crate::{Divergence, Kind, Path, Severity};
+use crate::{Divergence, EventStream, Kind, Path, Severity};
 
 /// What each container went through, as an event stream told it.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +28,15 @@ impl EventSequences {
     /// All events, container by container.
     pub fn iter(&self) -> impl Iterator<Item = &DynamicMessage> {
         self.by_id.values().flatten()
+    }
+
+    /// The events, container by container, as oracles see them: whether any are missing is not theirs to say.
+    pub fn to_stream(&self) -> EventStream {
+        let typed = |event: &DynamicMessage| {
+            cri::v1::ContainerEventResponse::decode(event.encode_to_vec().as_slice()).ok()
+        };
+        let events = self.by_id.values().flatten().filter_map(typed).collect();
+        EventStream { events, from: Duration::MAX, until: Duration::ZERO }
     }
 
     /// Number of events about this id.

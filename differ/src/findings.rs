@@ -1,17 +1,21 @@
 //! Collects what comparisons find, and makes a report of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use critape_calls::{CallId, time_text};
+use critape_calls::{CallId, Live, Recorded, time_text};
 
 use crate::comparer::Compared;
 use crate::evidence::{Evidence, MAX_HELD, MAX_REPORT_EVIDENCE, Witness};
 use crate::examples;
 use crate::known::Catalogue;
+use crate::latency::Durations;
+use crate::spread::{Seen, Spread};
 use crate::summary::summary;
+use crate::suppressed::{self, SuppressedExample};
 use crate::{
-    CallCounts, Divergence, Example, Finding, MethodCount, Path, ReasonCount, Report, RuleCount, Rules,
-    SideInfo, Signature, Suppressed, Verdict,
+    Breach, CallCounts, Divergence, Example, Finding, Ids, MethodCount, Path, ReasonCount, Relation, Report,
+    RuleCount, Rules, SideInfo, Signature, Suppressed, Verdict,
 };
 
 /// Collects what comparisons find until the report is made.
@@ -25,6 +29,9 @@ pub struct Findings {
     inconclusive: BTreeMap<String, ReasonCount>,
     skipped: BTreeMap<String, ReasonCount>,
     calls: CallCounts,
+    durations: Durations,
+    /// Of what rules let pass.
+    examples: Vec<SuppressedExample>,
 }
 
 /// A finding that is still being met.
@@ -50,9 +57,32 @@ impl Findings {
         for (rule, count) in compared.passed {
             *self.passed.entry(rule).or_default() += count;
         }
+        for passed in compared.examples {
+            suppressed::keep(&mut self.examples, method, witness, passed);
+        }
         for divergence in compared.divergences {
             self.add_divergence(method, witness, divergence);
         }
+    }
+
+    /// Adds an answer that breaks a rule of CRI, unless what is wrong with it has been found otherwise, or nobody wants to know.
+    pub fn add_breach(&mut self, breach: &Breach, witness: &dyn Witness, rules: &Rules) {
+        let rpc = breach.method.rsplit('/').next().unwrap_or_default();
+        let rule = rules.rule(rpc, &breach.divergence.path);
+        if let Some(rule) = rule.filter(|rule| rule.relation == Relation::Ignore) {
+            *self.passed.entry(rule.name.clone()).or_default() += 1;
+            return;
+        }
+        let path = breach.divergence.path.to_string();
+        let found = |known: &Signature| known.method == breach.method && known.path == path;
+        if !self.findings.keys().any(found) {
+            self.add_divergence(&breach.method, witness, breach.divergence.clone());
+        }
+    }
+
+    /// Notes how long a call took on either side, where both were made at one pace.
+    pub fn took(&mut self, method: &str, recorded: Recorded<Duration>, live: Live<Duration>) {
+        self.durations.add(method, recorded.0, live.0);
     }
 
     /// Adds a divergence that is about more than one call.
@@ -67,7 +97,7 @@ impl Findings {
         let finding = &mut met.finding;
         finding.count += 1;
         finding.severity = finding.severity.min(divergence.severity);
-        if examples::are_enough(&finding.examples) {
+        if examples::are_enough(&finding.examples) && finding.spread.is_full() {
             return;
         }
         witness.seal(&divergence.path, &mut divergence.recorded, &mut divergence.live);
@@ -78,6 +108,11 @@ impl Findings {
             live: divergence.live,
             at: witness.at().map(time_text),
         };
+        finding.spread.add(Seen {
+            call: example.recorded_call,
+            recorded: example.recorded.clone(),
+            live: example.live.clone(),
+        });
         examples::keep(&mut finding.examples, example);
     }
 
@@ -96,12 +131,15 @@ impl Findings {
     /// The report. `rules` are those that were compared by; `max_inconclusive` is the share of recorded calls that may stay
     /// inconclusive.
     pub fn into_report(
-        self,
+        mut self,
         recorded: SideInfo,
         live: SideInfo,
         rules: &Rules,
         max_inconclusive: f64,
     ) -> Report {
+        for (method, divergence) in std::mem::take(&mut self.durations).divergences() {
+            self.add_divergence(method, &Ids::default(), divergence);
+        }
         let mut findings: Vec<Finding> =
             self.findings.into_values().map(|met| met.explained(rules, &recorded, &live)).collect();
         findings.sort_by(|a, b| {
@@ -117,7 +155,8 @@ impl Findings {
         let mut rules: Vec<RuleCount> =
             self.passed.into_iter().map(|(rule, count)| RuleCount { rule, count }).collect();
         rules.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.rule.cmp(&b.rule)));
-        let suppressed = Suppressed { count: rules.iter().map(|rule| rule.count).sum(), rules };
+        let count = rules.iter().map(|rule| rule.count).sum();
+        let suppressed = Suppressed { count, rules, examples: self.examples };
         let methods = self.methods.into_iter().map(|(method, compared)| MethodCount { method, compared });
         let mut report = Report {
             version: 1,
@@ -130,6 +169,7 @@ impl Findings {
             findings,
             inconclusive: self.inconclusive.into_values().collect(),
             skipped: self.skipped.into_values().collect(),
+            unchecked: Vec::new(),
             evidence_left_out,
             timeline: None,
             baseline: None,
@@ -187,6 +227,7 @@ fn first_met(signature: &Signature, divergence: &Divergence, evidence: Option<Ev
         accepted: None,
         examples: Vec::new(),
         evidence,
+        spread: Spread { path: divergence.path.clone(), ..Spread::default() },
     }
 }
 
@@ -197,7 +238,7 @@ fn count_reason(reasons: &mut BTreeMap<String, ReasonCount>, call: CallId, reaso
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Ids, Kind, Severity};
+    use crate::{Kind, Severity};
     use serde_json::json;
 
     fn divergence(recorded: i64) -> Divergence {

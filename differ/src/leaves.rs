@@ -15,25 +15,29 @@ impl Walk<'_> {
             return;
         }
         let rule = self.comparer.rules.rule(&self.method.name, path);
+        if rule.is_some_and(|rule| rule.relation == Relation::Json) && self.json_texts(path, pair) {
+            return;
+        }
         let (name, agrees) = match rule {
-            Some(rule) => (rule.name.as_str(), self.relates(rule.relation, pair)),
+            Some(rule) => (rule.name.as_str(), self.relates(&rule.relation, pair, field)),
             None => match self.identity_at(path) {
                 Some((kind, produced)) => ("id", self.same_identity(kind, produced, pair)),
                 None => ("exact", self.same_text(pair)),
             },
         };
         if agrees {
-            self.compared.pass(if name == "exact" { "id-in-text" } else { name });
+            let name = if name == "exact" { "id-in-text" } else { name };
+            self.pass(name, path, || pair.shown(field));
             return;
         }
         if let (Some(recorded), Some(live)) = (bytes(pair.recorded), bytes(pair.live))
             && sealed_apart(recorded, live)
         {
-            self.compared.pass("sealed");
+            self.pass("sealed", path, || pair.shown(field));
             return;
         }
         let rule = name.to_owned();
-        let (recorded, live) = (to_json(pair.recorded, field), to_json(pair.live, field));
+        let (recorded, live) = pair.shown(field);
         let text = |value: &Value| value.as_str().map(str::is_empty);
         let (kind, transition) = match (text(pair.recorded), text(pair.live)) {
             (Some(true), Some(false)) => (Kind::Presence, Some("absent→present".to_owned())),
@@ -46,7 +50,10 @@ impl Walk<'_> {
         self.diverge(Divergence { path, kind, transition, recorded, live, rule, severity, settles });
     }
 
-    fn relates(&self, relation: Relation, pair: &Pair<'_>) -> bool {
+    fn relates(&self, relation: &Relation, pair: &Pair<'_>, field: Option<&FieldDescriptor>) -> bool {
+        if let (Relation::OneOf(values), Value::EnumNumber(_)) = (relation, pair.live) {
+            return to_json(pair.live, field).as_str().is_some_and(|name| values.iter().any(|it| it == name));
+        }
         if let (Some(recorded), Some(live)) = (pair.recorded.as_str(), pair.live.as_str()) {
             return relation::texts(relation, recorded, live, self.comparer.ids);
         }
@@ -58,10 +65,16 @@ impl Walk<'_> {
         }
         match (pair.recorded, pair.live) {
             (Value::Bytes(recorded), Value::Bytes(live)) => {
-                relation == Relation::Ignore
-                    || relation == Relation::Presence && recorded.is_empty() == live.is_empty()
+                *relation == Relation::Ignore
+                    || *relation == Relation::Presence && recorded.is_empty() == live.is_empty()
+                    || *relation == Relation::Optional && (recorded.is_empty() || live.is_empty())
             }
-            _ => relation == Relation::Ignore,
+            (Value::Bool(recorded), Value::Bool(live)) => match relation {
+                Relation::OneOf(values) => values.contains(&live.to_string()),
+                Relation::Optional => !recorded || !live,
+                other => *other == Relation::Ignore,
+            },
+            _ => *relation == Relation::Ignore,
         }
     }
 

@@ -10,6 +10,7 @@
 mod agreed;
 mod align;
 mod baseline;
+mod calibrate;
 mod comparer;
 mod divergence;
 mod events;
@@ -17,9 +18,12 @@ mod evidence;
 mod examples;
 mod findings;
 mod forms;
+mod json;
 mod known;
+mod latency;
 mod leaves;
 mod lists;
+mod oracles;
 mod order;
 mod outcome;
 mod path;
@@ -28,20 +32,26 @@ mod report;
 mod rules;
 mod severity;
 mod shown;
+mod spread;
 mod summary;
+mod suppressed;
 mod walk;
 
 pub use baseline::{Accepted, Baseline, BaselineError, BaselineUse, EntryUse, write_baseline};
-pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Trajectories};
+pub use calibrate::{Calibration, calibrate};
+pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories};
 pub use divergence::{Divergence, Kind, Severity, Signature};
 pub use events::EventSequences;
 pub use evidence::{EarlierCall, Evidence, Ids, MAX_BEFORE, Timeline, TimelineCall, Witness};
 pub use findings::Findings;
 pub use forms::{Color, Form, FormError, explain, repeat};
 pub use known::{Judgement, Known};
+pub use oracles::{Breach, EventStream, Exchange, ORACLES, Observer, Oracle, breaches_beyond};
 pub use path::Path;
+pub use relation::{Relation, TextPattern, Within};
 pub use report::{
     CallCounts, Example, Finding, MethodCount, ReasonCount, Report, RuleCount, RuleText, SideInfo,
     Suppressed, Verdict,
 };
-pub use rules::{ListOrder, ListRule, Relation, Rule, Rules, RulesError};
+pub use rules::{ListOrder, ListRule, Problem, ProblemKind, Rule, RuleCheck, Rules, RulesCheck, RulesError};
+pub use suppressed::{SuppressedExample, render_suppressed};

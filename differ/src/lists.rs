@@ -7,10 +7,10 @@ use critape_calls::Resolution;
 use prost_reflect::{FieldDescriptor, ReflectMessage, Value};
 
 use crate::align::{Alignment, align};
-use crate::order::{Order, Seen, order_of};
+use crate::order::{Order, changes, order_of};
 use crate::shown::to_json;
 use crate::walk::{Pair, Walk};
-use crate::{Divergence, Kind, ListOrder, ListRule, Path, Severity};
+use crate::{Divergence, Kind, ListOrder, ListRule, Path};
 
 impl Walk<'_> {
     pub(crate) fn list(&mut self, path: &Path, field: &FieldDescriptor, pair: &Pair<'_>) {
@@ -48,45 +48,35 @@ impl Walk<'_> {
     ) {
         let Some(rule) = rule.filter(|rule| !rule.keys.is_empty()) else { return };
         match rule.order {
-            ListOrder::Any => {
-                if !alignment.in_order() {
-                    self.compared.pass(&rule.name);
-                }
-            }
+            ListOrder::Any => {}
             ListOrder::Kept => {
-                if !alignment.in_order() {
+                let comparer = self.comparer;
+                let mut orders = comparer.memory.orders.borrow_mut();
+                let seen = orders.note(&self.method.path, path, rule, recorded, live);
+                // One that changes in the recording itself means nothing there.
+                if !alignment.in_order() && !changes(&seen.recorded) {
                     let (recorded, live) = (order_of(rule, recorded).into(), order_of(rule, live).into());
                     self.out_of_order(path, rule, Kind::Order, recorded, live);
+                    return;
                 }
             }
             ListOrder::Stable => {
-                if let Some(seen) = self.unstable(path, rule, recorded, live) {
-                    let shown = |orders: BTreeSet<Order>| orders.into_iter().collect::<Vec<_>>().into();
-                    self.out_of_order(path, rule, Kind::Oracle, shown(seen.recorded), shown(seen.live));
-                } else if !alignment.in_order() {
-                    self.compared.pass(&rule.name);
+                let comparer = self.comparer;
+                let mut orders = comparer.memory.orders.borrow_mut();
+                let seen = orders.note(&self.method.path, path, rule, recorded, live);
+                if changes(&seen.live) && !changes(&seen.recorded) {
+                    let shown = |orders: &BTreeSet<Order>| orders.iter().cloned().collect::<Vec<_>>().into();
+                    self.out_of_order(path, rule, Kind::Oracle, shown(&seen.recorded), shown(&seen.live));
+                    return;
                 }
             }
         }
+        if !alignment.in_order() {
+            self.pass(&rule.name, path, || (order_of(rule, recorded).into(), order_of(rule, live).into()));
+        }
     }
 
-    /// The orders seen so far, where the live one changes from call to call and the recorded one did not.
-    fn unstable(&self, path: &Path, rule: &ListRule, recorded: &[Value], live: &[Value]) -> Option<Seen> {
-        let mut orders = self.comparer.orders.borrow_mut();
-        let seen = orders.0.entry((self.method.path.clone(), path.clone())).or_default();
-        seen.recorded.insert(order_of(rule, recorded));
-        seen.live.insert(order_of(rule, live));
-        let changes = |orders: &BTreeSet<Order>| {
-            // Only orders of the same elements can be told from each other.
-            let mut sets: Vec<BTreeSet<&String>> =
-                orders.iter().map(|order| order.iter().collect()).collect();
-            sets.sort();
-            sets.windows(2).any(|two| two[0] == two[1])
-        };
-        (changes(&seen.live) && !changes(&seen.recorded)).then(|| seen.clone())
-    }
-
-    fn out_of_order(
+    pub(crate) fn out_of_order(
         &mut self,
         path: &Path,
         rule: &ListRule,
@@ -101,7 +91,7 @@ impl Walk<'_> {
             recorded,
             live,
             rule: rule.name.clone(),
-            severity: Severity::Behaviour,
+            severity: self.severity(path, kind, None),
             settles: false,
         });
     }
@@ -115,7 +105,9 @@ impl Walk<'_> {
                 return;
             }
             if self.trajectories.is_changing(&id) {
-                self.compared.pass("state-was-changing");
+                self.pass("state-was-changing", path, || {
+                    (to_json(element, Some(field)), serde_json::Value::Null)
+                });
                 return;
             }
         }
@@ -131,7 +123,9 @@ impl Walk<'_> {
                 return;
             }
             if self.trajectories.is_changing(&self.comparer.ids.to_recorded(&id)) {
-                self.compared.pass("state-was-changing");
+                self.pass("state-was-changing", path, || {
+                    (serde_json::Value::Null, to_json(element, Some(field)))
+                });
                 return;
             }
         }

@@ -48,7 +48,7 @@ impl Comparer<'_> {
         }
         let path = Path::of(&["outcome", "message"]);
         let rule = self.rules.rule(method, &path);
-        let relation = rule.map_or(Relation::Text, |rule| rule.relation);
+        let relation = rule.map_or(&Relation::Text, |rule| &rule.relation);
         let name = rule.map_or("exact", |rule| rule.name.as_str());
         if relation::texts(relation, &recorded.message, &live.message, self.ids) {
             compared.pass(name);

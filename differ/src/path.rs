@@ -36,6 +36,31 @@ impl Path {
         &self.0
     }
 
+    /// The path of the elements of the list that is here.
+    #[must_use]
+    pub fn each(&self) -> Self {
+        let mut segments = self.0.clone();
+        if let Some(last) = segments.last_mut() {
+            last.push_str("[]");
+        }
+        Self(segments)
+    }
+
+    /// Number of its parts.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The pattern that matches this path.
+    pub(crate) fn to_pattern(&self) -> String {
+        self.0.iter().map(|segment| quoted(segment)).collect::<Vec<_>>().join(".")
+    }
+
+    /// The path that these segments make.
+    pub(crate) fn from_segments(segments: impl IntoIterator<Item = String>) -> Self {
+        Self(segments.into_iter().collect())
+    }
+
     /// The path that these segments make.
     pub fn of(segments: &[&str]) -> Self {
         Self(segments.iter().map(|segment| (*segment).to_owned()).collect())
@@ -53,8 +78,9 @@ impl fmt::Display for Path {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern(Vec<Segment>);
 
+/// One part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
+pub(crate) enum Segment {
     Exactly(String),
     One,
     Any,
@@ -89,8 +115,34 @@ impl Pattern {
         }
     }
 
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.0
+    }
+
     pub(crate) fn matches(&self, path: &Path) -> bool {
         matches(&self.0, &path.0)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let segments = self.0.iter().map(|segment| match segment {
+            Segment::Exactly(name) => quoted(name),
+            Segment::One => "*".to_owned(),
+            Segment::Any => "**".to_owned(),
+        });
+        f.write_str(&segments.collect::<Vec<_>>().join("."))
+    }
+}
+
+/// A segment as patterns have it: in quotes where it would be read as something else.
+fn quoted(name: &str) -> String {
+    let plain = !name.contains('.') && !name.starts_with('"') && !matches!(name, "" | "*" | "**");
+    match name {
+        _ if plain => name.to_owned(),
+        // A quote within quotes can't be written.
+        _ if name.contains('"') => "*".to_owned(),
+        _ => format!("\"{name}\""),
     }
 }
 

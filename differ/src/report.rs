@@ -6,6 +6,8 @@ use serde_json::Value;
 use crate::baseline::{Accepted, BaselineUse};
 use crate::evidence::{Evidence, Timeline};
 use crate::known::Known;
+use crate::spread::Spread;
+use crate::suppressed::SuppressedExample;
 use crate::{Kind, Severity};
 
 /// What it all comes to.
@@ -55,12 +57,15 @@ pub struct CallCounts {
 }
 
 /// Differences that rules let pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Suppressed {
     /// How many.
     pub count: u64,
     /// By which rule.
     pub rules: Vec<RuleCount>,
+    /// Some of them.
+    #[serde(default)]
+    pub examples: Vec<SuppressedExample>,
 }
 
 /// How much one rule let pass.
@@ -125,6 +130,9 @@ pub struct Finding {
     /// The first of them in full, as far as there is room.
     #[serde(default)]
     pub evidence: Option<Evidence>,
+    /// More occurrences, for calibration.
+    #[serde(skip)]
+    pub(crate) spread: Spread,
 }
 
 /// What a rule says.
@@ -182,6 +190,9 @@ pub struct Report {
     /// Why calls were left out.
     #[serde(default)]
     pub skipped: Vec<ReasonCount>,
+    /// What a check of a runtime could not look at, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchecked: Vec<String>,
     /// Findings whose evidence there was no room for.
     #[serde(default)]
     pub evidence_left_out: u64,

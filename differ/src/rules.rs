@@ -1,38 +1,24 @@
 //! How fields are compared, as data.
 
+mod check;
+mod file;
+mod schema;
+
+pub(crate) use file::syntax;
+
+pub use check::{Problem, ProblemKind, RuleCheck, RulesCheck};
+
+use std::fmt;
+
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::path::Pattern;
 use crate::severity::{CONSEQUENCES, SeverityRule};
-use crate::{Kind, Path, Severity};
+use crate::{Path, Relation};
 
 const DEFAULT: &str = include_str!("../rules/default.toml");
 const TRANSLATED: &str = include_str!("../rules/translated.toml");
-/// A rules file is written by people.
-const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
-
-/// How two values must relate to count as the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Relation {
-    /// Both unset, or both a time of the same unit and sign.
-    Timestamp,
-    /// As `Timestamp`, and unset on one side is fine.
-    Sometime,
-    /// Any plausible number.
-    Counter,
-    /// Same scheme, form of host and path; the token may differ.
-    Url,
-    /// Same text without ids, longer numbers and addresses.
-    Text,
-    /// Both there or both not.
-    Presence,
-    /// Same path once a moved folder is taken back.
-    Folder,
-    /// Not compared.
-    Ignore,
-}
 
 /// How one field is compared.
 #[derive(Clone, Debug)]
@@ -45,7 +31,9 @@ pub struct Rule {
     pub reason: String,
     /// Where that is known from.
     pub source: String,
-    matcher: Matcher,
+    /// The line of its file on which it stands, from 1.
+    pub line: usize,
+    pub(crate) matcher: Matcher,
 }
 
 /// What the order of a list means.
@@ -72,19 +60,65 @@ pub struct ListRule {
     pub order: ListOrder,
     /// Why.
     pub reason: String,
-    matcher: Matcher,
+    /// Where that is known from.
+    pub source: String,
+    pub(crate) matcher: Matcher,
 }
 
-#[derive(Clone, Debug)]
+/// Which fields of which answers something is about.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Matcher {
-    methods: Vec<String>,
-    paths: Vec<Pattern>,
+    /// Names of RPCs; none for all.
+    pub(crate) methods: Vec<String>,
+    /// Each with the line of its file on which it stands.
+    pub(crate) paths: Vec<(Pattern, usize)>,
 }
 
 impl Matcher {
+    pub(crate) fn is_about(&self, method: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|known| known == method)
+    }
+
+    fn path_texts(&self) -> Vec<String> {
+        self.paths.iter().map(|(pattern, _)| pattern.to_string()).collect()
+    }
+
     pub(crate) fn matches(&self, method: &str, path: &Path) -> bool {
-        (self.methods.is_empty() || self.methods.iter().any(|known| known == method))
-            && self.paths.iter().any(|pattern| pattern.matches(path))
+        self.is_about(method) && self.paths.iter().any(|(pattern, _)| pattern.matches(path))
+    }
+}
+
+impl Rule {
+    /// Names of the RPCs that it is about; none for all.
+    pub fn methods(&self) -> &[String] {
+        &self.matcher.methods
+    }
+
+    /// The fields that it is about, as patterns.
+    pub fn paths(&self) -> Vec<String> {
+        self.matcher.path_texts()
+    }
+}
+
+impl ListRule {
+    /// Names of the RPCs that it is about; none for all.
+    pub fn methods(&self) -> &[String] {
+        &self.matcher.methods
+    }
+
+    /// The lists that it is about, as patterns.
+    pub fn paths(&self) -> Vec<String> {
+        self.matcher.path_texts()
+    }
+}
+
+impl fmt::Display for ListOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "kept",
+            Self::Any => "any",
+            Self::Stable => "stable",
+        })
     }
 }
 
@@ -110,24 +144,28 @@ pub enum RulesError {
     },
     /// A path that can't be read.
     #[error(
-        "{name}: {pattern:?} is not a path: write field names joined by dots, [] after a list, * or ** for any"
+        "{name}, line {line}: {pattern:?} is not a path: write field names joined by dots, [] after a list, * or ** for any"
     )]
     Pattern {
         /// The file.
         name: String,
+        /// The line in it.
+        line: usize,
         /// The path.
         pattern: String,
     },
     /// An RPC that CRI doesn't have.
-    #[error("{name}: CRI has no method {method:?}")]
+    #[error("{name}, line {line}: CRI has no method {method:?}")]
     Method {
         /// The file.
         name: String,
+        /// The line in it.
+        line: usize,
         /// The method.
         method: String,
     },
     /// More than people write.
-    #[error("{name} is larger than {MAX_FILE_BYTES} bytes")]
+    #[error("{name} is larger than {} bytes", file::MAX_FILE_BYTES)]
     TooLarge {
         /// The file.
         name: String,
@@ -150,32 +188,7 @@ impl Rules {
 
     /// Reads a rules file; `name` is what errors call it.
     pub fn parse(name: &str, text: &str) -> Result<Self, RulesError> {
-        if text.len() > MAX_FILE_BYTES {
-            return Err(RulesError::TooLarge { name: name.to_owned() });
-        }
-        let file: File = toml::from_str(text)
-            .map_err(|error| RulesError::Syntax { name: name.to_owned(), message: syntax(&error, text) })?;
-        let matcher = |methods: Vec<String>, paths: Vec<String>| matcher(name, methods, &paths);
-        let mut rules = Self::default();
-        for entry in file.rule {
-            let matcher = matcher(entry.method, entry.path)?;
-            let RuleEntry { name, relation, reason, source, .. } = entry;
-            rules.rules.push(Rule { name, relation, reason, source, matcher });
-        }
-        for entry in file.list {
-            let matcher = matcher(entry.method, entry.path)?;
-            let ListEntry { name, keys, order, reason, .. } = entry;
-            rules.lists.push(ListRule { name, keys, order, reason, matcher });
-        }
-        for entry in file.settle {
-            rules.settles.push(matcher(Vec::new(), entry.path)?);
-        }
-        for entry in file.severity {
-            let matcher = matcher(entry.method, entry.path)?;
-            let SeverityEntry { severity, reason, kind, transition: transitions, .. } = entry;
-            rules.severities.push(SeverityRule { severity, reason, kind, transitions, matcher });
-        }
-        Ok(rules)
+        file::parse(name, text)
     }
 
     /// These rules, with `stronger` asked first.
@@ -208,92 +221,11 @@ impl Rules {
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
     }
-}
 
-/// Where in the file, and what is wrong there.
-pub(crate) fn syntax(error: &toml::de::Error, text: &str) -> String {
-    let message = error.message().lines().collect::<Vec<_>>().join(" ");
-    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return message };
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    format!("line {line}, column {column}: {message}")
-}
-
-fn matcher(name: &str, methods: Vec<String>, paths: &[String]) -> Result<Matcher, RulesError> {
-    for method in &methods {
-        if cri::methods().by_name(cri::Generation::V1, method).is_none() {
-            return Err(RulesError::Method { name: name.to_owned(), method: method.clone() });
-        }
+    /// All rules for lists, strongest first.
+    pub fn lists(&self) -> impl Iterator<Item = &ListRule> {
+        self.lists.iter()
     }
-    let paths = paths
-        .iter()
-        .map(|text| {
-            Pattern::parse(text)
-                .ok_or_else(|| RulesError::Pattern { name: name.to_owned(), pattern: text.clone() })
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Matcher { methods, paths })
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    rule: Vec<RuleEntry>,
-    #[serde(default)]
-    list: Vec<ListEntry>,
-    #[serde(default)]
-    settle: Vec<SettleEntry>,
-    #[serde(default)]
-    severity: Vec<SeverityEntry>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleEntry {
-    name: String,
-    #[serde(default)]
-    method: Vec<String>,
-    path: Vec<String>,
-    relation: Relation,
-    reason: String,
-    #[serde(default)]
-    source: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListEntry {
-    name: String,
-    #[serde(default)]
-    method: Vec<String>,
-    path: Vec<String>,
-    #[serde(default)]
-    keys: Vec<Vec<String>>,
-    #[serde(default)]
-    order: ListOrder,
-    reason: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SettleEntry {
-    path: Vec<String>,
-    #[serde(rename = "reason")]
-    _reason: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SeverityEntry {
-    #[serde(default)]
-    method: Vec<String>,
-    path: Vec<String>,
-    kind: Option<Kind>,
-    #[serde(default)]
-    transition: Vec<String>,
-    severity: Severity,
-    reason: String,
 }
 
 #[cfg(test)]

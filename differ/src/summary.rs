@@ -1,6 +1,6 @@
 //! One sentence about a finding.
 
-use crate::{Divergence, Kind};
+use crate::{Divergence, Kind, Oracle};
 
 /// One sentence about a divergence.
 pub(crate) fn summary(method: &str, divergence: &Divergence) -> String {
@@ -13,6 +13,15 @@ pub(crate) fn summary(method: &str, divergence: &Divergence) -> String {
         }
         (Kind::Presence, Some("present→absent")) => format!("{rpc} no longer gives {path}"),
         (Kind::Presence, Some("absent→present")) => format!("{rpc} now gives {path}"),
+        (Kind::Latency, _) => {
+            let slower = divergence.live["p50"].as_u64() > divergence.recorded["p50"].as_u64();
+            let how = if slower { "longer" } else { "less long" };
+            format!("{rpc} takes {how} than when it was recorded")
+        }
+        (Kind::Oracle, _) if Oracle::by_name(&divergence.rule).is_some() => {
+            let rule = Oracle::by_name(&divergence.rule).map(|oracle| oracle.rule).unwrap_or_default();
+            format!("{rpc} breaks a rule at {path}: {rule}")
+        }
         (Kind::Order, _) => format!("{rpc} gives {path} in another order"),
         (Kind::Oracle, _) => format!("{rpc} gives {path} in an order that changes from call to call"),
         (Kind::Capability, _) => format!("{rpc} is served by one of the two only"),

@@ -6,7 +6,7 @@ use cri::Method;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, ReflectMessage, Value};
 
 use crate::agreed::{AgreeingPair, lasts};
-use crate::comparer::{Compared, Comparer, OWNED_LABEL, Trajectories};
+use crate::comparer::{Compared, Comparer, OWNED_LABEL, Passed, Trajectories};
 use crate::shown::{base64_text, key_text, to_json};
 use crate::{Divergence, Kind, Path, Relation, Severity};
 
@@ -24,6 +24,13 @@ pub(crate) struct Walk<'a> {
 pub(crate) struct Pair<'a> {
     pub(crate) recorded: &'a Value,
     pub(crate) live: &'a Value,
+}
+
+impl Pair<'_> {
+    /// Both as reports show them.
+    pub(crate) fn shown(&self, field: Option<&FieldDescriptor>) -> (serde_json::Value, serde_json::Value) {
+        (to_json(self.recorded, field), to_json(self.live, field))
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -161,7 +168,9 @@ impl Walk<'_> {
             let map_key = MapKey::String(key.clone());
             match (recorded.get(&map_key), live.get(&map_key)) {
                 (Some(recorded), Some(live)) => self.leaf(&entry, None, &Pair { recorded, live }),
-                (None, Some(_)) if key == OWNED_LABEL => self.compared.pass("owned-label"),
+                (None, Some(live)) if key == OWNED_LABEL => {
+                    self.pass("owned-label", &entry, || (serde_json::Value::Null, to_json(live, None)));
+                }
                 (recorded, live) => {
                     let shown =
                         |value: Option<&Value>| value.map_or(serde_json::Value::Null, |it| to_json(it, None));
@@ -216,7 +225,10 @@ impl Walk<'_> {
         recorded: serde_json::Value,
         live: serde_json::Value,
     ) {
-        if self.ignored(path, false) {
+        let rule = self.comparer.rules.rule(&self.method.name, path);
+        if let Some(rule) = rule.filter(|rule| matches!(rule.relation, Relation::Ignore | Relation::Optional))
+        {
+            self.pass(&rule.name, path, || (recorded, live));
             return;
         }
         let transition = if before { "present→absent" } else { "absent→present" };
@@ -238,9 +250,25 @@ impl Walk<'_> {
         let rule = self.comparer.rules.rule(&self.method.name, path);
         let Some(rule) = rule.filter(|rule| rule.relation == Relation::Ignore) else { return false };
         if !same {
-            self.compared.pass(&rule.name);
+            let null = serde_json::Value::Null;
+            self.pass(&rule.name, path, || (null.clone(), null));
         }
         true
+    }
+
+    /// Counts a difference that a rule lets pass, and keeps it as an example where there are few yet.
+    pub(crate) fn pass(
+        &mut self,
+        rule: &str,
+        path: &Path,
+        values: impl FnOnce() -> (serde_json::Value, serde_json::Value),
+    ) {
+        self.compared.pass(rule);
+        if self.compared.may_keep(rule, path) && self.comparer.memory.wants(rule) {
+            let (recorded, live) = values();
+            let passed = Passed { rule: rule.to_owned(), path: path.clone(), recorded, live };
+            self.compared.examples.push(passed);
+        }
     }
 
     pub(crate) fn severity(&self, path: &Path, kind: Kind, transition: Option<&str>) -> Severity {

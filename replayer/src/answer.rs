@@ -22,6 +22,8 @@ pub(crate) struct Answer {
     pub(crate) message: Bytes,
     /// How long it took.
     pub(crate) lasted: Duration,
+    /// How long it took from the first time that it was asked.
+    pub(crate) settled_after: Duration,
 }
 
 /// Sends one call and waits for its end, or for `cancel_after`.
@@ -43,7 +45,7 @@ pub(crate) async fn ask(
     // At the deadline the runtime may break the call off before our own timer does; clients call either the deadline.
     let late = deadline.is_some_and(|deadline| lasted + DEADLINE_SLACK >= deadline);
     let outcome = if late && outcome.code == Code::CANCELLED { deadline_exceeded() } else { outcome };
-    Answer { request, outcome, message: message.freeze(), lasted }
+    Answer { request, outcome, message: message.freeze(), lasted, settled_after: lasted }
 }
 
 async fn collect(

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
 use crate::events;
+use crate::oracles::Oracles;
 use crate::preflight::{Target, speaks};
 use crate::replay::{Config, Pace, Progress, ReplayError};
 use crate::rewrite::{Rewritten, rewrite};
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) client: Clients,
     pub(crate) ids: RefCell<IdentityMap>,
     pub(crate) findings: RefCell<Findings>,
+    pub(crate) oracles: RefCell<Oracles>,
     pub(crate) memory: Memory,
     /// Objects that a call under way changes, by recorded id, with the number of such calls.
     pub(crate) changing: RefCell<HashMap<String, usize>>,
@@ -93,6 +95,7 @@ impl Engine {
             run,
             ids: RefCell::new(ids),
             findings: RefCell::new(findings),
+            oracles: RefCell::new(Oracles::new()),
             memory: Memory::default(),
             changing: RefCell::default(),
             ended: watch::Sender::new(0),
@@ -155,7 +158,8 @@ impl Engine {
 
     pub(crate) fn into_report(self) -> Report {
         let shared = &self.shared;
-        let findings = shared.findings.take();
+        let mut findings = shared.findings.take();
+        shared.oracles.borrow().report(&shared.config.rules, &shared.script.veil, &mut findings);
         let mut live = shared.target.side.clone();
         if let Some(spoken) = shared.translated.borrow().values().next() {
             live.generation = spoken.to_string();

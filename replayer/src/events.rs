@@ -37,6 +37,8 @@ pub(crate) async fn follow(shared: &Shared, call: &Call, begun: Instant) {
     // Some runtimes send nothing, not even headers, before the first event: opening is part of the waiting.
     let opening = shared.client.for_path(&path).stream(&path, request, None);
     let outcome = collect(shared, call, method, opening, &mut live, enough).await;
+    let recorded = sequences(call, method);
+    shared.oracles.borrow_mut().events(call, Recorded(&recorded), Live(&live));
     let compared = judge(shared, call, method, &live, outcome.as_ref());
     let live = LiveSide::Events(&live, outcome.as_ref());
     let calls = Calls { recorded: call, veil: &shared.script.veil, live };

@@ -16,12 +16,14 @@
 
 mod answer;
 mod binding;
+mod check;
 mod cleanup;
 mod engine;
 mod events;
 mod hindsight;
 mod node;
 mod one_call;
+mod oracles;
 mod preflight;
 mod recording;
 mod replay;
@@ -34,6 +36,7 @@ mod trajectory;
 mod uids;
 mod witness;
 
+pub use check::{CheckConfig, check};
 pub use hindsight::look_back;
 pub use recording::{Recording, RecordingError};
 pub use replay::{Config, Pace, Progress, Replay, ReplayError};

@@ -39,11 +39,12 @@ impl Shared {
         let (mut answer, mut compared) = self.ask_until_settled(index, call, method, request.clone()).await;
         if self.turns_out_unserved(call, method, &answer).await {
             method = self.stand_in(call, method);
-            (answer, compared) = self.ask_until_settled(index, call, method, request).await;
+            (answer, compared) = self.ask_until_settled(index, call, method, request.clone()).await;
         }
         self.unmark_changing(&changed);
         self.note_pulled(method, &answer).await;
         self.note_objects(call, method, &answer);
+        self.oracles.borrow_mut().observe(call, &request, &answer);
         self.judge(call, method, &answer, compared);
     }
 
@@ -81,6 +82,7 @@ impl Shared {
         let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
         let ask =
             || answer::ask(self.client.for_path(&path), &path, request.clone(), call.deadline, cancel_after);
+        let began = Instant::now();
         let mut answer = ask().await;
         if method.class != Class::ReadOnly || !is_comparable(call) {
             return (answer, None);
@@ -93,6 +95,7 @@ impl Shared {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             answer = ask().await;
+            answer.settled_after = began.elapsed();
             asked += 1;
             compared = self.compare(call, method, &answer);
         }
@@ -140,7 +143,12 @@ impl Shared {
             .filter(|_| !binding::binds(method))
             .unwrap_or_else(|| self.compare(call, method, answer));
         tracing::debug!(call = call.id.0, method = %method.name, lasted = ?answer.lasted, divergences = compared.divergences.len(), "compared");
-        self.findings.borrow_mut().add(&call.path, &self.witness(call, answer), compared);
+        let mut findings = self.findings.borrow_mut();
+        findings.add(&call.path, &self.witness(call, answer), compared);
+        // At another pace calls are in each other's way as they never were.
+        if self.config.pace == Pace::Recorded(1.0) && call.outcome.is_ok() && answer.outcome.is_ok() {
+            findings.took(&call.path, Recorded(call.duration()), Live(answer.settled_after));
+        }
     }
 
     fn compare(&self, call: &Call, method: &Method, answer: &Answer) -> Compared {

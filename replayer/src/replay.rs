@@ -18,7 +18,7 @@ use crate::script::{Script, Select};
 use crate::uids;
 
 /// How long an interrupted replay waits for what its last calls may still make.
-const LATE_COMERS: Duration = Duration::from_millis(500);
+pub(crate) const LATE_COMERS: Duration = Duration::from_millis(500);
 
 /// How fast calls follow each other.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -140,6 +140,9 @@ impl Pairing<'_> {
         let calls =
             Calls { recorded: call, veil: &self.before.veil, live: LiveSide::Call(partner, &self.now.veil) };
         self.findings.add(&call.path, &calls, compared);
+        if call.outcome.is_ok() && partner.outcome.is_ok() && !is_event_stream(call) {
+            self.findings.took(&call.path, Recorded(call.duration()), Live(partner.duration()));
+        }
     }
 
     fn two(&self, call: &Call, other: &Call, ids: &mut IdentityMap) -> Compared {

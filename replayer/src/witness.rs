@@ -61,6 +61,25 @@ impl Veil {
     }
 }
 
+/// A call whose answer breaks a rule by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alone<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) call: Option<CallId>,
+    pub(crate) veil: &'a Veil,
+}
+
+impl Witness for Alone<'_> {
+    fn recorded(&self) -> Option<CallId> {
+        self.call
+    }
+
+    fn seal(&self, path: &Path, recorded: &mut Value, live: &mut Value) {
+        self.veil.value(self.method, path.segments(), recorded);
+        self.veil.value(self.method, path.segments(), live);
+    }
+}
+
 /// The live side of a comparison.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LiveSide<'a> {

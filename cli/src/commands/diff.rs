@@ -12,7 +12,7 @@ use crate::output;
 
 pub(crate) fn run(args: &DiffArgs) -> Result<Exit> {
     report::check_files(&args.report)?;
-    let rules = report::rules(&args.report)?;
+    let rules = report::rules(&args.report.rules)?;
     let tape = Tape::open(&args.recorded)?;
     let recorded = Recording::read(&tape)?;
     let live = Recording::read(&Tape::open(&args.live)?)?;

@@ -1,5 +1,7 @@
 //! One file a command.
 
+mod calibrate;
+mod check;
 mod diff;
 mod explain;
 mod export;
@@ -9,6 +11,7 @@ mod record;
 mod repair;
 mod replay;
 mod report;
+mod rules;
 mod simulator;
 mod tape;
 
@@ -32,6 +35,9 @@ pub(crate) fn run(command: Command) -> Result<Exit> {
         Command::Replay(args) => replay::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Rules(command) => rules::run(command),
         Command::Gateway(args) => gateway::run(&args),
         Command::Simulator(args) => simulator::run(args),
         Command::Completions { shell } => {

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
         },
         max_idle: args.max_idle,
         settle: args.settle,
-        rules: report::rules(&args.report)?,
+        rules: report::rules(&args.report.rules)?,
         share: args.share,
         allow_node_changes: args.allow_node_changes,
         max_inconclusive: args.report.max_inconclusive,

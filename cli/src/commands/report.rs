@@ -2,25 +2,26 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use critape_calls::time_text;
-use critape_differ::{Baseline, Color, Form, Report, Rules, write_baseline};
+use critape_differ::{Baseline, Color, Form, Report, Rules, render_suppressed, write_baseline};
 
 use crate::exit::Exit;
 use crate::output::{self, color};
-use crate::reporting::ReportArgs;
+use crate::reporting::{ReportArgs, ReportFormat};
 use crate::values;
 
 /// How long what a written baseline accepts stays accepted.
 const BASELINE_HOLDS: jiff::SignedDuration = jiff::SignedDuration::from_hours(90 * 24);
 
-/// The rules in force: the standard ones, and the user's before them.
-pub(crate) fn rules(args: &ReportArgs) -> Result<Rules> {
-    let Some(path) = &args.rules else { return Ok(Rules::standard()) };
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(Rules::standard().overridden_by(Rules::parse(&path.display().to_string(), &text)?))
+/// The rules in force: the standard ones, and before them those of these files, the first of them first.
+pub(crate) fn rules(files: &[PathBuf]) -> Result<Rules> {
+    files.iter().rev().try_fold(Rules::standard(), |rules, path| {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(rules.overridden_by(Rules::parse(&path.display().to_string(), &text)?))
+    })
 }
 
 /// Refuses what can't be read or written, and files whose form their names don't tell, before anything is run.
@@ -52,7 +53,12 @@ pub(crate) fn give(report: &Report, args: &ReportArgs) -> Result<Exit> {
         baseline.apply(&mut report, &day(jiff::SignedDuration::ZERO)?);
     }
     // First, so that it is not lost where a file can't be written; and a reader that went away does not keep the files from it.
-    let printed = print(&report, args.output);
+    let printed = print(&report, args.output).and_then(|()| {
+        if args.show_suppressed && args.output == ReportFormat::Table {
+            io::stdout().lock().write_all(render_suppressed(&report.suppressed).as_bytes())?;
+        }
+        Ok(())
+    });
     for path in &args.files {
         let text = form(path)?.render(&report, Color::Plain)?;
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;

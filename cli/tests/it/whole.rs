@@ -2,6 +2,7 @@
 
 mod diffs;
 mod flags;
+mod judges;
 mod listens;
 mod program;
 mod records;

@@ -193,6 +193,9 @@ fn foot(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
             )?;
         }
     }
+    for what in &report.unchecked {
+        writeln!(out, "not checked: {}", plain(what))?;
+    }
     if let Some(used) = &report.baseline {
         baseline(out, used)?;
     }

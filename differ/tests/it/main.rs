@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::sync::LazyLock;
+
 use cri::{Generation, IdentityKind, Method, methods};
 use critape_calls::{IdentityMap, Live, Recorded};
 use critape_differ::{Compared, Comparer, Kind, Memory, NoTrajectories, OWNED_LABEL, Rules};
@@ -123,8 +125,9 @@ fn below(value: &Value, path: &str) -> Vec<(Value, String)> {
 }
 
 fn compare(method: &Method, ids: &IdentityMap, recorded: &DynamicMessage, live: &DynamicMessage) -> Compared {
-    let (rules, memory) = (Rules::standard(), Memory::default());
-    let comparer = Comparer::new(&rules, ids, &memory);
+    static RULES: LazyLock<Rules> = LazyLock::new(Rules::standard);
+    let memory = Memory::default();
+    let comparer = Comparer::new(&RULES, ids, &memory);
     comparer.messages(method, Recorded(recorded), Live(live), &NoTrajectories)
 }
 
@@ -302,4 +305,81 @@ fn what_is_sealed_with_another_key_is_counted_and_no_finding() {
         }
     }
     assert_eq!(compare(&ours, &same_key).divergences.len(), 1, "under one key tokens say what differs");
+}
+
+/// Two verbose statuses of a container with this in their `info`.
+fn with_info(recorded: &str, live: &str) -> Compared {
+    let status = |text: &str| {
+        let info = [("info".to_owned(), text.to_owned())].into();
+        list("ContainerStatus", &cri::v1::ContainerStatusResponse { info, ..Default::default() })
+    };
+    let (method, recorded) = status(recorded);
+    let (_, live) = status(live);
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    let mut ids = IdentityMap::default();
+    ids.bind(IdentityKind::Container, &a, &b);
+    ids.bind_folder("/var/log/pods", "/tmp/scratch/0");
+    compare(method, &ids, &recorded, &live)
+}
+
+fn found(compared: &Compared) -> Vec<(String, Option<&str>)> {
+    compared.divergences.iter().map(|it| (it.path.to_string(), it.transition.as_deref())).collect()
+}
+
+#[test]
+fn json_in_info_is_compared_part_by_part() {
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    let recorded = format!(
+        r#"{{"pid":17,"snapshotKey":"{a}","config":{{"log":"/var/log/pods/x","labels":{{"app":"x"}}}},"runtimeSpec":{{"hostname":"h"}}}}"#
+    );
+    let live = format!(
+        r#"{{"pid":4711,"snapshotKey":"{b}","config":{{"log":"/tmp/scratch/0/x","labels":{{"app":"x","{OWNED_LABEL}":"1"}}}},"runtimeSpec":{{"hostname":"h"}}}}"#
+    );
+    let compared = with_info(&recorded, &live);
+    assert_eq!(found(&compared), []);
+    let names: Vec<_> = compared.passed.keys().map(String::as_str).collect();
+    assert_eq!(names, ["id-in-text", "owned-label", "process-id"]);
+    assert!(compared.examples.iter().any(|it| it.path.to_string() == "info.info.pid" && it.live == "4711"));
+
+    let broken = live.replace("4711", "0").replace(&b, &"c".repeat(64)).replace(r#""app":"x","#, "");
+    let broken = broken.replace(r#"{"hostname":"h"}"#, r#"{"hostname":"h","mounts":[]}"#);
+    assert_eq!(
+        found(&with_info(&recorded, &broken)),
+        [
+            ("info.info.config.labels.app".to_owned(), Some("present→absent")),
+            ("info.info.pid".to_owned(), None),
+            ("info.info.runtimeSpec.mounts".to_owned(), Some("absent→present")),
+            ("info.info.snapshotKey".to_owned(), None),
+        ]
+    );
+    assert_eq!(found(&with_info("OK", "no longer OK")), [("info.info".to_owned(), None)]);
+}
+
+#[test]
+fn order_is_compared_where_it_means_something() {
+    let spec = |mounts: &str| format!(r#"{{"runtimeSpec":{{"mounts":[{mounts}]}}}}"#);
+    let (a, b) = (r#"{"destination":"/a"}"#, r#"{"destination":"/a/b"}"#);
+    let compared = with_info(&spec(&format!("{a},{b}")), &spec(&format!("{b},{a}")));
+    assert_eq!(found(&compared), [("info.info.runtimeSpec.mounts[]".to_owned(), None)]);
+    assert_eq!(compared.divergences[0].kind, Kind::Order);
+
+    let image = |tags: [&str; 2], digests: [&str; 2]| {
+        let texts = |all: [&str; 2]| all.map(str::to_owned).to_vec();
+        let image = cri::v1::Image {
+            id: "i".into(),
+            repo_tags: texts(tags),
+            repo_digests: texts(digests),
+            ..Default::default()
+        };
+        list("ImageStatus", &cri::v1::ImageStatusResponse { image: Some(image), ..Default::default() })
+    };
+    let (method, recorded) = image(["a", "b"], ["x", "y"]);
+    let (_, live) = image(["b", "a"], ["y", "x"]);
+    let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+    let comparer = Comparer::new(&rules, &ids, &memory);
+    let compare = |recorded, live| comparer.messages(method, Recorded(recorded), Live(live), &NoTrajectories);
+    let compared = compare(&recorded, &live);
+    assert_eq!(found(&compared), [("image.repo_digests[]".to_owned(), None)]);
+    assert_eq!(compared.passed["image-tags"], 1);
+    assert_eq!(found(&compare(&live, &recorded)), [], "the recording itself has it in two orders");
 }

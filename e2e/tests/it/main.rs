@@ -3,6 +3,7 @@
 //! Each test has folders and runtimes of its own. What `setup.sh` has not installed is said and skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
 
+mod check;
 mod crictl;
 mod gateway;
 mod grpcio;

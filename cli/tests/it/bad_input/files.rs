@@ -52,11 +52,11 @@ fn rules_with_a_mistake() {
     );
     assert_snapshot!(
         with(&rule("Versoin", "version")),
-        @r#"error: rules.toml: CRI has no method "Versoin""#
+        @r#"error: rules.toml, line 3: CRI has no method "Versoin""#
     );
     assert_snapshot!(
         with(&rule("Version", "version..x")),
-        @r#"error: rules.toml: "version..x" is not a path: write field names joined by dots, [] after a list, * or ** for any"#
+        @r#"error: rules.toml, line 4: "version..x" is not a path: write field names joined by dots, [] after a list, * or ** for any"#
     );
     assert_snapshot!(
         folder.refused("replay node.tape -r unix://DIR/r.sock --rules absent.toml"),

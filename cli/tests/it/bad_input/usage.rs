@@ -20,8 +20,8 @@ fn no_command() {
 #[test]
 fn an_unknown_command() {
     let folder = Folder::new();
-    assert_snapshot!(folder.refused("frobnicate"), @r"
-    error: unrecognized subcommand 'frobnicate'
+    assert_snapshot!(folder.refused("xyzzy"), @r"
+    error: unrecognized subcommand 'xyzzy'
     `critape --help` and `critape COMMAND --help` tell what there is
     ");
     assert_snapshot!(folder.refused("reply node.tape"), @r"

@@ -1,0 +1,82 @@
+//! Arguments of the commands about rules and oracles.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{EndpointArgs, PaceArg, ReportArgs};
+use crate::output::Format;
+use crate::values;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// List the rules in force: how each field is compared, why, and where that is known from
+    #[command(after_help = "Example:\n  critape rules list\n  critape rules list --rules noise.toml -o json")]
+    List {
+        /// Rules that come before the standard ones. May be given again: the first that fits a field counts
+        #[arg(long, value_name = "FILE")]
+        rules: Vec<PathBuf>,
+        /// Form of the list
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Explain each rule of a file, and find those that can't take effect; exit code 1 where there are any
+    #[command(after_help = "Example:\n  critape rules check noise.toml")]
+    Check {
+        /// The file; without one, the standard rules
+        file: Option<PathBuf>,
+        /// Form of the result
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) endpoints: EndpointArgs,
+    /// Make a pod as well, look at it all the way, and remove it
+    #[arg(long)]
+    pub(crate) active: bool,
+    /// The image of that pod's container, which must have `sleep`; pulled where it is not there [default: one that is there]
+    #[arg(long, value_name = "IMAGE", requires = "active")]
+    pub(crate) image: Option<String>,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArgs {
+    /// Folder of the tape
+    pub(crate) tape: PathBuf,
+    #[command(flatten)]
+    pub(crate) endpoints: EndpointArgs,
+    /// How often it is replayed
+    #[arg(short = 'n', long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=1000), value_name = "N")]
+    pub(crate) runs: u32,
+    /// File for the rules, as noise.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Rules that are known already. May be given again: the first that fits a field counts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// How fast calls follow each other
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) pace: PaceArg,
+    /// How many times as fast as recorded, where that is the pace
+    #[arg(long, value_parser = values::speed, value_name = "N")]
+    pub(crate) speed: Option<f64>,
+    /// The longest time without a call that is waited out
+    #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D", allow_hyphen_values = true)]
+    pub(crate) max_idle: Duration,
+    /// How long a read may take to show the recorded state, beyond what the recording took
+    #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D", allow_hyphen_values = true)]
+    pub(crate) settle: Duration,
+    /// Replay beside sandboxes of others
+    #[arg(long)]
+    pub(crate) share: bool,
+    /// Send calls that change the node beyond the replay's own pods
+    #[arg(long)]
+    pub(crate) allow_node_changes: bool,
+}

@@ -1,0 +1,224 @@
+//! `critape rules`, `check` and `calibrate`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::folder::Folder;
+use crate::kubelet::Kubelet;
+use crate::process::Ended;
+use crate::workload;
+
+/// A report, from what was printed.
+#[track_caller]
+fn report(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr))
+}
+
+/// RPC and path of each finding.
+fn found(report: &Value) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    let rpc = |finding: &Value| finding["method"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    findings
+        .map(|it| format!("{} {} {}", rpc(it), it["path"].as_str().unwrap(), it["kind"].as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn rules_are_listed_with_their_reasons() {
+    let folder = Folder::new();
+    let rules = folder.json("rules list -o json");
+    let rules = rules.as_array().unwrap();
+    for text in ["name", "reason", "source", "kind"] {
+        assert!(
+            rules.iter().all(|rule| text == "source" || !rule[text].as_str().unwrap().is_empty()),
+            "{text}"
+        );
+    }
+    assert!(rules.iter().any(|rule| rule["kind"] == "list" && rule["name"] == "containers"));
+    folder.write(
+        "mine.toml",
+        "[[rule]]\nname = \"mine\"\npath = [\"**.size\"]\nrelation = \"number\"\nwithin = \"10%\"\nreason = \"x\"\n",
+    );
+    let mine = folder.json("rules list --rules mine.toml -o json");
+    assert_eq!((&mine[0]["name"], &mine[0]["relation"]), (&"mine".into(), &"number ±10%".into()));
+    assert!(folder.run("rules list --rules mine.toml").done().starts_with("mine  number ±10%\n"));
+}
+
+#[test]
+fn rules_are_checked() {
+    let folder = Folder::new();
+    assert!(folder.run("rules check").done().ends_with(" 0 problems\n"));
+    folder.write(
+        "mine.toml",
+        "[[rule]]\nname = \"a\"\npath = [\"**.size\"]\nrelation = \"ignore\"\nreason = \"x\"\n\
+         [[rule]]\nname = \"b\"\npath = [\"image.size\", \"image.sise\"]\nrelation = \"counter\"\nreason = \"x\"\n",
+    );
+    let checked = folder.run("rules check mine.toml").with_code(1);
+    assert!(checked.contains("\nline 8: b: image.sise is no field of any answer"), "{checked}");
+    assert!(checked.contains("\nline 7: b: all that it is about is taken by a before it\n"), "{checked}");
+    let checked: Value =
+        serde_json::from_str(&folder.run("rules check mine.toml -o json").with_code(1)).unwrap();
+    assert_eq!(
+        (&checked["problems"][0]["kind"], &checked["problems"][0]["line"]),
+        (&"shadowed".into(), &7.into())
+    );
+    for (text, message) in [
+        ("[[rule]]\nname = \"a\"\npath = [\"a..b\"]\nrelation = \"ignore\"\nreason = \"x\"\n", "line 3"),
+        (
+            "[[rule]]\nname = \"a\"\npath = [\"a\"]\nrelation = \"pattern\"\npattern = \"(\"\nreason = \"x\"\n",
+            "line 2",
+        ),
+        ("[[rule]]\nname = \"a\"\npath = [\"a\"]\nrelation = \"range\"\nreason = \"x\"\n", "min and max"),
+        ("[[rule]]\nname = 1\n", "line 2"),
+    ] {
+        folder.write("bad.toml", text);
+        let refused = folder.refused("rules check bad.toml");
+        assert!(refused.contains(message), "{refused}");
+    }
+    folder.refused("rules check absent.toml");
+}
+
+#[test]
+fn suppressed_differences_can_be_listed() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    let _simulator = folder.simulator("r.sock", "");
+    let replay = "replay node.tape -r unix://DIR/r.sock --pace max";
+    let listed = folder.run(&format!("{replay} --show-suppressed")).done();
+    assert!(listed.contains("\n  time-of-event  "), "{listed}");
+    assert!(listed.contains("ContainerStatus status.created_at: \""), "{listed}");
+    let report = folder.json(&format!("{replay} -o json"));
+    let examples = report["suppressed"]["examples"].as_array().unwrap();
+    assert!(examples.iter().any(|it| it["rule"] == "time-of-event" && it["call"].is_u64()));
+    for rule in report["suppressed"]["rules"].as_array().unwrap() {
+        let count = examples.iter().filter(|it| it["rule"] == rule["rule"]).count();
+        assert!(count <= 10, "{count} of {rule}");
+    }
+}
+
+#[test]
+fn the_first_of_several_rules_files_counts() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    let _simulator = folder.simulator("r.sock", "");
+    for name in ["one", "other"] {
+        let rule = format!(
+            "[[rule]]\nname = \"{name}\"\npath = [\"**.created_at\"]\nrelation = \"ignore\"\nreason = \"x\"\n"
+        );
+        folder.write(&format!("{name}.toml"), &rule);
+    }
+    let report = folder
+        .json("replay node.tape -r unix://DIR/r.sock --pace max --rules one.toml --rules other.toml -o json");
+    let rules: Vec<_> =
+        report["suppressed"]["rules"].as_array().unwrap().iter().map(|it| &it["rule"]).collect();
+    assert!(rules.contains(&&"one".into()) && !rules.contains(&&"other".into()), "{rules:?}");
+}
+
+#[test]
+fn a_runtime_as_it_should_be_breaks_no_oracle() {
+    let folder = Folder::new();
+    let _simulator = folder.simulator("r.sock", "");
+    let direct = Kubelet::connect(&folder.path("r.sock"));
+    direct.pull();
+    let pod = direct.run_pod("theirs");
+    direct.run_container(&pod, "theirs", "main", "sleep 600");
+    let before = folder.listing();
+    let read = report(&folder.run("check -r unix://DIR/r.sock -o json"));
+    assert_eq!((&read["verdict"], found(&read)), (&"same".into(), vec![]));
+    let unchecked = read["unchecked"].to_string();
+    for told in ["--active", "idempotent-stop-and-remove", "events-complete", "labels-and-annotations-echoed"]
+    {
+        assert!(unchecked.contains(told), "{told}: {unchecked}");
+    }
+    assert!(folder.run("check -r unix://DIR/r.sock").done().contains("\nnot checked: "));
+
+    let active = report(&folder.run("check -r unix://DIR/r.sock --active -o json"));
+    assert_eq!((&active["verdict"], found(&active)), (&"same".into(), vec![]));
+    assert_eq!(active["unchecked"], serde_json::json!(["dns: no status tells it"]));
+    let left: Vec<_> = direct.sandboxes().into_iter().map(|sandbox| sandbox.id).collect();
+    assert_eq!((left, folder.listing()), (vec![pod], before), "what it made is left behind");
+}
+
+#[test]
+fn regressions_break_oracles() {
+    let folder = Folder::new();
+    let mut missed = Vec::new();
+    for (regression, expected) in [
+        ("containerd-10122", "PodSandboxStatus status.created_at oracle"),
+        ("containerd-10527", "StopContainer outcome.code oracle"),
+        ("containerd-12036", "Status runtime_handlers[] oracle"),
+        ("cri-dockerd-218", "ImageFsInfo image_filesystems[].timestamp oracle"),
+        ("cri-dockerd-299", "ImageStatus image.size oracle"),
+        ("cri-o-8582", "PodSandboxStatus status.created_at oracle"),
+    ] {
+        let _simulator = folder.simulator("r.sock", &format!("--regression {regression}"));
+        Kubelet::connect(&folder.path("r.sock")).pull();
+        let ended = folder.run("check -r unix://DIR/r.sock --active -o json");
+        let found = found(&report(&ended));
+        if ended.code != Some(1) || !found.contains(&expected.to_owned()) {
+            missed.push(format!("{regression}: {found:?}"));
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+/// What the recorded runtime did as well is what its clients live with.
+#[test]
+fn an_oracle_that_the_recorded_side_broke_too_is_no_finding() {
+    let folder = Folder::new();
+    workload::record_with(&folder, "node.tape", "cri-dockerd-299");
+    let _simulator = folder.simulator("r.sock", "--regression cri-dockerd-299");
+    let ended = folder.run("replay node.tape -r unix://DIR/r.sock --pace max -o json");
+    assert_eq!((ended.code, found(&report(&ended))), (Some(0), vec![]));
+}
+
+/// Noise that calibration learns is let pass afterwards, and what it did not see is still found.
+#[test]
+fn what_is_calibrated_is_no_finding_afterwards() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    let simulator = folder.simulator("r.sock", "");
+    let calibrate = "calibrate node.tape -r unix://DIR/r.sock -n 2 --pace max --output noise.toml";
+    folder.run(calibrate).done();
+    let quiet = fs::read_to_string(folder.path("noise.toml")).unwrap();
+    assert!(!quiet.contains("[["), "{quiet}");
+    // Sizes and times held to the letter: the one is a constant, the others differ in every run.
+    folder.write(
+        "strict.toml",
+        "[[rule]]\nname = \"strict\"\nmethod = [\"ContainerStatus\"]\npath = [\"status.created_at\"]\n\
+         relation = \"number\"\nwithin = 0\nreason = \"x\"\n",
+    );
+    let replay = "replay node.tape -r unix://DIR/r.sock --pace max --settle 1s -o json";
+    let strict = folder.run(&format!("{replay} --rules strict.toml"));
+    assert_eq!(found(&report(&strict)), ["ContainerStatus status.created_at value"]);
+    folder.run(&format!("{calibrate} --rules strict.toml")).done();
+    let noise = fs::read_to_string(folder.path("noise.toml")).unwrap();
+    assert!(noise.contains("path = [\"status.created_at\"]\nrelation = \"timestamp\""), "{noise}");
+    folder.run("rules check noise.toml").done();
+    folder.run(&format!("{replay} --rules noise.toml --rules strict.toml")).done();
+    drop(simulator);
+    let _simulator = folder.simulator("r.sock", "--regression cri-dockerd-299");
+    let broken = folder.run(&format!("{replay} --rules noise.toml --rules strict.toml"));
+    assert!(
+        found(&report(&broken)).contains(&"ImageStatus image.size value".to_owned()),
+        "{}",
+        broken.stdout
+    );
+}
+
+#[test]
+fn a_difference_that_is_always_the_same_is_not_calibrated_away() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    let _simulator = folder.simulator("r.sock", "--regression cri-dockerd-299");
+    let ended = folder
+        .run("calibrate node.tape -r unix://DIR/r.sock -n 2 --pace max --settle 1s --output noise.toml");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("still a finding: ImageStatus image.size: the same in all 2 runs"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!fs::read_to_string(folder.path("noise.toml")).unwrap().contains("image.size\"]"));
+}

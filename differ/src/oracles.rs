@@ -1,0 +1,236 @@
+//! Rules of CRI that need no recording: what any answer must be, whoever gives it.
+//!
+//! One file per oracle, each naming the source of its rule. A [`Observer`] is told of calls as they end and holds what it sees
+//! against all of them. In a replay there is one for each side, and what the recorded side broke as well is no finding.
+
+mod agreement;
+mod echo;
+mod events;
+mod exchange;
+mod idempotent;
+mod images;
+mod not_found;
+mod options;
+mod stable_order;
+mod times;
+
+use std::collections::BTreeMap;
+
+use critape_calls::{CallId, Live, Recorded};
+use serde_json::{Value, json};
+
+pub use exchange::{EventStream, Exchange};
+use exchange::{Observed, Reader};
+
+use crate::{Divergence, Kind, Path, Severity};
+
+/// Places kept of one oracle.
+const MAX_PLACES: usize = 200;
+
+/// One rule of CRI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Oracle {
+    /// Its name in reports.
+    pub name: &'static str,
+    /// The rule, in a sentence without its end.
+    pub rule: &'static str,
+    /// Where it is known from.
+    pub source: &'static str,
+    /// What a kubelet does about a runtime that breaks it.
+    pub severity: Severity,
+}
+
+/// All oracles there are.
+pub const ORACLES: [Oracle; 9] = [
+    idempotent::ORACLE,
+    not_found::ORACLE,
+    images::ORACLE,
+    times::ORACLE,
+    agreement::ORACLE,
+    echo::ORACLE,
+    options::ORACLE,
+    events::ORACLE,
+    stable_order::ORACLE,
+];
+
+impl Oracle {
+    /// The oracle of this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        ORACLES.into_iter().find(|oracle| oracle.name == name)
+    }
+}
+
+/// An answer that breaks an oracle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Breach {
+    /// Request path of the call.
+    pub method: String,
+    /// The first call in which it was seen.
+    pub call: Option<CallId>,
+    /// What to report.
+    pub divergence: Divergence,
+}
+
+/// What an oracle says of what it sees.
+pub(crate) trait Watch: std::fmt::Debug {
+    fn oracle(&self) -> Oracle;
+
+    /// Looks at a call that has ended.
+    fn observe(&mut self, seen: &Observed<'_>, verdict: &mut Verdict);
+
+    /// Looks at a stream of events that has ended, or is no longer followed.
+    fn events(&mut self, _stream: &EventStream, _verdict: &mut Verdict) {}
+
+    /// This id names nothing, and never did.
+    fn made_up(&mut self, _id: &str) {}
+}
+
+/// What came of one look.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// How often there was something to hold against the rule.
+    checks: u64,
+    broken: Vec<(Path, Value, Value)>,
+}
+
+impl Verdict {
+    /// There is something that the rule is about: it holds or not. `path` is where, with what was expected and what was found.
+    pub(crate) fn check(
+        &mut self,
+        holds: bool,
+        path: &str,
+        expected: impl Into<Value>,
+        found: impl Into<Value>,
+    ) {
+        self.checks += 1;
+        if !holds {
+            let segments: Vec<&str> = path.split('.').collect();
+            self.broken.push((Path::of(&segments), expected.into(), found.into()));
+        }
+    }
+
+    /// The same for an entry of a map.
+    pub(crate) fn check_entry(
+        &mut self,
+        path: &str,
+        key: &str,
+        expected: Option<&String>,
+        found: Option<&String>,
+    ) {
+        self.checks += 1;
+        if expected != found {
+            let segments: Vec<&str> = path.split('.').chain([key]).collect();
+            self.broken.push((Path::of(&segments), json!(expected), json!(found)));
+        }
+    }
+}
+
+type Place = (&'static str, String, Path);
+
+/// Holds calls against the oracles.
+#[derive(Debug)]
+pub struct Observer {
+    reader: Reader,
+    watches: Vec<Box<dyn Watch>>,
+    checks: BTreeMap<&'static str, u64>,
+    breaches: BTreeMap<Place, Breach>,
+}
+
+impl Default for Observer {
+    fn default() -> Self {
+        Self {
+            reader: Reader::default(),
+            watches: vec![
+                Box::<idempotent::Idempotent>::default(),
+                Box::<not_found::NotFound>::default(),
+                Box::<images::Images>::default(),
+                Box::new(times::Times),
+                Box::<agreement::Agreement>::default(),
+                Box::<echo::Echo>::default(),
+                Box::<options::Options>::default(),
+                Box::<events::Events>::default(),
+                Box::<stable_order::StableOrder>::default(),
+            ],
+            checks: BTreeMap::new(),
+            breaches: BTreeMap::new(),
+        }
+    }
+}
+
+impl Observer {
+    /// Looks at a call that has ended. Calls come in the order of their ends.
+    pub fn observe(&mut self, call: Option<CallId>, exchange: &Exchange<'_>) {
+        let Some(seen) = self.reader.read(exchange) else { return };
+        for watch in &mut self.watches {
+            let mut verdict = Verdict::default();
+            watch.observe(&seen, &mut verdict);
+            keep(watch.oracle(), &exchange.method.path, call, verdict, &mut self.checks, &mut self.breaches);
+        }
+    }
+
+    /// Looks at a stream of events that has ended, or is no longer followed.
+    pub fn events(&mut self, call: Option<CallId>, method: &str, stream: &EventStream) {
+        for watch in &mut self.watches {
+            let mut verdict = Verdict::default();
+            watch.events(stream, &mut verdict);
+            keep(watch.oracle(), method, call, verdict, &mut self.checks, &mut self.breaches);
+        }
+    }
+
+    /// This id names nothing, and never did.
+    pub fn made_up(&mut self, id: &str) {
+        self.watches.iter_mut().for_each(|watch| watch.made_up(id));
+    }
+
+    /// The oracles that had nothing to say, because nothing that they are about was seen.
+    pub fn unchecked(&self) -> impl Iterator<Item = Oracle> {
+        ORACLES.into_iter().filter(|oracle| !self.checks.contains_key(oracle.name))
+    }
+
+    /// All that was broken.
+    pub fn breaches(&self) -> impl Iterator<Item = &Breach> {
+        self.breaches.values()
+    }
+}
+
+/// What the live side broke and the recorded side did not.
+pub fn breaches_beyond<'a>(
+    recorded: Recorded<&'a Observer>,
+    live: Live<&'a Observer>,
+) -> impl Iterator<Item = &'a Breach> {
+    let before = &recorded.0.breaches;
+    live.0.breaches.iter().filter(|(place, _)| !before.contains_key(place)).map(|(_, breach)| breach)
+}
+
+fn keep(
+    oracle: Oracle,
+    method: &str,
+    call: Option<CallId>,
+    verdict: Verdict,
+    checks: &mut BTreeMap<&'static str, u64>,
+    breaches: &mut BTreeMap<Place, Breach>,
+) {
+    if verdict.checks > 0 {
+        *checks.entry(oracle.name).or_default() += verdict.checks;
+    }
+    for (path, expected, found) in verdict.broken {
+        let place = (oracle.name, method.to_owned(), path.clone());
+        if breaches.len() >= MAX_PLACES || breaches.contains_key(&place) {
+            continue;
+        }
+        let divergence = Divergence {
+            path,
+            kind: Kind::Oracle,
+            transition: None,
+            recorded: json!({ "expected": expected }),
+            live: found,
+            rule: oracle.name.to_owned(),
+            severity: oracle.severity,
+            settles: false,
+        };
+        breaches.insert(place, Breach { method: method.to_owned(), call, divergence });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Calls as oracles see them: typed, and without what was seen before.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use cri::wire::{fields, text_at};
+use cri::{Generation, Method, v1};
+use critape_calls::{Code, Outcome};
+use foldhash::quality::RandomState;
+use prost::Message;
+
+/// Answers with statistics that are looked at: they never repeat, and a thousand say as much as a million.
+const MAX_STATS: usize = 1000;
+
+/// One call that has ended. Times are from any moment that is the same for all.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The request message.
+    pub request: &'a Bytes,
+    /// How it ended.
+    pub outcome: &'a Outcome,
+    /// The response message; those of a stream as one. Not looked at where the call failed.
+    pub response: &'a Bytes,
+    /// When it was sent.
+    pub started: Duration,
+    /// When it had ended.
+    pub ended: Duration,
+}
+
+/// The events of a stream. Times are as those of calls.
+#[derive(Clone, Debug, Default)]
+pub struct EventStream {
+    /// The events in the order in which they came.
+    pub events: Vec<v1::ContainerEventResponse>,
+    /// When it was open.
+    pub from: Duration,
+    /// Events about what had happened by then have come, if there are any.
+    pub until: Duration,
+}
+
+/// A call that has ended, as an oracle sees it.
+pub(crate) struct Observed<'a> {
+    pub(crate) code: Code,
+    pub(crate) said: Said,
+    pub(crate) name: &'a str,
+    pub(crate) started: Duration,
+    pub(crate) ended: Duration,
+}
+
+/// Both messages; the answer is empty where the call failed. Of lists, what has changed since the last one.
+pub(crate) enum Said {
+    RunPodSandbox(Box<v1::RunPodSandboxRequest>, v1::RunPodSandboxResponse),
+    StopPodSandbox(String),
+    RemovePodSandbox(String),
+    PodSandboxStatus(String, Box<v1::PodSandboxStatusResponse>),
+    ListPodSandbox(v1::ListPodSandboxResponse),
+    CreateContainer(Box<v1::CreateContainerRequest>, v1::CreateContainerResponse),
+    StartContainer(String),
+    StopContainer(String),
+    RemoveContainer(String),
+    ContainerStatus(String, Box<v1::ContainerStatusResponse>),
+    ListContainers(v1::ListContainersResponse),
+    UpdateContainerResources(Box<v1::UpdateContainerResourcesRequest>),
+    ListContainerStats(v1::ListContainerStatsResponse),
+    PullImage(String, v1::PullImageResponse),
+    ImageStatus(String, Box<v1::ImageStatusResponse>),
+    ListImages(v1::ListImagesResponse),
+    RemoveImage,
+    ImageFsInfo(v1::ImageFsInfoResponse),
+    Status(v1::StatusResponse),
+}
+
+/// Reads calls for the oracles.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    /// What each element of a list was when it was last seen, by RPC and id.
+    last: HashMap<(String, String), u64>,
+    hasher: RandomState,
+    stats: usize,
+}
+
+impl Reader {
+    /// `None` where no oracle is about it, or it can't be read.
+    pub(crate) fn read<'a>(&mut self, exchange: &Exchange<'a>) -> Option<Observed<'a>> {
+        // The messages of v1alpha1 are others.
+        if exchange.method.generation == Generation::V1Alpha1 {
+            return None;
+        }
+        let said = self.said(exchange)?;
+        Some(Observed {
+            code: exchange.outcome.code,
+            said,
+            name: &exchange.method.name,
+            started: exchange.started,
+            ended: exchange.ended,
+        })
+    }
+
+    fn said(&mut self, exchange: &Exchange<'_>) -> Option<Said> {
+        let name = exchange.method.name.as_str();
+        let nothing = Bytes::new();
+        let answer = if exchange.outcome.is_ok() { exchange.response } else { &nothing };
+        let asked = exchange.request;
+        let id = || text_at(asked, &[1]).unwrap_or_default().to_owned();
+        let image = || text_at(asked, &[1, 1]).unwrap_or_default().to_owned();
+        Some(match name {
+            "RunPodSandbox" => Said::RunPodSandbox(boxed(asked)?, message(answer)?),
+            "StopPodSandbox" => Said::StopPodSandbox(id()),
+            "RemovePodSandbox" => Said::RemovePodSandbox(id()),
+            "PodSandboxStatus" => Said::PodSandboxStatus(id(), boxed(answer)?),
+            "ListPodSandbox" => Said::ListPodSandbox(message(&self.changed(name, answer)?)?),
+            "CreateContainer" => Said::CreateContainer(boxed(asked)?, message(answer)?),
+            "StartContainer" => Said::StartContainer(id()),
+            "StopContainer" => Said::StopContainer(id()),
+            "RemoveContainer" => Said::RemoveContainer(id()),
+            "ContainerStatus" => Said::ContainerStatus(id(), boxed(answer)?),
+            "ListContainers" => Said::ListContainers(message(&self.changed(name, answer)?)?),
+            "UpdateContainerResources" => Said::UpdateContainerResources(boxed(asked)?),
+            "ListContainerStats" if self.stats < MAX_STATS => {
+                self.stats += 1;
+                Said::ListContainerStats(message(answer)?)
+            }
+            "PullImage" => Said::PullImage(image(), message(answer)?),
+            "ImageStatus" => Said::ImageStatus(image(), boxed(answer)?),
+            "ListImages" => Said::ListImages(message(&self.changed(name, answer)?)?),
+            "RemoveImage" => Said::RemoveImage,
+            "ImageFsInfo" => Said::ImageFsInfo(message(answer)?),
+            "Status" => Said::Status(message(answer)?),
+            _ => return None,
+        })
+    }
+
+    /// A list without the elements that are what they were. Each has its id first.
+    fn changed(&mut self, name: &str, answer: &Bytes) -> Option<Bytes> {
+        let mut changed = BytesMut::new();
+        for field in fields(answer) {
+            let field = field.ok()?;
+            let Some(id) = text_at(field.content, &[1]) else { continue };
+            let hash = self.hasher.hash_one(field.content);
+            if self.last.insert((name.to_owned(), id.to_owned()), hash) != Some(hash) {
+                changed.extend_from_slice(field.whole);
+            }
+        }
+        Some(changed.freeze())
+    }
+}
+
+fn message<M: Message + Default>(bytes: &Bytes) -> Option<M> {
+    M::decode(bytes.as_ref()).ok()
+}
+
+fn boxed<M: Message + Default>(bytes: &Bytes) -> Option<Box<M>> {
+    message(bytes).map(Box::new)
+}

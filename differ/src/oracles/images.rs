@@ -1,0 +1,67 @@
+//! An image is known by what it was pulled as, and has an id and a size.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cri::v1;
+use critape_calls::Code;
+
+use super::exchange::{Observed, Said};
+use super::{Oracle, Verdict, Watch};
+use crate::Severity;
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "image-identity",
+    rule: "an image must have an id and a size, be there once it is pulled, and be called by its id or digest everywhere",
+    source: "kubelet refuses images without id or size (cri-dockerd#299) and looks for what PullImage gave (cri-o#9728, containerd#13881)",
+    severity: Severity::Breaking,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Images {
+    /// References that were pulled, when, and what the runtime called the image.
+    pulled: BTreeMap<String, (Duration, String)>,
+}
+
+impl Watch for Images {
+    fn oracle(&self) -> Oracle {
+        ORACLE
+    }
+
+    fn observe(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
+        match &seen.said {
+            Said::PullImage(reference, answer) if seen.code == Code::OK => {
+                self.pulled.insert(reference.clone(), (seen.ended, answer.image_ref.clone()));
+            }
+            // Whatever it is called there.
+            Said::RemoveImage => self.pulled.clear(),
+            Said::ImageStatus(reference, answer) if seen.code == Code::OK => {
+                if let Some(image) = &answer.image {
+                    whole(image, "image", verdict);
+                }
+                let pulled = self.pulled.get(reference);
+                if let Some((_, name)) = pulled.filter(|(since, _)| *since <= seen.started) {
+                    known_as(name, answer.image.as_ref(), verdict);
+                }
+            }
+            Said::ListImages(answer) => {
+                answer.images.iter().for_each(|image| whole(image, "images[]", verdict));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn whole(image: &v1::Image, path: &str, verdict: &mut Verdict) {
+    verdict.check(image.size > 0, &format!("{path}.size"), "more than 0", image.size);
+    verdict.check(!image.id.is_empty(), &format!("{path}.id"), "an id", image.id.as_str());
+}
+
+fn known_as(name: &str, image: Option<&v1::Image>, verdict: &mut Verdict) {
+    let Some(image) = image else {
+        verdict.check(false, "image", name, serde_json::Value::Null);
+        return;
+    };
+    let holds = image.id == name || image.repo_digests.iter().any(|digest| digest == name);
+    verdict.check(holds, "image.id", name, image.id.as_str());
+}

@@ -1,0 +1,78 @@
+//! Both sides of a replay before the oracles: what the live runtime breaks and the recorded one did not is a finding.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use critape_calls::{Call, Ending, Live, Recorded, merged};
+use critape_differ::{EventSequences, Exchange, Findings, Observer, Rules, breaches_beyond};
+use tokio::time::Instant;
+
+use crate::answer::Answer;
+use crate::recording::is_mutating;
+use crate::witness::{Alone, Veil};
+
+/// What each side did.
+#[derive(Debug)]
+pub(crate) struct Oracles {
+    recorded: Observer,
+    live: Observer,
+    begun: Instant,
+}
+
+impl Oracles {
+    pub(crate) fn new() -> Self {
+        Self { recorded: Observer::default(), live: Observer::default(), begun: Instant::now() }
+    }
+
+    /// Takes both answers to a call. `request` is what was sent to the live runtime.
+    pub(crate) fn observe(&mut self, call: &Call, request: &Bytes, answer: &Answer) {
+        let Some(method) = call.method() else { return };
+        let is_whole =
+            call.is_whole() && !matches!(call.outcome.ending, Ending::Truncated | Ending::Cancelled);
+        // Where nobody knows what the recorded side said, nothing can be held against the live one. Its changes count.
+        if !is_whole && !is_mutating(call) {
+            return;
+        }
+        if let (Some(asked), true) = (call.request(), is_whole) {
+            let response = merged(call).unwrap_or_default();
+            let exchange = Exchange {
+                method,
+                request: asked,
+                outcome: &call.outcome,
+                response: &response,
+                started: Duration::from_nanos(call.started.0),
+                ended: Duration::from_nanos(call.ended.0),
+            };
+            self.recorded.observe(Some(call.id), &exchange);
+        }
+        let ended = self.begun.elapsed();
+        let exchange = Exchange {
+            method,
+            request,
+            outcome: &answer.outcome,
+            response: &answer.message,
+            started: ended.saturating_sub(answer.lasted),
+            ended,
+        };
+        self.live.observe(Some(call.id), &exchange);
+    }
+
+    /// Takes both streams of events. Whether they are complete is seen by comparing them.
+    pub(crate) fn events(
+        &mut self,
+        call: &Call,
+        recorded: Recorded<&EventSequences>,
+        live: Live<&EventSequences>,
+    ) {
+        self.recorded.events(Some(call.id), &call.path, &recorded.0.to_stream());
+        self.live.events(Some(call.id), &call.path, &live.0.to_stream());
+    }
+
+    /// What only the live side broke.
+    pub(crate) fn report(&self, rules: &Rules, veil: &Veil, findings: &mut Findings) {
+        for breach in breaches_beyond(Recorded(&self.recorded), Live(&self.live)) {
+            let witness = Alone { method: &breach.method, call: breach.call, veil };
+            findings.add_breach(breach, &witness, rules);
+        }
+    }
+}
