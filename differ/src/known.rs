@@ -294,7 +294,10 @@ mod tests {
             let path = format!("{}/../e2e/golden/{file}", env!("CARGO_MANIFEST_DIR"));
             let text = std::fs::read_to_string(path).unwrap();
             let found: Vec<Value> = serde_json::from_str(&text).unwrap();
-            for found in found {
+            // What a runtime tells of its insides has no catalogue.
+            let is_inside =
+                |found: &Value| found["path"].as_str().is_some_and(|path| path.starts_with("info."));
+            for found in found.into_iter().filter(|found| !is_inside(found)) {
                 let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
                 let kind: Kind = serde_json::from_value(found["kind"].clone()).unwrap();
                 let path: Vec<&str> = found["path"].as_str().unwrap().split('.').collect();

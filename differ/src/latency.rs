@@ -230,7 +230,12 @@ mod tests {
             findings.took("/runtime.v1.RuntimeService/StartContainer", recorded, live);
             findings.took("/runtime.v1.RuntimeService/StopContainer", recorded, Live(recorded.0));
         }
-        let report = findings.into_report(crate::SideInfo::default(), crate::SideInfo::default(), 0.01);
+        let report = findings.into_report(
+            crate::SideInfo::default(),
+            crate::SideInfo::default(),
+            &crate::Rules::standard(),
+            0.01,
+        );
         let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
         assert_eq!((finding.kind, finding.path.as_str()), (Kind::Latency, "duration"));
         assert_eq!(finding.summary, "StartContainer takes longer than when it was recorded");

@@ -23,9 +23,13 @@ fn reports(runs: &[&[(&[&str], Kind, Value, Value)]]) -> Vec<Report> {
                 severity: Severity::Behaviour,
                 settles: false,
             };
-            findings.add_divergence(STATUS, Some(CallId(3)), None, divergence);
+            findings.add_divergence(
+                STATUS,
+                &crate::Ids { recorded: Some(CallId(3)), live: None },
+                divergence,
+            );
         }
-        findings.into_report(SideInfo::default(), SideInfo::default(), 0.01)
+        findings.into_report(SideInfo::default(), SideInfo::default(), &Rules::standard(), 0.01)
     };
     runs.iter().map(report).collect()
 }
