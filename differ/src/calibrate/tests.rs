@@ -8,9 +8,12 @@ use crate::{Divergence, Findings, Severity, SideInfo};
 
 const STATUS: &str = "/runtime.v1.RuntimeService/ContainerStatus";
 
-/// Reports of runs, each with these differences: path, kind, recorded and live value.
-fn reports(runs: &[&[(&[&str], Kind, Value, Value)]]) -> Vec<Report> {
-    let report = |differences: &&[(&[&str], Kind, Value, Value)]| {
+/// A difference of one run: path, kind, recorded and live value.
+type Seen<'a> = (&'a [&'a str], Kind, Value, Value);
+
+/// Reports of runs, each with these differences.
+fn reports(runs: &[&[Seen<'_>]]) -> Vec<Report> {
+    let report = |differences: &&[Seen<'_>]| {
         let mut findings = Findings::default();
         for (path, kind, recorded, live) in *differences {
             let divergence = Divergence {
