@@ -77,6 +77,8 @@ pub(crate) fn spawn(
         clock,
         policy,
         anchored: None,
+        begun: clock.started(),
+        latest: clock.started(),
         committed: Stamp(0),
         uncommitted: (0, 0),
         numbers: Numbers::default(),
@@ -92,6 +94,10 @@ struct Thread {
     clock: Clock,
     policy: Policy,
     anchored: Option<Stamp>,
+    /// When the segment began.
+    begun: Stamp,
+    /// When the last event was that was taken.
+    latest: Stamp,
     committed: Stamp,
     /// Calls begun and bytes of bodies that were not committed yet.
     uncommitted: (u64, u64),
@@ -149,11 +155,14 @@ impl Thread {
         } else if let Err(error) = self.write(events) {
             self.suspend(&error, events);
         }
+        self.latest = events.last().map_or(self.latest, |last| last.at);
     }
 
     fn write(&mut self, events: &[Event]) -> Result<()> {
-        let Some(tape) = &mut self.tape else { return Ok(()) };
         let now = self.clock.now();
+        // No event that is still to come was earlier; without any, what comes is as young as it waits.
+        let next = events.last().map_or(self.latest.max(now.minus(2 * TICK)), |last| last.at);
+        let Some(tape) = &mut self.tape else { return Ok(()) };
         if self.anchored.is_none_or(|last| now.since(last) >= ANCHOR_EVERY) {
             tape.append(&Event { at: now, kind: EventKind::ClockAnchor { wall: clock::wall() } })?;
             self.anchored = Some(now);
@@ -180,11 +189,11 @@ impl Thread {
             self.uncommitted.0 += begun.count() as u64;
             self.uncommitted.1 += events.iter().map(kept_bytes).sum::<u64>();
         }
-        let age = tape.started().map_or(Duration::ZERO, |started| now.since(started));
+        let age = now.since(self.begun);
         let limits = self.policy.segment;
         let asked = self.policy.roll.swap(false, Ordering::Relaxed);
         if asked || tape.stored_bytes() >= limits.max_bytes || age >= limits.max_age {
-            tape.roll(self.clock.now())?;
+            tape.roll(next)?;
             self.begin()?;
         }
         Ok(())
@@ -196,6 +205,7 @@ impl Thread {
         // The first event of a segment says what the wall clock says.
         self.anchored = None;
         let now = self.clock.now();
+        self.begun = now;
         tape.append(&Event { at: now, kind: EventKind::Surroundings(host::surroundings()) })?;
         self.policy.counters.segment_begun();
         // Nobody listens any more when the recorder is ending.
@@ -251,9 +261,10 @@ impl Thread {
     fn reopen(&mut self, room: Room, pause: &Pause) -> Result<()> {
         let now = self.clock.now();
         match &mut self.tape {
-            Some(tape) => tape.resume(now, room)?,
+            // What is taken next happened before now.
+            Some(tape) => tape.resume(self.latest, room)?,
             None => {
-                let tape = self.policy.open(now)?;
+                let tape = self.policy.open(self.latest)?;
                 self.numbers = Numbers::following(&tape);
                 self.tape = Some(tape);
             }

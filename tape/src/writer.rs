@@ -160,7 +160,8 @@ impl Writer {
         }
     }
 
-    /// Closes the segment in order and begins another, which knows what is still going on.
+    /// Closes the segment in order and begins another, which knows what is still going on. Times count from `now`: no event that
+    /// follows may be earlier.
     ///
     /// The closed one is packed more tightly on a thread of its own.
     pub fn roll(&mut self, now: Stamp) -> Result<()> {
@@ -200,7 +201,7 @@ impl Writer {
         self.segment.is_none()
     }
 
-    /// Begins another segment after it was suspended.
+    /// Begins another segment after it was suspended; no event that follows may be earlier than `now`.
     ///
     /// # Errors
     /// The disk still has less than this room, or refuses; it stays suspended.

@@ -155,22 +155,40 @@ fn a_passed_socket_and_another_are_one_too_many() {
 #[test]
 fn hanging_up_begins_a_segment_and_loses_nothing() {
     const ROUNDS: usize = 3;
-    const CALLS: usize = 50;
     let folder = Folder::new();
     let _simulator = folder.simulator("r.sock", "");
     let recorder = folder.recorder("node.tape", "r.sock", "l.sock", "--passive -o json");
     let kubelet = Kubelet::connect(&folder.path("l.sock"));
+    let mut made = 0;
+    let mut call = || {
+        kubelet.version();
+        made += 1;
+    };
     for round in 1..=ROUNDS {
-        (0..CALLS).for_each(|_| drop(kubelet.version()));
+        (0..50).for_each(|_| call());
         recorder.signal(Signal::HUP);
         let next = folder.path(&format!("node.tape/segments/{:08}", round + 1));
-        until("the next segment begins", || next.exists().then_some(()));
+        until("the next segment begins", || {
+            call();
+            next.exists().then_some(())
+        });
     }
-    (0..CALLS).for_each(|_| drop(kubelet.version()));
+    (0..50).for_each(|_| call());
     let info: Value = serde_json::from_str(&recorder.interrupted().done()).unwrap();
-    assert_eq!((&info["segments"], &info["calls"]), (&(ROUNDS + 1).into(), &((ROUNDS + 1) * CALLS).into()));
+    assert_eq!((&info["segments"], &info["calls"]), (&(ROUNDS + 1).into(), &made.into()));
     assert_eq!((&info["clean"], &info["connections"]), (&true.into(), &1.into()));
     folder.run("tape verify node.tape").done();
+    // What waited to be written when a segment began keeps its time.
+    let shown = folder.run("tape show node.tape -o json").done();
+    let times = |line: &str| -> (jiff::Timestamp, i64) {
+        let call: Value = serde_json::from_str(line).unwrap();
+        (call["started"].as_str().unwrap().parse().unwrap(), call["duration"].as_i64().unwrap())
+    };
+    let mut ended = jiff::Timestamp::MIN;
+    for (started, lasted) in shown.lines().map(times) {
+        assert!(started > ended && lasted > 0, "{started} {lasted} after {ended}");
+        ended = started + jiff::SignedDuration::from_nanos(lasted);
+    }
 }
 
 /// The recorder is held up by what it waits for at its end: whoever is impatient says so twice.
