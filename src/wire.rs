@@ -91,7 +91,15 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+/// Takes a number of variable length; `None` where there is none, with the bytes as they were.
+pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    // Nearly all have one byte.
+    if let Some((&byte, rest)) = bytes.split_first()
+        && byte < 0x80
+    {
+        *bytes = rest;
+        return Some(byte.into());
+    }
     let mut value = 0_u64;
     for (index, byte) in bytes.iter().enumerate().take(10) {
         let part = u64::from(byte & 0x7f);

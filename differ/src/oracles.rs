@@ -1,6 +1,6 @@
 //! Rules of CRI that need no recording: what any answer must be, whoever gives it.
 //!
-//! One file per oracle, each naming the source of its rule. A [`Observer`] is told of calls as they end and holds what it sees
+//! One file per oracle, each naming the source of its rule. An [`Observer`] is told of calls as they end and holds what it sees
 //! against all of them. In a replay there is one for each side, and what the recorded side broke as well is no finding.
 
 mod agreement;
@@ -16,7 +16,7 @@ mod times;
 
 use std::collections::BTreeMap;
 
-use critape_calls::{CallId, Live, Recorded};
+use critape_calls::{CallId, Code, Live, Recorded};
 use serde_json::{Value, json};
 
 pub use exchange::{EventStream, Exchange};
@@ -76,7 +76,14 @@ pub(crate) trait Watch: std::fmt::Debug {
     fn oracle(&self) -> Oracle;
 
     /// Looks at a call that has ended.
-    fn observe(&mut self, seen: &Observed<'_>, verdict: &mut Verdict);
+    fn observe(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
+        if seen.code == Code::OK {
+            self.answered(seen, verdict);
+        }
+    }
+
+    /// The same for one that ended well.
+    fn answered(&mut self, _seen: &Observed<'_>, _verdict: &mut Verdict) {}
 
     /// Looks at a stream of events that has ended, or is no longer followed.
     fn events(&mut self, _stream: &EventStream, _verdict: &mut Verdict) {}

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cri::v1;
-use critape_calls::Code;
 use serde_json::Value;
 
 use super::exchange::{Observed, Said};
@@ -35,10 +34,7 @@ impl Watch for Agreement {
         ORACLE
     }
 
-    fn observe(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
-        if seen.code != Code::OK {
-            return;
-        }
+    fn answered(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
         match &seen.said {
             Said::PodSandboxStatus(_, answer) => {
                 if let Some(it) = &answer.status {

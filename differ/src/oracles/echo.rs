@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use critape_calls::Code;
-
 use super::exchange::{Observed, Said};
 use super::{Oracle, Verdict, Watch};
 use crate::Severity;
@@ -36,10 +34,7 @@ impl Watch for Echo {
         ORACLE
     }
 
-    fn observe(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
-        if seen.code != Code::OK {
-            return;
-        }
+    fn answered(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
         match &seen.said {
             Said::RunPodSandbox(asked, answer) => {
                 if let Some(config) = &asked.config {

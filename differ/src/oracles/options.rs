@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use cri::v1;
-use critape_calls::Code;
 use serde_json::json;
 
 use super::exchange::{Observed, Said};
@@ -29,10 +28,7 @@ impl Watch for Options {
         ORACLE
     }
 
-    fn observe(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
-        if seen.code != Code::OK {
-            return;
-        }
+    fn answered(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
         match &seen.said {
             Said::RunPodSandbox(asked, answer) => {
                 if let Some(options) = namespaces(asked) {

@@ -1,7 +1,6 @@
 //! Times are nanoseconds since the epoch, and come in the order in which things happen.
 
 use cri::v1;
-use critape_calls::Code;
 
 use super::exchange::{EventStream, Observed, Said};
 use super::{Oracle, Verdict, Watch};
@@ -25,10 +24,7 @@ impl Watch for Times {
         ORACLE
     }
 
-    fn observe(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
-        if seen.code != Code::OK {
-            return;
-        }
+    fn answered(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
         match &seen.said {
             Said::PodSandboxStatus(_, answer) => {
                 if let Some(status) = &answer.status {

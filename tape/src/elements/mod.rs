@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use bytes::Bytes;
+use cri::wire::{WireField, fields};
 use foldhash::fast::RandomState;
 use patch::{put, take};
 
@@ -81,14 +82,13 @@ impl Writer {
         }
         let mut literal = 0;
         let mut at = 0;
-        while at < message.len() {
-            let Some(field) = field(&message[at..]) else { break };
-            let end = at + field.head + field.length;
-            if (SHORTEST_ELEMENT..=LONGEST_ELEMENT).contains(&field.length) {
+        // What follows an error is no field.
+        for field in fields(message).map_while(Result::ok) {
+            let end = at + field.whole.len();
+            if (SHORTEST_ELEMENT..=LONGEST_ELEMENT).contains(&field.content.len()) {
                 put_literal(&mut out, &message[literal..at]);
-                let object =
-                    self.object_of(kind, &message[at..at + field.head], &message[at + field.head..end]);
-                self.put_element(&mut out, object, &message[at..end]);
+                let object = self.object_of(kind, field);
+                self.put_element(&mut out, object, field.whole);
                 literal = end;
             }
             at = end;
@@ -99,10 +99,9 @@ impl Writer {
 
     /// What names the object whose state an element is: the kind of message, the field it stands in, and its own first field, which
     /// is an id, or attributes with an id first.
-    fn object_of(&self, kind: &str, head: &[u8], element: &[u8]) -> u64 {
-        let first =
-            field(element).map_or(&element[..0], |first| &element[first.head..first.head + first.length]);
-        self.by_object.hasher().hash_one((kind, head.first(), first))
+    fn object_of(&self, kind: &str, element: WireField<'_>) -> u64 {
+        let first = fields(element.content).next().and_then(Result::ok).map(|first| first.content);
+        self.by_object.hasher().hash_one((kind, element.number, first))
     }
 
     fn put_element(&mut self, out: &mut Vec<u8>, object: u64, element: &[u8]) {
@@ -208,33 +207,6 @@ fn take_bytes<'a>(parts: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (bytes, rest) = parts.split_at_checked(length)?;
     *parts = rest;
     Some(bytes)
-}
-
-/// A field of a message: how many bytes come before its content, and how many are its content.
-struct Field {
-    head: usize,
-    length: usize,
-}
-
-/// The field at the beginning of these bytes; `None` where they are no protobuf, or end in the field.
-fn field(bytes: &[u8]) -> Option<Field> {
-    let mut rest = bytes;
-    let key = take(&mut rest)?;
-    let before = bytes.len() - rest.len();
-    let (head, length) = match key & 7 {
-        0 => {
-            take(&mut rest)?;
-            (before, bytes.len() - rest.len() - before)
-        }
-        1 => (before, 8),
-        2 => {
-            let length = take(&mut rest)?;
-            (bytes.len() - rest.len(), length)
-        }
-        5 => (before, 4),
-        _ => return None,
-    };
-    (head.checked_add(length)? <= bytes.len()).then_some(Field { head, length })
 }
 
 #[cfg(test)]

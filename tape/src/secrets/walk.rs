@@ -3,6 +3,8 @@
 //! Only what changes is written again: the content, and the lengths of what it lies in. So fields that the schema doesn't know,
 //! their order, and unusual spellings stay as they were.
 
+use cri::wire::take_varint;
+
 use super::leaves::{Field, Leaf, Shapes};
 use super::token::Refused;
 
@@ -115,29 +117,6 @@ fn field(
         None => Place::Unknown,
     };
     Ok(change(place, content)?)
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    // Nearly all have one byte.
-    if let Some((&byte, rest)) = bytes.split_first()
-        && byte < 0x80
-    {
-        *bytes = rest;
-        return Some(byte.into());
-    }
-    let mut value = 0_u64;
-    for (index, byte) in bytes.iter().enumerate().take(10) {
-        let part = u64::from(byte & 0x7f);
-        if index == 9 && part > 1 {
-            return None;
-        }
-        value |= part << (7 * index);
-        if byte & 0x80 == 0 {
-            *bytes = &bytes[index + 1..];
-            return Some(value);
-        }
-    }
-    None
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
