@@ -18,7 +18,7 @@ use crate::output::Format;
 use crate::reporting::{ExplainArgs, ReportArgs};
 use crate::values;
 
-pub(crate) use judging::{CalibrateArgs, CheckArgs, RulesCommand};
+pub(crate) use judging::{CalibrateArgs, CheckArgs, DiffArgs, PaceArg, ReplayArgs, RulesCommand, WayArgs};
 pub(crate) use serving::{GatewayArgs, SimulatorArgs};
 
 /// Records the calls between kubelet and a container runtime, replays them against another runtime, and says what differs.
@@ -326,48 +326,6 @@ pub(crate) struct ImportArgs {
     pub(crate) tape: PathBuf,
 }
 
-/// How fast calls follow each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PaceArg {
-    /// As recorded
-    #[default]
-    Recorded,
-    /// As soon as what they waited for has ended
-    Max,
-    /// One after the other
-    Serial,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ReplayArgs {
-    /// Folder of the tape
-    pub(crate) tape: PathBuf,
-    #[command(flatten)]
-    pub(crate) endpoints: EndpointArgs,
-    /// How fast calls follow each other
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) pace: PaceArg,
-    /// How many times as fast as recorded, where that is the pace
-    #[arg(long, value_parser = values::speed, value_name = "N")]
-    pub(crate) speed: Option<f64>,
-    /// The longest time without a call that is waited out
-    #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D", allow_hyphen_values = true)]
-    pub(crate) max_idle: Duration,
-    /// How long a read may take to show the recorded state, beyond what the recording took
-    #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D", allow_hyphen_values = true)]
-    pub(crate) settle: Duration,
-    #[command(flatten)]
-    pub(crate) filter: FilterArgs,
-    /// Replay beside sandboxes of others
-    #[arg(long)]
-    pub(crate) share: bool,
-    /// Send calls that change the node beyond the replay's own pods
-    #[arg(long)]
-    pub(crate) allow_node_changes: bool,
-    #[command(flatten)]
-    pub(crate) report: ReportArgs,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct GraphArgs {
     /// Folder of the tape
@@ -386,14 +344,4 @@ pub(crate) enum GraphForm {
     /// For Graphviz
     Dot,
     Json,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DiffArgs {
-    /// Folder of the first tape
-    pub(crate) recorded: PathBuf,
-    /// Folder of the second tape
-    pub(crate) live: PathBuf,
-    #[command(flatten)]
-    pub(crate) report: ReportArgs,
 }

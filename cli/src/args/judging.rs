@@ -1,13 +1,73 @@
-//! Arguments of the commands about rules and oracles.
+//! Arguments of the commands that replay, compare and judge.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::{EndpointArgs, PaceArg, ReportArgs};
+use super::{EndpointArgs, ReportArgs};
+use crate::filter::FilterArgs;
 use crate::output::Format;
 use crate::values;
+
+/// How fast calls follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PaceArg {
+    /// As recorded
+    #[default]
+    Recorded,
+    /// As soon as what they waited for has ended
+    Max,
+    /// One after the other
+    Serial,
+}
+
+/// How a tape is replayed.
+#[derive(Debug, Args)]
+pub(crate) struct WayArgs {
+    /// Folder of the tape
+    pub(crate) tape: PathBuf,
+    #[command(flatten)]
+    pub(crate) endpoints: EndpointArgs,
+    /// How fast calls follow each other
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) pace: PaceArg,
+    /// How many times as fast as recorded, where that is the pace
+    #[arg(long, value_parser = values::speed, value_name = "N")]
+    pub(crate) speed: Option<f64>,
+    /// The longest time without a call that is waited out
+    #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D", allow_hyphen_values = true)]
+    pub(crate) max_idle: Duration,
+    /// How long a read may take to show the recorded state, beyond what the recording took
+    #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D", allow_hyphen_values = true)]
+    pub(crate) settle: Duration,
+    /// Replay beside sandboxes of others
+    #[arg(long)]
+    pub(crate) share: bool,
+    /// Send calls that change the node beyond the replay's own pods
+    #[arg(long)]
+    pub(crate) allow_node_changes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) way: WayArgs,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// Folder of the first tape
+    pub(crate) recorded: PathBuf,
+    /// Folder of the second tape
+    pub(crate) live: PathBuf,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RulesCommand {
@@ -48,10 +108,8 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CalibrateArgs {
-    /// Folder of the tape
-    pub(crate) tape: PathBuf,
     #[command(flatten)]
-    pub(crate) endpoints: EndpointArgs,
+    pub(crate) way: WayArgs,
     /// How often it is replayed
     #[arg(short = 'n', long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=1000), value_name = "N")]
     pub(crate) runs: u32,
@@ -61,22 +119,4 @@ pub(crate) struct CalibrateArgs {
     /// Rules that are known already. May be given again: the first that fits a field counts
     #[arg(long, value_name = "FILE")]
     pub(crate) rules: Vec<PathBuf>,
-    /// How fast calls follow each other
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) pace: PaceArg,
-    /// How many times as fast as recorded, where that is the pace
-    #[arg(long, value_parser = values::speed, value_name = "N")]
-    pub(crate) speed: Option<f64>,
-    /// The longest time without a call that is waited out
-    #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D", allow_hyphen_values = true)]
-    pub(crate) max_idle: Duration,
-    /// How long a read may take to show the recorded state, beyond what the recording took
-    #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D", allow_hyphen_values = true)]
-    pub(crate) settle: Duration,
-    /// Replay beside sandboxes of others
-    #[arg(long)]
-    pub(crate) share: bool,
-    /// Send calls that change the node beyond the replay's own pods
-    #[arg(long)]
-    pub(crate) allow_node_changes: bool,
 }

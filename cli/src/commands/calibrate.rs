@@ -5,20 +5,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use critape_differ::{Report, Rules, calibrate};
-use critape_replayer::{Config, Pace, Replay, ReplayError};
+use critape_replayer::Replay;
 use critape_tape::Tape;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{one_thread, report};
-use crate::args::{CalibrateArgs, PaceArg};
+use super::{replay, report};
+use crate::args::CalibrateArgs;
 use crate::exit::Exit;
-use crate::output::{self, progress};
-use crate::signals;
+use crate::output;
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<Exit> {
-    if args.speed.is_some() && args.pace != PaceArg::Recorded {
-        bail!("--speed is for the recorded pace: leave it out, or --pace");
-    }
     let folder =
         args.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
@@ -27,7 +23,12 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Exit> {
     let rules = report::rules(&args.rules)?;
     let mut reports = Vec::new();
     for run in 1..=args.runs {
-        reports.push(replay(args, &rules, run)?);
+        let config = replay::config(&args.way, rules.clone())?;
+        let replay = Replay::of(&Tape::open(&args.way.tape)?, config)?;
+        if run == 1 {
+            replay::note_sealed(&args.way, &replay);
+        }
+        reports.push(replay::watched(replay, &format!("run {run} of {}", args.runs))?);
     }
     let source = source(&reports, args.runs);
     let learned = calibrate(&reports, &rules, &source);
@@ -39,32 +40,6 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Exit> {
         output::say(format_args!("still a finding: {line}"));
     }
     Ok(Exit::Done)
-}
-
-fn replay(args: &CalibrateArgs, rules: &Rules, run: u32) -> Result<Report> {
-    let config = Config {
-        pace: match args.pace {
-            PaceArg::Recorded => Pace::Recorded(args.speed.unwrap_or(1.0)),
-            PaceArg::Max => Pace::Max,
-            PaceArg::Serial => Pace::Serial,
-        },
-        max_idle: args.max_idle,
-        settle: args.settle,
-        rules: rules.clone(),
-        share: args.share,
-        allow_node_changes: args.allow_node_changes,
-        ..Config::new(args.endpoints.asked().resolve()?)
-    };
-    let replay = Replay::of(&Tape::open(&args.tape)?, config)?;
-    one_thread()?.block_on(async {
-        let shutdown = signals::shutdown()?;
-        let bar = progress(&format!("run {run} of {}", args.runs), replay.calls() as u64);
-        let shown = bar.clone();
-        let found: Result<Report, ReplayError> =
-            replay.run(shutdown, move |progress| shown.set_position(progress.done as u64)).await;
-        bar.finish_and_clear();
-        Ok(found?)
-    })
 }
 
 /// Which runtime it was learnt on, and when.

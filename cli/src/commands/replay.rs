@@ -1,12 +1,13 @@
-//! `critape replay`.
+//! `critape replay`, and how it and `calibrate` replay.
 
 use anyhow::{Result, bail};
 use critape_calls::{Call, ObjectIndex};
+use critape_differ::{Report, Rules};
 use critape_replayer::{Config, Pace, Replay, look_back};
 use critape_tape::{SealPolicy, Tape};
 
 use super::{one_thread, report};
-use crate::args::{PaceArg, ReplayArgs};
+use crate::args::{PaceArg, ReplayArgs, WayArgs};
 use crate::exit::Exit;
 use crate::filter::Filter;
 use crate::output::{self, progress};
@@ -14,11 +15,24 @@ use crate::signals;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     report::check_files(&args.report)?;
+    let rules = report::rules(&args.report.rules)?;
+    let config = Config { max_inconclusive: args.report.max_inconclusive, ..config(&args.way, rules)? };
+    let filter = Filter::new(args.filter.clone())?;
+    let tape = Tape::open(&args.way.tape)?;
+    let is_meant = |call: &Call, objects: &ObjectIndex| filter.matches(call, objects) || filter.needs(call);
+    let replay = Replay::of_selected(&tape, &is_meant, config)?;
+    note_sealed(&args.way, &replay);
+    let mut found = watched(replay, "replaying")?;
+    look_back(&tape, &mut found)?;
+    report::give(&found, &args.report)
+}
+
+/// How a tape is replayed, by these rules.
+pub(super) fn config(args: &WayArgs, rules: Rules) -> Result<Config> {
     if args.speed.is_some() && args.pace != PaceArg::Recorded {
         bail!("--speed is for the recorded pace: leave it out, or --pace");
     }
-    let endpoints = args.endpoints.asked().resolve()?;
-    let config = Config {
+    Ok(Config {
         pace: match args.pace {
             PaceArg::Recorded => Pace::Recorded(args.speed.unwrap_or(1.0)),
             PaceArg::Max => Pace::Max,
@@ -26,16 +40,15 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
         },
         max_idle: args.max_idle,
         settle: args.settle,
-        rules: report::rules(&args.report.rules)?,
+        rules,
         share: args.share,
         allow_node_changes: args.allow_node_changes,
-        max_inconclusive: args.report.max_inconclusive,
-        ..Config::new(endpoints)
-    };
-    let filter = Filter::new(args.filter.clone())?;
-    let tape = Tape::open(&args.tape)?;
-    let is_meant = |call: &Call, objects: &ObjectIndex| filter.matches(call, objects) || filter.needs(call);
-    let replay = Replay::of_selected(&tape, &is_meant, config)?;
+        ..Config::new(args.endpoints.asked().resolve()?)
+    })
+}
+
+/// Says what goes out otherwise than it was recorded, because the tape's key is not here.
+pub(super) fn note_sealed(args: &WayArgs, replay: &Replay) {
     if replay.sealed() != SealPolicy::None {
         output::say(format_args!(
             "note: {} is sealed and its key is not here: environment goes out sealed, and calls whose command or credentials are \
@@ -43,14 +56,16 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
             args.tape.display()
         ));
     }
-    let mut found = one_thread()?.block_on(async {
+}
+
+/// Replays, and shows how far it has come.
+pub(super) fn watched(replay: Replay, title: &str) -> Result<Report> {
+    one_thread()?.block_on(async {
         let shutdown = signals::shutdown()?;
-        let bar = progress("replaying", replay.calls() as u64);
+        let bar = progress(title, replay.calls() as u64);
         let shown = bar.clone();
         let found = replay.run(shutdown, move |progress| shown.set_position(progress.done as u64)).await;
         bar.finish_and_clear();
-        anyhow::Ok(found?)
-    })?;
-    look_back(&tape, &mut found)?;
-    report::give(&found, &args.report)
+        Ok(found?)
+    })
 }
