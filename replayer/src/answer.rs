@@ -8,6 +8,8 @@ use critape_calls::{Code, Ending, Header, Metadata, Outcome};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Status, Streaming};
 
+use crate::pairs::End;
+
 /// Timers of two sides don't fire at the same moment.
 pub(crate) const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 
@@ -24,6 +26,12 @@ pub(crate) struct Answer {
     pub(crate) lasted: Duration,
     /// How long it took from the first time that it was asked.
     pub(crate) settled_after: Duration,
+}
+
+impl Answer {
+    pub(crate) fn end(&self) -> End<'_> {
+        End { outcome: &self.outcome, message: &self.message, lasted: self.lasted }
+    }
 }
 
 /// Sends one call and waits for its end, or for `cancel_after`.

@@ -24,6 +24,7 @@ mod hindsight;
 mod node;
 mod one_call;
 mod oracles;
+mod pairs;
 mod preflight;
 mod recording;
 mod replay;

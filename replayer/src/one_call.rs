@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cri::{Class, Method};
-use critape_calls::{Call, Ending, Live, Recorded, decode, merged};
+use critape_calls::{Call, Ending, Live, Recorded};
 use critape_differ::{Compared, Signature};
-use prost_reflect::DynamicMessage;
 use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
 use crate::binding;
 use crate::engine::Shared;
+use crate::pairs;
 use crate::recording::{is_mutating, request_ids, response_ids};
 use crate::replay::Pace;
 use crate::witness::{Calls, LiveSide};
@@ -134,11 +134,7 @@ impl Shared {
             self.findings.borrow_mut().inconclusive(call.id, "its answer was not recorded".to_owned());
             return;
         }
-        if binding::binds(method)
-            && let Some((recorded, live)) = both_answers(call, method, answer)
-        {
-            binding::bind(method, Recorded(&recorded), Live(&live), &mut self.ids.borrow_mut());
-        }
+        pairs::bind(call, method, answer.end(), &mut self.ids.borrow_mut());
         let compared = compared
             .filter(|_| !binding::binds(method))
             .unwrap_or_else(|| self.compare(call, method, answer));
@@ -153,29 +149,7 @@ impl Shared {
 
     fn compare(&self, call: &Call, method: &Method, answer: &Answer) -> Compared {
         let ids = self.ids.borrow();
-        let comparer = self.comparer(&ids);
-        // What the client broke off may have ended by itself here; there is nothing to hold it against.
-        if call.outcome.ending == Ending::Cancelled {
-            return Compared::default();
-        }
-        // At the deadline it is chance who speaks first: the client's timer, the runtime's, or what it was waiting for.
-        let until_the_deadline = |lasted: Duration| {
-            call.deadline.is_some_and(|deadline| lasted + answer::DEADLINE_SLACK >= deadline)
-        };
-        let neither = !call.outcome.is_ok() && !answer.outcome.is_ok();
-        if neither && until_the_deadline(call.duration()) && until_the_deadline(answer.lasted) {
-            return Compared::explained("deadline");
-        }
-        let mut compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(&answer.outcome));
-        if call.outcome.is_ok()
-            && answer.outcome.is_ok()
-            && let Some(recorded) = merged(call)
-            && let Some(messages) =
-                comparer.answers(method, Recorded(&recorded), Live(&answer.message), &self.seen(call))
-        {
-            compared.merge(messages);
-        }
-        compared
+        pairs::compare(&self.comparer(&ids), call, method, answer.end(), &self.seen(call))
     }
 
     /// Tells a report of this call and its answer.
@@ -242,14 +216,4 @@ fn waiting_for(call: &Call, compared: &Compared) -> Vec<Signature> {
         .filter(|divergence| divergence.settles)
         .map(|divergence| Signature::of(&call.path, divergence))
         .collect()
-}
-
-/// Both answers, where both calls went well and can be read.
-fn both_answers(call: &Call, method: &Method, answer: &Answer) -> Option<(DynamicMessage, DynamicMessage)> {
-    if !call.outcome.is_ok() || !answer.outcome.is_ok() {
-        return None;
-    }
-    let recorded = decode(method.output(), &merged(call)?)?;
-    let live = decode(method.output(), &answer.message)?;
-    Some((recorded, live))
 }

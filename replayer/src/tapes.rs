@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use cri::{Class, IdentityKind};
-use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded, decode, merged};
+use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded, merged};
 use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo};
 use critape_tape::SealPolicy;
 
-use crate::binding;
 use crate::events::sequences;
+use crate::pairs::{self, End};
 use crate::recording::{Recording, is_event_stream};
 use crate::rewrite::canonical;
 use crate::trajectory::{Seen, Trajectory};
@@ -160,22 +160,10 @@ impl Pairing<'_> {
             let (before, now) = (sequences(call, method), sequences(other, method));
             return self.comparer(ids).events(method, Recorded(&before), Live(&now), &seen);
         }
-        let both_ok = call.outcome.is_ok() && other.outcome.is_ok();
-        let answers = merged(call).zip(merged(other)).filter(|_| both_ok);
-        if let Some((before, now)) = answers.as_ref().filter(|_| binding::binds(method)) {
-            let read = |bytes| decode(method.output(), bytes);
-            if let Some((before, now)) = read(before).zip(read(now)) {
-                binding::bind(method, Recorded(&before), Live(&now), ids);
-            }
-        }
-        let comparer = self.comparer(ids);
-        let mut compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(&other.outcome));
-        if let Some((before, now)) = &answers
-            && let Some(messages) = comparer.answers(method, Recorded(before), Live(now), &seen)
-        {
-            compared.merge(messages);
-        }
-        compared
+        let message = merged(other).unwrap_or_default();
+        let end = End { outcome: &other.outcome, message: &message, lasted: other.duration() };
+        pairs::bind(call, method, end, ids);
+        pairs::compare(&self.comparer(ids), call, method, end, &seen)
     }
 
     fn comparer<'a>(&'a self, ids: &'a IdentityMap) -> Comparer<'a> {
