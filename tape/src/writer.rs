@@ -165,30 +165,16 @@ impl Writer {
     ///
     /// The closed one is packed more tightly on a thread of its own.
     pub fn roll(&mut self, now: Stamp) -> Result<()> {
-        let Some(mut segment) = self.segment.take() else { return Ok(()) };
-        self.next.follow(segment.header(), segment.summary());
-        segment.close(now)?;
-        let closed = segment.header().number;
-        // Its store must be closed before it is packed.
-        drop(segment);
-        self.mark_closed(closed);
+        let Some(closed) = self.end(now)? else { return Ok(()) };
         self.begin(now, Room::ForAll)?;
-        self.packer.add([closed]);
+        self.packer.add([closed.number]);
         Ok(())
     }
 
     /// Ends the segment early, in order if the disk lets it. Says whether it did.
     pub fn suspend(&mut self, now: Stamp) -> bool {
-        let Some(mut segment) = self.segment.take() else { return true };
-        self.next.follow(segment.header(), segment.summary());
-        let number = segment.header().number;
-        let closed = segment.close(now);
-        drop(segment);
-        match closed {
-            Ok(()) => {
-                self.mark_closed(number);
-                true
-            }
+        match self.end(now) {
+            Ok(_) => true,
             Err(error) => {
                 tracing::debug!(%error, "a segment could not be closed");
                 false
@@ -230,19 +216,27 @@ impl Writer {
         if let Some(sealer) = &mut self.sealer {
             sealer.flush();
         }
-        let Some(mut segment) = self.segment.take() else { return Ok(()) };
-        segment.close(ended)?;
-        let number = segment.header().number;
-        let small = segment.stored_bytes() <= PACKED_AT_END;
-        drop(segment);
-        self.mark_closed(number);
-        if small && !self.packer.is_busy() {
+        let Some(closed) = self.end(ended)? else { return Ok(()) };
+        if closed.bytes <= PACKED_AT_END && !self.packer.is_busy() {
             // Best effort: an unpacked segment is as good, only larger.
-            if let Err(error) = seal::pack(&self.tape, number, &AtomicBool::new(false)) {
+            if let Err(error) = seal::pack(&self.tape, closed.number, &AtomicBool::new(false)) {
                 tracing::warn!(%error, "a closed segment could not be packed; it is whole");
             }
         }
         Ok(())
+    }
+
+    /// Ends the segment, if there is one. It is gone afterwards, whether it could be closed or not.
+    fn end(&mut self, at: Stamp) -> Result<Option<Closed>> {
+        let Some(mut segment) = self.segment.take() else { return Ok(None) };
+        self.next.follow(segment.header(), segment.summary());
+        let ended = segment.close(at);
+        let closed = Closed { number: segment.header().number, bytes: segment.stored_bytes() };
+        // Before anybody else opens its store.
+        drop(segment);
+        ended?;
+        self.mark_closed(closed.number);
+        Ok(Some(closed))
     }
 
     /// Notes that a segment was closed in order. Without the note it is as good, only never packed.
@@ -278,6 +272,14 @@ impl Writer {
         self.segment = Some(segment);
         Ok(())
     }
+}
+
+/// A segment that was closed in order.
+#[derive(Clone, Copy, Debug)]
+struct Closed {
+    number: u32,
+    /// Of its chunks.
+    bytes: u64,
 }
 
 /// Numbers that have not been given yet.
