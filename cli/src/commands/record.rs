@@ -30,7 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const HUNG: i32 = 70;
 
 pub(crate) fn run(args: &RecordArgs) -> Result<Exit> {
-    limits::use_few_arenas();
     // Before there are threads.
     let passed = service::passed_socket()?;
     if args.seal == SealArg::None && args.seal_key.is_some() {
