@@ -8,11 +8,8 @@ use std::collections::BTreeMap;
 use cri::IdentityKind;
 use prost_reflect::{DynamicMessage, MapKey, Value};
 
+use crate::translate::Mentions;
 use crate::{Call, CallId, ObjectIndex, decode, identities, merged};
-
-/// The shortest piece of an id that is taken for one inside a text.
-const SHORTEST_IN_TEXT: usize = 12;
-const UUID_LENGTH: usize = 36;
 
 /// A thing that has an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +48,7 @@ pub struct Times {
 #[derive(Debug, Default)]
 pub struct IdGraph {
     things: BTreeMap<String, Thing>,
+    mentions: Mentions,
     /// Made thing, and the things that its maker named.
     within: BTreeMap<String, Vec<(String, String)>>,
 }
@@ -85,7 +83,7 @@ impl IdGraph {
         let mut texts = Vec::new();
         collect(&request, "", &mut texts);
         for (field, text) in texts {
-            for id in self.mentioned(&text) {
+            for id in self.mentions.of(&text) {
                 if !named.iter().any(|(known, at)| *known == id && *at == field) {
                     self.note(call, &method.name, &field, true, &id);
                 }
@@ -115,11 +113,10 @@ impl IdGraph {
     }
 
     fn thing(&mut self, kind: IdentityKind, id: &str) -> &mut Thing {
-        let thing = self.things.entry(id.to_owned()).or_insert_with(|| Thing {
-            kind,
-            name: None,
-            made_by: None,
-            uses: BTreeMap::new(),
+        let mentions = &mut self.mentions;
+        let thing = self.things.entry(id.to_owned()).or_insert_with(|| {
+            mentions.add(id);
+            Thing { kind, name: None, made_by: None, uses: BTreeMap::new() }
         });
         if thing.kind == IdentityKind::Object {
             thing.kind = kind;
@@ -158,40 +155,6 @@ impl IdGraph {
         times.count += 1;
         times.first = times.first.min(call.id);
     }
-
-    /// The known things whose ids stand in a text.
-    fn mentioned(&self, text: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        let bytes = text.as_bytes();
-        let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
-        let mut at = 0;
-        while at < bytes.len() {
-            // Inside words too: cgroups are called `pod0f3a…`.
-            if let Some(uid) = text.get(at..at + UUID_LENGTH).filter(|uid| is_uuid(uid)) {
-                // Under systemd a cgroup is called with underscores.
-                let uid = uid.replace('_', "-");
-                found.extend(self.things.contains_key(&uid).then_some(uid));
-                at += UUID_LENGTH;
-                continue;
-            }
-            let length = (at..bytes.len()).take_while(|at| is_digit(*at)).count();
-            let starts = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
-            let ends = bytes.get(at + length).is_none_or(|byte| !byte.is_ascii_alphanumeric());
-            if length >= SHORTEST_IN_TEXT && starts && ends {
-                found.extend(text.get(at..at + length).and_then(|id| self.with_prefix(id)));
-            }
-            // A uid may begin in the middle of digits: `pod` ends with one.
-            at += if is_digit(at) && length < SHORTEST_IN_TEXT { 1 } else { length.max(1) };
-        }
-        found
-    }
-}
-
-fn is_uuid(text: &str) -> bool {
-    let separators = [8, 13, 18, 23];
-    text.bytes().enumerate().all(|(at, byte)| {
-        if separators.contains(&at) { matches!(byte, b'-' | b'_') } else { byte.is_ascii_hexdigit() }
-    })
 }
 
 /// Every text of a message, with its field.
@@ -329,7 +292,7 @@ mod tests {
     fn uids_are_found_in_both_spellings() {
         let (graph, ..) = graph();
         let cgroup = format!("/kubepods.slice/kubepods-pod{}.slice", UID.replace('-', "_"));
-        assert_eq!(graph.mentioned(&cgroup), [UID]);
-        assert!(graph.mentioned("0123456789abcdef0123 and words").is_empty());
+        assert_eq!(graph.mentions.of(&cgroup), [UID]);
+        assert!(graph.mentions.of("0123456789abcdef0123 and words").is_empty());
     }
 }

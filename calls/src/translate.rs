@@ -71,8 +71,10 @@ impl IdentityMap {
             self.known.insert((*kind, recorded.to_owned()), Known::Bound(live.to_owned()));
         }
         self.live.insert(live.to_owned());
-        self.forward.add(recorded, live);
-        self.backward.add(live, recorded);
+        if recorded != live {
+            self.forward.add(recorded, live);
+            self.backward.add(live, recorded);
+        }
     }
 
     /// Text that begins with `recorded` begins with `live` in the live run: a folder that was moved.
@@ -224,7 +226,7 @@ struct Texts {
 impl Texts {
     fn add(&mut self, from: &str, to: &str) {
         // A short text (a uid may be "1") stands for itself in too many places.
-        if from == to || from.len() < SHORTEST_ODD {
+        if from.len() < SHORTEST_ODD {
             return;
         }
         if self.exact.insert(from.to_owned(), to.to_owned()).is_some() {
@@ -258,6 +260,15 @@ impl Texts {
             return whole.clone();
         }
         let mut out = String::with_capacity(text.len());
+        self.scan(text, folders, |piece| match piece {
+            Piece::Found(found) => out.push_str(&found.to),
+            Piece::Other(letter) => out.push(letter),
+        });
+        out
+    }
+
+    /// Goes through a text, letter by letter but for what is found in it.
+    fn scan(&self, text: &str, folders: Folders, mut each: impl FnMut(Piece<'_>)) {
         let mut rest = text;
         let mut before = None;
         while let Some(first) = rest.chars().next() {
@@ -274,48 +285,38 @@ impl Texts {
             } else {
                 None
             };
-            let taken = match found {
-                Some((length, replacement)) => {
-                    out.push_str(&replacement);
-                    length
-                }
-                None => {
-                    out.push(first);
-                    first.len_utf8()
-                }
-            };
+            let taken = found.as_ref().map_or(first.len_utf8(), |found| found.length);
+            each(found.map_or(Piece::Other(first), Piece::Found));
             before = rest[..taken].chars().next_back();
             rest = &rest[taken..];
         }
-        out
     }
 
-    /// The replacement of the folder at the beginning of `text`, with its length. What follows is translated by itself.
-    fn folder(&self, text: &str) -> Option<(usize, String)> {
+    /// The folder at the beginning of `text`. What follows is translated by itself.
+    fn folder(&self, text: &str) -> Option<Found<'_>> {
         self.folders.iter().find_map(|(from, to)| {
             let rest = text.strip_prefix(from.as_str())?;
             let ends =
                 rest.chars().next().is_none_or(|next| !next.is_alphanumeric() && next != '-' && next != '_');
-            ends.then(|| (from.len(), to.clone()))
+            ends.then(|| Found { length: from.len(), from, to: to.clone() })
         })
     }
 
-    /// The replacement of the uid at the beginning of `text`, with its length. A uid is looked for inside words too: cgroups
-    /// are called `pod0f3a…`.
-    fn uuid(&self, text: &str) -> Option<(usize, String)> {
+    /// The uid at the beginning of `text`. One is looked for inside words too: cgroups are called `pod0f3a…`.
+    fn uuid(&self, text: &str) -> Option<Found<'_>> {
         let separator = *text.as_bytes().get(8)?;
         if separator != b'-' && separator != b'_' {
             return None;
         }
-        let to = self.exact.get(text.get(..UUID_LENGTH)?)?;
-        ends_word(text, UUID_LENGTH).then(|| (UUID_LENGTH, to.clone()))
+        let (from, to) = self.exact.get_key_value(text.get(..UUID_LENGTH)?)?;
+        ends_word(text, UUID_LENGTH).then(|| Found { length: UUID_LENGTH, from, to: to.clone() })
     }
 
-    /// The replacement of the id at the beginning of `text`, with its length.
-    fn word(&self, text: &str) -> Option<(usize, String)> {
+    /// The id at the beginning of `text`.
+    fn word(&self, text: &str) -> Option<Found<'_>> {
         for (from, to) in &self.odd {
             if text.starts_with(from.as_str()) && ends_word(text, from.len()) {
-                return Some((from.len(), to.clone()));
+                return Some(Found { length: from.len(), from, to: to.clone() });
             }
         }
         let length = text.bytes().take_while(u8::is_ascii_hexdigit).count();
@@ -323,13 +324,59 @@ impl Texts {
             return None;
         }
         let candidate = &text[..length];
-        if let Some(to) = self.hex.get(candidate) {
-            return Some((length, to.clone()));
+        if let Some((from, to)) = self.hex.get_key_value(candidate) {
+            return Some(Found { length, from, to: to.clone() });
         }
         let mut found =
             self.hex.range(candidate.to_owned()..).take_while(|(id, _)| id.starts_with(candidate));
-        let (_, to) = found.next()?;
-        (found.next().is_none() && to.len() >= length).then(|| (length, to[..length].to_owned()))
+        let (from, to) = found.next()?;
+        let is_one = found.next().is_none() && to.len() >= length;
+        is_one.then(|| Found { length, from, to: to[..length].to_owned() })
+    }
+}
+
+/// A piece of a text.
+enum Piece<'a> {
+    Found(Found<'a>),
+    Other(char),
+}
+
+/// Something that is known, at the beginning of a text.
+struct Found<'a> {
+    /// Bytes that it takes there.
+    length: usize,
+    /// What it is, in full.
+    from: &'a str,
+    /// What stands for it.
+    to: String,
+}
+
+/// Ids that are looked for in texts, as [`IdentityMap`] looks for those that it replaces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mentions {
+    texts: Texts,
+    /// The id behind each spelling.
+    ids: HashMap<String, String>,
+}
+
+impl Mentions {
+    /// From here on this id is looked for.
+    pub(crate) fn add(&mut self, id: &str) {
+        for spelling in [id, bare(id), &id.replace('-', "_")] {
+            self.ids.insert(spelling.to_owned(), id.to_owned());
+        }
+        self.texts.add(id, id);
+    }
+
+    /// The ids that stand in this text, whole or as a prefix that fits no other.
+    pub(crate) fn of(&self, text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        self.texts.scan(text, Folders::Left, |piece| {
+            if let Piece::Found(Found { from, .. }) = piece {
+                found.extend(self.ids.get(from).cloned());
+            }
+        });
+        found
     }
 }
 
