@@ -9,11 +9,12 @@ use std::hash::BuildHasher;
 
 use bytes::{Bytes, BytesMut};
 use cri::Method;
-use cri::wire::{fields, text_at};
+use cri::wire::{WireField, fields, text_at};
 use foldhash::quality::RandomState;
 use prost_reflect::{Kind as FieldKind, MessageDescriptor};
 
 use crate::comparer::{Compared, Comparer};
+use crate::lockstep::Lockstep;
 use crate::{ListOrder, Path};
 
 /// Passed for reasons that hold for this read alone.
@@ -34,6 +35,7 @@ type Lists = HashMap<u32, Option<List>, RandomState>;
 struct List {
     /// Where the id is: field numbers.
     key: Vec<u32>,
+    lockstep: Lockstep,
     /// By recorded id.
     pairs: HashMap<String, Agreement, RandomState>,
 }
@@ -77,6 +79,7 @@ pub(crate) fn lasts(compared: &Compared) -> bool {
 struct Element<'a> {
     number: u32,
     whole: &'a [u8],
+    content: &'a [u8],
     /// Of an element of a list whose elements have one.
     id: Option<&'a str>,
     hash: u64,
@@ -103,18 +106,20 @@ pub(crate) fn reduce(
     let mut compared = Compared::default();
     let mut settled = vec![false; now.len()];
     let rest = before.iter().filter(|element| {
-        let Some(agreement) = element.id.and_then(|id| lists.get(&element.number)?.as_ref()?.pairs.get(id))
-        else {
-            return true;
-        };
+        let Some(list) = lists.get(&element.number).and_then(Option::as_ref) else { return true };
+        let Some(agreement) = element.id.and_then(|id| list.pairs.get(id)) else { return true };
         let partner = by_id.get(&(element.number, agreement.live_id.as_str()));
-        let Some(partner) = partner.filter(|partner| {
-            agreement.recorded == element.hash && agreement.live == now[**partner].hash && !settled[**partner]
-        }) else {
+        let Some(partner) = partner.filter(|partner| !settled[**partner]) else { return true };
+        if agreement.recorded == element.hash && agreement.live == now[*partner].hash {
+            agreement.passed.iter().for_each(|(rule, times)| compared.pass_often(rule, *times));
+        } else if let Some(passed) =
+            list.lockstep.compare(comparer, method, element.content, now[*partner].content)
+        {
+            passed.iter().for_each(|(rule, times)| compared.pass_often(rule, *times));
+        } else {
             return true;
-        };
+        }
         settled[*partner] = true;
-        agreement.passed.iter().for_each(|(rule, times)| compared.pass_often(rule, *times));
         false
     });
     let recorded = joined(rest, recorded);
@@ -181,7 +186,8 @@ impl Agreed {
                 list.as_ref().filter(|_| field.is_delimited).and_then(|it| text_at(field.content, &it.key));
             let id = id.filter(|id| !id.is_empty());
             let hash = if id.is_some() { self.hasher.hash_one(field.content) } else { 0 };
-            elements.push(Element { number: field.number, whole: field.whole, id, hash });
+            let WireField { number, whole, content, .. } = field;
+            elements.push(Element { number, whole, content, id, hash });
         }
         Some(elements)
     }
@@ -190,10 +196,22 @@ impl Agreed {
 fn list_of(comparer: &Comparer<'_>, method: &Method, number: u32) -> Option<List> {
     let field = method.output().get_field(number)?;
     let FieldKind::Message(element) = field.kind() else { return None };
-    let rule = comparer.rules.list(&method.name, &Path::default().elements(field.name()))?;
+    let path = Path::default().elements(field.name());
+    let key = key_of_list(comparer, &method.name, &path, &element).filter(|_| field.is_list())?;
+    let lockstep = Lockstep::new(comparer, method, path, element);
+    Some(List { key, lockstep, pairs: HashMap::default() })
+}
+
+/// Where the text is by which elements of this list find each other; `None` where there is no such one, or their order means something.
+pub(crate) fn key_of_list(
+    comparer: &Comparer<'_>,
+    method: &str,
+    path: &Path,
+    element: &MessageDescriptor,
+) -> Option<Vec<u32>> {
+    let rule = comparer.rules.list(method, path).filter(|rule| rule.order == ListOrder::Any)?;
     let [key] = rule.keys.first()?.as_slice() else { return None };
-    let key = (field.is_list() && rule.order == ListOrder::Any).then(|| numbers(&element, key)).flatten()?;
-    Some(List { key, pairs: HashMap::default() })
+    numbers(element, key)
 }
 
 /// The numbers of the fields on the way to a string.

@@ -140,6 +140,11 @@ impl Memory {
         given.insert(rule.to_owned(), 1);
         true
     }
+
+    /// Whether no more examples of what this rule lets pass are looked for.
+    pub(crate) fn has_enough(&self, rule: &str) -> bool {
+        self.given.borrow().get(rule).is_some_and(|count| *count >= EXAMPLES_LOOKED_FOR)
+    }
 }
 
 impl<'a> Comparer<'a> {

@@ -23,6 +23,7 @@ mod known;
 mod latency;
 mod leaves;
 mod lists;
+mod lockstep;
 mod oracles;
 mod order;
 mod outcome;

@@ -1,0 +1,77 @@
+//! What a comparer remembers saves work and changes nothing.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use cri::Method;
+use critape_calls::{IdentityMap, Live, Recorded};
+use critape_differ::{Compared, Comparer, Memory, NoTrajectories, Rules};
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, Value};
+
+use crate::{compare, filled, met, mutants};
+
+/// Enough for examples of each rule to be no longer looked for.
+const ROUNDS: u64 = 110;
+
+static RULES: LazyLock<Rules> = LazyLock::new(Rules::standard);
+
+fn remembering(
+    memory: &Memory,
+    method: &Method,
+    ids: &IdentityMap,
+    recorded: &DynamicMessage,
+    live: &DynamicMessage,
+) -> Compared {
+    let bytes = |message: &DynamicMessage| Bytes::from(message.encode_to_vec());
+    Comparer::new(&RULES, ids, memory)
+        .answers(method, Recorded(&bytes(recorded)), Live(&bytes(live)), &NoTrajectories)
+        .unwrap()
+}
+
+/// The message with all numbers that count something as much larger.
+fn later(message: &DynamicMessage, by: u64) -> DynamicMessage {
+    let mut later = message.clone();
+    for (field, value) in message.fields() {
+        later.set_field(&field, grown(value, by));
+    }
+    later
+}
+
+fn grown(value: &Value, by: u64) -> Value {
+    match value {
+        Value::Message(message) => Value::Message(later(message, by)),
+        Value::List(items) => Value::List(items.iter().map(|item| grown(item, by)).collect()),
+        Value::U64(value) => Value::U64(value + by),
+        Value::I64(value) => Value::I64(value + by as i64),
+        Value::F64(value) => Value::F64(value + by as f64),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn remembering_changes_nothing_that_is_said() {
+    for rpc in ["ListContainerStats", "ListPodSandboxStats", "ListContainers", "ListPodSandbox", "ListImages"]
+    {
+        let method = cri::methods().by_name(cri::Generation::V1, rpc).unwrap();
+        let message = filled(&method.output(), &mut 0, 7);
+        let ids = met(method, &message);
+        let memory = Memory::default();
+        for round in 0..ROUNDS {
+            let (recorded, live) = (later(&message, round), later(&message, 2 * round));
+            let said = remembering(&memory, method, &ids, &recorded, &live);
+            let meant = compare(method, &ids, &recorded, &live);
+            assert_eq!(said.divergences, meant.divergences, "{rpc}, round {round}");
+            assert_eq!(said.passed, meant.passed, "{rpc}, round {round}");
+        }
+        for mutant in mutants(&message) {
+            let recorded = later(&message, 7);
+            for (recorded, live) in [(&recorded, &mutant.message), (&mutant.message, &recorded)] {
+                let said = remembering(&memory, method, &ids, recorded, live);
+                let meant = compare(method, &ids, recorded, live);
+                assert_eq!(said.divergences, meant.divergences, "{rpc}: {}", mutant.path);
+                assert_eq!(said.passed, meant.passed, "{rpc}: {}", mutant.path);
+            }
+        }
+    }
+}
