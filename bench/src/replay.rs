@@ -75,7 +75,8 @@ fn record(folder: &Path, calls: u64) -> Result<PathBuf> {
     fs::create_dir(folder)?;
     let (simulator, upstream) = lanes::simulator(folder)?;
     let socket = folder.join("on.sock");
-    let recorder = lanes::recorder(&upstream, &socket, folder, &[])?;
+    // All of it is wanted, on a busy machine too.
+    let recorder = lanes::recorder(&upstream, &socket, folder, &["--on-overload", "block"])?;
     let made = on_one_thread(async {
         let node = Node::connect(&socket).await?;
         node.boot(PODS).await?;

@@ -17,6 +17,9 @@ use crate::comparer::{Compared, Comparer};
 use crate::lockstep::Lockstep;
 use crate::{ListOrder, Path};
 
+/// Whole answers that are remembered at most; then it begins anew.
+const MOST_ANSWERS: usize = 1 << 12;
+
 /// Passed for reasons that hold for this read alone.
 const MOMENTARY: [&str; 2] = ["later-state", "state-was-changing"];
 
@@ -24,6 +27,8 @@ const MOMENTARY: [&str; 2] = ["later-state", "state-was-changing"];
 #[derive(Debug, Default)]
 pub(crate) struct Agreed {
     methods: HashMap<String, Lists, RandomState>,
+    /// Whole answers of which nothing was left to compare.
+    answers: HashMap<(u64, u64), BTreeMap<String, u64>, RandomState>,
     hasher: RandomState,
 }
 
@@ -94,6 +99,12 @@ pub(crate) fn reduce(
     live: &Bytes,
 ) -> Option<Reduced> {
     let mut agreed = agreed.borrow_mut();
+    let hash = |message: &Bytes| agreed.hasher.hash_one((&method.path, message));
+    let pair = (hash(recorded), hash(live));
+    if let Some(passed) = agreed.answers.get(&pair) {
+        let compared = Compared { passed: passed.clone(), ..Compared::default() };
+        return Some(Reduced { recorded: Bytes::new(), live: Bytes::new(), compared });
+    }
     let before = agreed.elements(comparer, method, recorded)?;
     let now = agreed.elements(comparer, method, live)?;
     let lists = agreed.methods.get(&method.path)?;
@@ -125,6 +136,12 @@ pub(crate) fn reduce(
     let recorded = joined(rest, recorded);
     let live =
         joined(now.iter().zip(&settled).filter(|(_, settled)| !**settled).map(|(element, _)| element), live);
+    if recorded.is_empty() && live.is_empty() {
+        if agreed.answers.len() >= MOST_ANSWERS {
+            agreed.answers.clear();
+        }
+        agreed.answers.insert(pair, compared.passed.clone());
+    }
     Some(Reduced { recorded, live, compared })
 }
 

@@ -178,6 +178,9 @@ impl<'a> Comparer<'a> {
     ) -> Option<Compared> {
         let mut reduced = agreed::reduce(self, &self.memory.agreed, method, recorded.0, live.0)?;
         let compared = std::mem::take(&mut reduced.compared);
+        if reduced.recorded.is_empty() && reduced.live.is_empty() {
+            return Some(compared);
+        }
         let mut walk = Walk { compared, ..Walk::new(self, method, trajectories) };
         let recorded = decode(method.output(), &reduced.recorded)?;
         let live = decode(method.output(), &reduced.live)?;

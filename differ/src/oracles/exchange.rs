@@ -1,14 +1,11 @@
 //! Calls as oracles see them: typed, and without what was seen before.
 
-use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use cri::wire::{fields, text_at};
+use bytes::Bytes;
+use cri::wire::text_at;
 use cri::{Generation, Method, v1};
-use critape_calls::{Code, Outcome};
-use foldhash::quality::RandomState;
+use critape_calls::{Code, Outcome, Repeats};
 use prost::Message;
 
 /// Answers with statistics that are looked at: they never repeat, and a thousand say as much as a million.
@@ -77,9 +74,7 @@ pub(crate) enum Said {
 /// Reads calls for the oracles.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
-    /// What each element of a list was when it was last seen, by RPC and id.
-    last: HashMap<(String, String), u64>,
-    hasher: RandomState,
+    repeats: Repeats,
     stats: usize,
 }
 
@@ -112,13 +107,13 @@ impl Reader {
             "StopPodSandbox" => Said::StopPodSandbox(id()),
             "RemovePodSandbox" => Said::RemovePodSandbox(id()),
             "PodSandboxStatus" => Said::PodSandboxStatus(id(), boxed(answer)?),
-            "ListPodSandbox" => Said::ListPodSandbox(message(&self.changed(name, answer)?)?),
+            "ListPodSandbox" => Said::ListPodSandbox(message(&self.repeats.news(name, answer))?),
             "CreateContainer" => Said::CreateContainer(boxed(asked)?, message(answer)?),
             "StartContainer" => Said::StartContainer(id()),
             "StopContainer" => Said::StopContainer(id()),
             "RemoveContainer" => Said::RemoveContainer(id()),
             "ContainerStatus" => Said::ContainerStatus(id(), boxed(answer)?),
-            "ListContainers" => Said::ListContainers(message(&self.changed(name, answer)?)?),
+            "ListContainers" => Said::ListContainers(message(&self.repeats.news(name, answer))?),
             "UpdateContainerResources" => Said::UpdateContainerResources(boxed(asked)?),
             "ListContainerStats" if self.stats < MAX_STATS => {
                 self.stats += 1;
@@ -126,26 +121,12 @@ impl Reader {
             }
             "PullImage" => Said::PullImage(image(), message(answer)?),
             "ImageStatus" => Said::ImageStatus(image(), boxed(answer)?),
-            "ListImages" => Said::ListImages(message(&self.changed(name, answer)?)?),
+            "ListImages" => Said::ListImages(message(&self.repeats.news(name, answer))?),
             "RemoveImage" => Said::RemoveImage,
             "ImageFsInfo" => Said::ImageFsInfo(message(answer)?),
             "Status" => Said::Status(message(answer)?),
             _ => return None,
         })
-    }
-
-    /// A list without the elements that are what they were. Each has its id first.
-    fn changed(&mut self, name: &str, answer: &Bytes) -> Option<Bytes> {
-        let mut changed = BytesMut::new();
-        for field in fields(answer) {
-            let field = field.ok()?;
-            let Some(id) = text_at(field.content, &[1]) else { continue };
-            let hash = self.hasher.hash_one(field.content);
-            if self.last.insert((name.to_owned(), id.to_owned()), hash) != Some(hash) {
-                changed.extend_from_slice(field.whole);
-            }
-        }
-        Some(changed.freeze())
     }
 }
 
