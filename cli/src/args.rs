@@ -150,7 +150,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, conflicts_with_all = ["tape", "listen", "take_over", "metrics"])]
     pub(crate) give_back: bool,
     /// Memory for messages that wait to be written; beyond it they are left out of the tape
-    #[arg(long, value_parser = values::memory, default_value = "24MiB", value_name = "SIZE")]
+    #[arg(long, value_parser = values::memory, default_value = "20MiB", value_name = "SIZE")]
     pub(crate) memory: u64,
     /// What happens when the tape can't be written as fast as calls come
     #[arg(long, value_enum, default_value_t)]

@@ -35,7 +35,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 /// Memory for messages that wait.
 pub(crate) fn memory(text: &str) -> Result<u64, String> {
     match size(text)? {
-        0 => Err("no memory keeps no message: give it 24MiB or so".to_owned()),
+        0 => Err("no memory keeps no message: give it 20MiB or so".to_owned()),
         bytes => Ok(bytes),
     }
 }

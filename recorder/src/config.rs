@@ -69,7 +69,7 @@ impl Config {
             upstream,
             entrance: Entrance::Listen(listen),
             tape,
-            memory: 24 << 20,
+            memory: 20 << 20,
             on_overload: OnOverload::default(),
             ask_opening: true,
             segment: SegmentLimits::default(),

@@ -91,7 +91,7 @@ fn calls_bytes_and_connections_are_counted_exactly() {
         ("critape_connections_refused_total", 0.0),
         ("critape_segments_total", 1.0),
         ("critape_recording", 1.0),
-        ("critape_queue_limit_bytes", f64::from(24 << 20)),
+        ("critape_queue_limit_bytes", f64::from(20 << 20)),
         (&format!("critape_call_duration_seconds_count{{method=\"{}\"}}", path("Version")), 7.0),
     ] {
         assert_eq!(value(&text, series), Some(wanted), "{series} in:\n{text}");
