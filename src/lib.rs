@@ -5,8 +5,9 @@
 //! socket unless the `client` feature is on, and it knows nothing of recordings.
 //!
 //! Start from [`methods`] (the table of RPCs), [`FieldPath`] (how a field is named), [`json`] (messages as crictl prints
-//! them) and [`Endpoint`] (where a runtime listens).
+//! them), [`alpha`] (what v1alpha1 said, in the terms of v1) and [`Endpoint`] (where a runtime listens).
 
+pub mod alpha;
 mod descriptors;
 pub mod endpoint;
 mod field_path;

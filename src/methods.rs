@@ -119,6 +119,7 @@ pub struct Method {
     pub request_ids: Vec<IdentityPath>,
     /// Identities in each response message.
     pub response_ids: Vec<IdentityPath>,
+    list: Option<String>,
     descriptor: MethodDescriptor,
 }
 
@@ -136,6 +137,12 @@ impl Method {
     /// The descriptor, for its comments and options.
     pub fn descriptor(&self) -> &MethodDescriptor {
         &self.descriptor
+    }
+
+    /// The RPC that gives the same list in one message, where this one streams it. Their messages are the same on the wire, but for
+    /// the names of fields: those of the stream, one after the other, are the one of the list.
+    pub fn list(&self) -> Option<&'static Method> {
+        methods().by_name(self.generation, self.list.as_deref()?)
     }
 
     /// The same RPC in another generation, where that one has it.
@@ -192,6 +199,7 @@ type Paths = BTreeMap<IdentityKind, Vec<String>>;
 struct Row {
     class: Class,
     since: String,
+    list: Option<String>,
     #[serde(default)]
     request: Paths,
     #[serde(default)]
@@ -240,6 +248,7 @@ fn method(generation: Generation, service: Service, rpc: MethodDescriptor, row: 
         since: row.since.clone(),
         request_ids: ids(&row.request, &rpc.input()),
         response_ids: ids(&row.response, &rpc.output()),
+        list: row.list.clone(),
         descriptor: rpc,
     }
 }
@@ -293,6 +302,29 @@ mod tests {
         let streaming = methods().of(Generation::V1).filter(|method| method.server_streaming).count();
         assert_eq!(streaming, 7);
         assert!(methods().by_path("/runtime.v1.RuntimeService/GetContainerEvents").unwrap().server_streaming);
+    }
+
+    #[test]
+    fn a_streamed_list_is_the_list_on_the_wire() {
+        let fields = |message: MessageDescriptor| -> Vec<_> {
+            let of = |field: prost_reflect::FieldDescriptor| {
+                (
+                    field.number(),
+                    field.is_list(),
+                    field.kind().as_message().map(|it| it.full_name().to_owned()),
+                )
+            };
+            message.fields().map(of).collect()
+        };
+        let streams = methods().of(Generation::V1).filter(|method| method.name.starts_with("Stream"));
+        for stream in streams {
+            let list = stream.list().unwrap_or_else(|| panic!("{}", stream.name));
+            assert!(stream.server_streaming && !list.server_streaming);
+            assert_eq!((stream.service, stream.class), (list.service, list.class));
+            assert_eq!(fields(stream.input()), fields(list.input()), "{}", stream.name);
+            assert_eq!(fields(stream.output()), fields(list.output()), "{}", stream.name);
+        }
+        assert_eq!(methods().of(Generation::V1).filter(|method| method.list().is_some()).count(), 6);
     }
 
     #[test]

@@ -103,6 +103,7 @@ impl Assembler {
             peer: self.connections.get(&connection).and_then(|connection| connection.peer.clone()),
             started: at,
             path,
+            sent_as: None,
             deadline: metadata.text("grpc-timeout").and_then(parse_timeout),
             metadata,
             requests: Vec::new(),

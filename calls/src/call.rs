@@ -165,6 +165,8 @@ pub struct Call {
     pub started: Stamp,
     /// Its request path.
     pub path: String,
+    /// The path as it went over the wire, where the call was put into other terms: [`Self::in_common_terms`].
+    pub sent_as: Option<String>,
     /// Request metadata.
     pub metadata: Metadata,
     /// Time the client gave it, from `grpc-timeout`.

@@ -205,6 +205,7 @@ mod tests {
             peer: None,
             started: Stamp(id),
             path: format!("/runtime.v1.RuntimeService/{rpc}"),
+            sent_as: None,
             metadata: Metadata::default(),
             deadline: None,
             requests: vec![message(request.encode_to_vec())],

@@ -17,6 +17,7 @@ mod outcome;
 mod repeats;
 mod sealed;
 mod summary;
+mod terms;
 mod translate;
 
 pub use assembler::Assembler;

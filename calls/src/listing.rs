@@ -25,7 +25,7 @@ pub fn call_to_json(call: &Call) -> Value {
         "peer": call.peer.as_ref().map(|peer| json!({"pid": peer.pid, "uid": peer.uid, "exe": peer.exe})),
         "started": time_text(call.started),
         "duration": nanos(call.duration()),
-        "method": call.path,
+        "method": call.sent_path(),
         "metadata": metadata(&call.metadata),
         "deadline": call.deadline.map(nanos),
         "requests": messages(&call.requests, method.map(cri::Method::input)),

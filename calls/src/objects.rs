@@ -108,7 +108,8 @@ impl ObjectIndex {
     /// Learns from a call that ended well, with this answer or what is new in it.
     pub fn observe_answer(&mut self, call: &Call, response: &Bytes) {
         let Some(method) = call.method() else { return };
-        match method.name.as_str() {
+        // A stream has the elements of its list.
+        match method.list().unwrap_or(method).name.as_str() {
             "RunPodSandbox" => self.run_pod_sandbox(call, response),
             "CreateContainer" => self.create_container(call, response),
             "ListPodSandbox" => self.sandboxes(response),

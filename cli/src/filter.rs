@@ -74,7 +74,8 @@ impl Filter {
     pub(crate) fn matches(&self, call: &Call, objects: &ObjectIndex) -> bool {
         let args = &self.args;
         self.method.as_ref().is_none_or(|glob| {
-            glob.matches(call.path.rsplit('/').next().unwrap_or_default()) || glob.matches(&call.path)
+            let path = call.sent_path();
+            glob.matches(path.rsplit('/').next().unwrap_or_default()) || glob.matches(path)
         }) && self.status.is_none_or(|code| call.outcome.code == code)
             && args.since.is_none_or(|since| call.started >= since)
             && args.until.is_none_or(|until| call.started < until)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cri::Endpoint;
 use critape_calls::{CallId, Stamp};
+use critape_simulator::Variant;
 
 /// A duration as `250ms`, `5s`, `2m`, `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -52,6 +53,14 @@ pub(crate) fn moment(text: &str) -> Result<Stamp, String> {
         }
     };
     u64::try_from(time.as_nanosecond()).map(Stamp).map_err(|_| format!("{text:?} lies before 1970"))
+}
+
+/// A variant of the simulator.
+pub(crate) fn variant(text: &str) -> Result<Variant, String> {
+    Variant::ALL.into_iter().find(|variant| variant.name() == text).ok_or_else(|| {
+        let names = Variant::ALL.map(Variant::name).join(", ");
+        format!("no variant is called {text:?}: there are {names}")
+    })
 }
 
 /// Now.

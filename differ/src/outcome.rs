@@ -42,6 +42,24 @@ impl Comparer<'_> {
         compared
     }
 
+    /// That `method` is served on one side only, told by how calls of it ended.
+    pub fn capability(&self, method: &str, recorded: Recorded<&Outcome>, live: Live<&Outcome>) -> Divergence {
+        let (recorded, live) = (recorded.0, live.0);
+        let path = Path::of(&["outcome", "code"]);
+        let transition = format!("{}→{}", recorded.code, live.code);
+        let severity = self.rules.severity(method, &path, Kind::Capability, Some(&transition));
+        Divergence {
+            path,
+            kind: Kind::Capability,
+            transition: Some(transition),
+            recorded: brief(recorded),
+            live: brief(live),
+            rule: "outcome".to_owned(),
+            severity: severity.unwrap_or(Severity::Behaviour),
+            settles: false,
+        }
+    }
+
     fn messages_of(&self, method: &str, recorded: &Outcome, live: &Outcome, compared: &mut Compared) {
         if recorded.message == live.message {
             return;

@@ -236,7 +236,7 @@ mod tests {
     fn the_standard_rules_are_read() {
         let rules = Rules::parse("default", DEFAULT).unwrap();
         assert!(rules.iter().count() > 10);
-        assert_eq!(Rules::default().for_translation().iter().count(), 1);
+        assert_eq!(Rules::default().for_translation().iter().count(), 2);
         let path = Path::default().elements("containers").field("created_at");
         assert_eq!(rules.rule("ListContainers", &path).unwrap().relation, Relation::Timestamp);
         assert!(rules.rule("ListContainers", &Path::root("nothing")).is_none());

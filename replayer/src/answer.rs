@@ -16,6 +16,8 @@ pub(crate) const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 /// How the live runtime answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
+    /// The request path that was asked.
+    pub(crate) path: String,
     /// What was asked.
     pub(crate) request: Bytes,
     /// How the call ended.
@@ -53,7 +55,8 @@ pub(crate) async fn ask(
     // At the deadline the runtime may break the call off before our own timer does; clients call either the deadline.
     let late = deadline.is_some_and(|deadline| lasted + DEADLINE_SLACK >= deadline);
     let outcome = if late && outcome.code == Code::CANCELLED { deadline_exceeded() } else { outcome };
-    Answer { request, outcome, message: message.freeze(), lasted, settled_after: lasted }
+    let message = message.freeze();
+    Answer { path: path.to_owned(), request, outcome, message, lasted, settled_after: lasted }
 }
 
 async fn collect(

@@ -1,30 +1,30 @@
 //! Sends the calls of a recording, each when its turn has come, and hands both answers to the differ.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cri::Method;
 use cri::client::Clients;
-use cri::{Generation, Method};
-use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, Stamp};
-use critape_differ::{Comparer, Findings, Ids, Memory, Report, Rules, Signature};
+use critape_calls::{Call, IdentityMap, Stamp};
+use critape_differ::{Comparer, Findings, Memory, Report, Rules, Signature};
 use critape_tape::TapeError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::answer::{self, Answer};
 use crate::events;
 use crate::oracles::Oracles;
-use crate::preflight::{Target, speaks};
+use crate::preflight::Target;
 use crate::replay::{Config, Pace, Progress, ReplayError};
 use crate::rewrite::{Rewritten, rewrite};
 use crate::scratch::Scratch;
 use crate::script::{Entry, Script};
 use crate::trajectory::Seen;
 use crate::uids;
+use crate::ways::Ways;
 
 /// A replay that is under way. Everything is on one thread.
 #[derive(Debug)]
@@ -47,8 +47,8 @@ pub(crate) struct Shared {
     /// How many calls of the order of ends have ended, up to the first that has not.
     pub(crate) ended: watch::Sender<usize>,
     pub(crate) target: Target,
-    /// Generations of the tape that are not served here, and the one that stands in for each.
-    pub(crate) translated: RefCell<BTreeMap<Generation, Generation>>,
+    /// What is asked in another way here than when it was recorded.
+    pub(crate) ways: Ways,
     /// The rules where a generation is translated.
     translated_rules: Rules,
     run: String,
@@ -87,7 +87,7 @@ impl Engine {
             has_ended: RefCell::new(vec![false; order.len()]),
             scratch: RefCell::new(Scratch::new().map_err(ReplayError::Scratch)?),
             translated_rules: config.rules.clone().for_translation(),
-            translated: RefCell::default(),
+            ways: Ways::default(),
             script,
             config,
             client,
@@ -161,7 +161,7 @@ impl Engine {
         let mut findings = shared.findings.take();
         shared.oracles.borrow().report(&shared.config.rules, &shared.script.veil, &mut findings);
         let mut live = shared.target.side.clone();
-        if let Some(spoken) = shared.translated.borrow().values().next() {
+        if let Some(spoken) = shared.ways.spoken_instead() {
             live.generation = spoken.to_string();
         }
         live.endpoint = Some(shared.config.endpoints.runtime.to_string());
@@ -193,8 +193,8 @@ fn schedule(calls: &[Entry], config: &Config) -> Vec<Duration> {
 
 impl Shared {
     pub(crate) fn comparer<'a>(&'a self, ids: &'a IdentityMap) -> Comparer<'a> {
-        let translated = !self.translated.borrow().is_empty();
-        let rules = if translated { &self.translated_rules } else { &self.config.rules };
+        let rules =
+            if self.ways.spoken_instead().is_some() { &self.translated_rules } else { &self.config.rules };
         Comparer::new(rules, ids, &self.memory)
     }
 
@@ -236,35 +236,6 @@ impl Shared {
         }
     }
 
-    /// The method to ask in place of this one, where its generation is not served here. A call that was refused when it was
-    /// recorded goes where it went.
-    pub(crate) fn stand_in(&self, call: &Call, method: &'static Method) -> &'static Method {
-        if call.outcome.code == Code::UNIMPLEMENTED {
-            return method;
-        }
-        let translated = self.translated.borrow();
-        translated.get(&method.generation).and_then(|other| method.in_generation(*other)).unwrap_or(method)
-    }
-
-    /// Whether this answer says that the generation is not served here, though it was when recorded. Found out once, by the
-    /// first call that meets it.
-    pub(crate) async fn turns_out_unserved(&self, call: &Call, method: &Method, answer: &Answer) -> bool {
-        let alike = |generation| generation != Generation::V1Alpha1;
-        let (recorded, live) = (method.generation, self.target.generation);
-        if answer.outcome.code != Code::UNIMPLEMENTED
-            || call.outcome.code == Code::UNIMPLEMENTED
-            || recorded == live
-            // The messages of v1 and v1alpha2 are the same; those of v1alpha1 are not.
-            || !(alike(recorded) && alike(live))
-            || self.translated.borrow().contains_key(&recorded)
-            || speaks(&self.client, recorded).await
-        {
-            return false;
-        }
-        self.translated.borrow_mut().insert(recorded, live);
-        true
-    }
-
     fn note_end(&self, index: usize) {
         self.done.set(self.done.get() + 1);
         let Some(place) = self.place[index] else { return };
@@ -274,25 +245,6 @@ impl Shared {
         let count = has_ended[first..].iter().take_while(|ended| **ended).count();
         if count > 0 {
             self.ended.send_modify(|ended| *ended += count);
-        }
-    }
-
-    /// A generation that was spoken when recorded and is not served here is a finding, once.
-    fn report_translations(&self) {
-        for recorded in self.translated.borrow().keys() {
-            let Some(version) = cri::methods().by_name(*recorded, "Version") else { continue };
-            let outcome = |code: Code| Outcome { ending: Ending::Status, code, ..answer::cancelled() };
-            let ids = self.ids.borrow();
-            let mut compared = self.comparer(&ids).outcomes(
-                &version.name,
-                Recorded(&outcome(Code::OK)),
-                Live(&outcome(Code::UNIMPLEMENTED)),
-            );
-            let mut findings = self.findings.borrow_mut();
-            for mut divergence in compared.divergences.drain(..) {
-                divergence.kind = critape_differ::Kind::Capability;
-                findings.add_divergence(&version.path, &Ids::default(), divergence);
-            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::{IdentityKind, Method};
 use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, Resolution, decode};
-use critape_differ::{Compared, Divergence, EventSequences, Kind, Path, Severity};
+use critape_differ::{Compared, Comparer, Divergence, EventSequences, Kind, Path, Severity};
 use serde_json::Value;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -24,18 +24,17 @@ pub(crate) async fn follow(shared: &Shared, call: &Call, begun: Instant) {
     let Some(method) = call.method() else { return };
     let Some(request) = shared.request(call, method) else { return };
     shared.findings.borrow_mut().calls().sent += 1;
-    let path = shared.stand_in(call, method).path.clone();
-    let ended_by_runtime = call.outcome.ending == Ending::Status;
+    let path = &shared.way(call, method).path;
     let mut live = EventSequences::default();
     let enough = async {
-        if ended_by_runtime {
+        if ended_by_runtime(call).is_some() {
             tokio::time::sleep(call.duration() + END_GRACE).await;
         } else {
             wait_for_recorded_end(shared, call, begun).await;
         }
     };
     // Some runtimes send nothing, not even headers, before the first event: opening is part of the waiting.
-    let opening = shared.client.for_path(&path).stream(&path, request, None);
+    let opening = shared.client.for_path(path).stream(path, request, None);
     let outcome = collect(shared, call, method, opening, &mut live, enough).await;
     let recorded = sequences(call, method);
     shared.oracles.borrow_mut().events(call, Recorded(&recorded), Live(&live));
@@ -135,22 +134,42 @@ fn judge(
 ) -> Compared {
     let ids = shared.ids.borrow();
     let comparer = shared.comparer(&ids);
-    let ended_by_runtime = call.outcome.ending == Ending::Status;
-    let mut compared = Compared::default();
-    match (ended_by_runtime, outcome) {
-        (true, Some(outcome)) => {
-            compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(outcome));
-        }
-        (true, None) => compared.divergences.push(capability(&call.outcome.code.to_string(), "open")),
-        (false, Some(outcome)) => {
-            compared.divergences.push(capability("open", &outcome.code.to_string()));
-            return compared;
-        }
-        (false, None) => {}
+    let (mut compared, goes_on) = ends(&comparer, call, method, outcome);
+    if goes_on {
+        let recorded = sequences(call, method);
+        compared.merge(comparer.events(method, Recorded(&recorded), Live(live), &shared.seen(call)));
     }
-    let recorded = sequences(call, method);
-    compared.merge(comparer.events(method, Recorded(&recorded), Live(live), &shared.seen(call)));
     compared
+}
+
+/// What differs in how a recorded stream and a live one ended, and whether there is something to compare in them. `live` is there where
+/// the runtime ended its stream.
+pub(crate) fn ends(
+    comparer: &Comparer<'_>,
+    call: &Call,
+    method: &Method,
+    live: Option<&Outcome>,
+) -> (Compared, bool) {
+    let mut compared = Compared::default();
+    match (ended_by_runtime(call), live) {
+        (Some(recorded), Some(live)) => {
+            (comparer.outcomes(&method.name, Recorded(recorded), Live(live)), true)
+        }
+        (Some(recorded), None) => {
+            compared.divergences.push(capability(&recorded.code.to_string(), "open"));
+            (compared, true)
+        }
+        (None, Some(live)) => {
+            compared.divergences.push(capability("open", &live.code.to_string()));
+            (compared, false)
+        }
+        (None, None) => (compared, true),
+    }
+}
+
+/// The outcome of a stream that its runtime ended.
+pub(crate) fn ended_by_runtime(call: &Call) -> Option<&Outcome> {
+    (call.outcome.ending == Ending::Status).then_some(&call.outcome)
 }
 
 /// One side serves a stream that the other ends.

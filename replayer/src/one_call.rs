@@ -12,6 +12,7 @@ use crate::answer::{self, Answer};
 use crate::binding;
 use crate::engine::Shared;
 use crate::pairs;
+use crate::places::{self, place_of};
 use crate::recording::{is_mutating, request_ids, response_ids};
 use crate::replay::Pace;
 use crate::witness::{Calls, LiveSide};
@@ -35,17 +36,17 @@ impl Shared {
         let Some(request) = self.request(call, method) else { return };
         let changed = self.mark_changing(call);
         self.findings.borrow_mut().calls().sent += 1;
-        let mut method = self.stand_in(call, method);
-        let (mut answer, mut compared) = self.ask_until_settled(index, call, method, request.clone()).await;
-        if self.turns_out_unserved(call, method, &answer).await {
-            method = self.stand_in(call, method);
-            (answer, compared) = self.ask_until_settled(index, call, method, request.clone()).await;
+        let mut way = self.way(call, method);
+        let (mut answer, mut compared) = self.ask_until_settled(index, call, method, way, &request).await;
+        while let Some(other) = self.other_way(call, way, &answer).await {
+            way = other;
+            (answer, compared) = self.ask_until_settled(index, call, method, way, &request).await;
         }
         self.unmark_changing(&changed);
         self.note_pulled(method, &answer).await;
         self.note_objects(call, method, &answer);
         self.oracles.borrow_mut().observe(call, &request, &answer);
-        self.judge(call, method, &answer, compared);
+        self.judge(call, method, way, &answer, compared);
     }
 
     /// A method that the schema doesn't have: its bytes go out as they are, and its outcome is compared.
@@ -76,12 +77,10 @@ impl Shared {
         index: usize,
         call: &Call,
         method: &Method,
-        request: Bytes,
+        way: &Method,
+        request: &Bytes,
     ) -> (Answer, Option<Compared>) {
-        let path = method.path.clone();
-        let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
-        let ask =
-            || answer::ask(self.client.for_path(&path), &path, request.clone(), call.deadline, cancel_after);
+        let ask = || self.send(call, method, way, request);
         let began = Instant::now();
         let mut answer = ask().await;
         if method.class != Class::ReadOnly || !is_comparable(call) {
@@ -125,7 +124,7 @@ impl Shared {
     }
 
     /// Binds what both answers say, compares them, unless that was done and nothing was bound, and keeps what was found.
-    fn judge(&self, call: &Call, method: &Method, answer: &Answer, compared: Option<Compared>) {
+    fn judge(&self, call: &Call, method: &Method, way: &Method, answer: &Answer, compared: Option<Compared>) {
         if call.outcome.ending == Ending::Truncated {
             self.findings.borrow_mut().inconclusive(call.id, "its end is not on the tape".to_owned());
             return;
@@ -135,15 +134,17 @@ impl Shared {
             return;
         }
         pairs::bind(call, method, answer.end(), &mut self.ids.borrow_mut());
-        let compared = compared
+        let mut compared = compared
             .filter(|_| !binding::binds(method))
             .unwrap_or_else(|| self.compare(call, method, answer));
+        self.note_unstreamed(call, way, &mut compared);
         tracing::debug!(call = call.id.0, method = %method.name, lasted = ?answer.lasted, divergences = compared.divergences.len(), "compared");
         let mut findings = self.findings.borrow_mut();
-        findings.add(&call.path, &self.witness(call, answer), compared);
-        // At another pace calls are in each other's way as they never were.
-        if self.config.pace == Pace::Recorded(1.0) && call.outcome.is_ok() && answer.outcome.is_ok() {
-            findings.took(&call.path, Recorded(call.duration()), Live(answer.settled_after));
+        places::add(&mut findings, call, &self.witness(call, answer), compared);
+        // At another pace calls are in each other's way as they never were; a stream and a list are two things.
+        let alike = self.config.pace == Pace::Recorded(1.0) && way.name == sent_name(call);
+        if alike && call.outcome.is_ok() && answer.outcome.is_ok() {
+            findings.took(place_of(call), Recorded(call.duration()), Live(answer.settled_after));
         }
     }
 
@@ -206,6 +207,10 @@ impl Shared {
 /// Whether the recording says enough about the call for its answer to be compared.
 fn is_comparable(call: &Call) -> bool {
     call.is_whole() && !matches!(call.outcome.ending, Ending::Truncated | Ending::Cancelled)
+}
+
+fn sent_name(call: &Call) -> &str {
+    call.sent_method().map_or("", |sent| sent.name.as_str())
 }
 
 /// The differences that waiting may change.

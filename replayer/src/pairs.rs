@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cri::Method;
-use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, decode, merged};
+use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, decode, merged};
 use critape_differ::{Compared, Comparer, Trajectories};
 
 use crate::answer::DEADLINE_SLACK;
@@ -48,6 +48,12 @@ pub(crate) fn compare(
     let neither = !call.outcome.is_ok() && !live.outcome.is_ok();
     if neither && until_the_deadline(call.duration()) && until_the_deadline(live.lasted) {
         return Compared::explained("deadline");
+    }
+    // A stream that was not served is no list, and one that is not either is asked for in another way.
+    let is_served = |outcome: &Outcome| outcome.code != Code::UNIMPLEMENTED;
+    if method.list().is_some() && is_served(&call.outcome) != is_served(live.outcome) {
+        let capability = comparer.capability(&method.name, Recorded(&call.outcome), Live(live.outcome));
+        return Compared { divergences: vec![capability], ..Compared::default() };
     }
     let mut compared = comparer.outcomes(&method.name, Recorded(&call.outcome), Live(live.outcome));
     if call.outcome.is_ok()

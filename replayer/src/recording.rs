@@ -57,7 +57,7 @@ impl Recording {
     }
 }
 
-/// Hands out every call of a tape, in the order of their ends, after the survey has seen it. Gives what stays sealed.
+/// Hands out every call of a tape in common terms, in the order of their ends, after the survey has seen it. Gives what stays sealed.
 pub(crate) fn each_call(
     tape: &Tape,
     survey: &mut Survey,
@@ -71,11 +71,13 @@ pub(crate) fn each_call(
             survey.opening(opening);
         }
         if let Some(call) = assembler.push(event) {
+            let call = call.in_common_terms();
             survey.call(&call);
             take(survey, call);
         }
     }
     for call in assembler.finish() {
+        let call = call.in_common_terms();
         survey.call(&call);
         take(survey, call);
     }

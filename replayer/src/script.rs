@@ -195,7 +195,7 @@ fn read_calls(tape: &Tape, mut wanted: BTreeMap<CallId, usize>, batches: &mpsc::
         let Some(call) = assembler.push(event) else { continue };
         let Some(index) = wanted.remove(&call.id) else { continue };
         bytes += bytes_of(&call);
-        batch.push((index, call));
+        batch.push((index, call.in_common_terms()));
         if batch.len() >= BATCH_CALLS || bytes >= BATCH_BYTES || wanted.is_empty() {
             bytes = 0;
             if batches.blocking_send(Ok(std::mem::take(&mut batch))).is_err() || wanted.is_empty() {
@@ -203,7 +203,10 @@ fn read_calls(tape: &Tape, mut wanted: BTreeMap<CallId, usize>, batches: &mpsc::
             }
         }
     }
-    batch.extend(assembler.finish().into_iter().filter_map(|call| Some((wanted.remove(&call.id)?, call))));
+    batch.extend(assembler.finish().into_iter().filter_map(|call| {
+        let index = wanted.remove(&call.id)?;
+        Some((index, call.in_common_terms()))
+    }));
     // Nobody listens any more where the replay was interrupted.
     let _ = batches.blocking_send(Ok(batch));
 }

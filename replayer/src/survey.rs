@@ -44,7 +44,8 @@ impl Survey {
     /// The next call, in the order of their ends.
     pub(crate) fn call(&mut self, call: &Call) {
         let Some(method) = call.method() else { return };
-        *self.generations.entry(method.generation).or_default() += 1;
+        let spoken = call.sent_method().unwrap_or(method).generation;
+        *self.generations.entry(spoken).or_default() += 1;
         if matches!(method.name.as_str(), "RunPodSandbox" | "RestorePod") {
             let uids = request_ids(call).into_iter().filter(|(kind, _)| *kind == IdentityKind::PodUid);
             self.pod_uids.extend(uids.map(|(_, uid)| uid));
@@ -81,6 +82,11 @@ impl Survey {
     pub(crate) fn generation(&self) -> Option<Generation> {
         let most = self.generations.iter().max_by_key(|(_, count)| **count);
         most.map(|(generation, _)| *generation)
+    }
+
+    /// The generations that its calls speak.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = Generation> {
+        self.generations.keys().copied()
     }
 
     /// Declares the ids that the tape shows, each without a counterpart yet: made by one of its calls, or older than it.

@@ -1,7 +1,7 @@
 //! Two recordings of the same workload, compared without a runtime.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use cri::{Class, IdentityKind};
@@ -9,10 +9,12 @@ use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded, merge
 use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo};
 use critape_tape::SealPolicy;
 
-use crate::events::sequences;
+use crate::events::{ended_by_runtime, ends, sequences};
 use crate::pairs::{self, End};
+use crate::places::{self, place_of};
 use crate::recording::{Recording, is_event_stream};
 use crate::rewrite::canonical;
+use crate::streams::{Streams, is_refused, is_streamed};
 use crate::trajectory::{Seen, Trajectory};
 use crate::witness::{Calls, LiveSide};
 
@@ -31,10 +33,13 @@ pub fn compare_tapes(
     let mut ids = IdentityMap::default();
     before.declare(&mut ids);
     bind_objects(before, now, &mut ids);
+    // Where they speak different generations, what these call differently is no difference.
+    let translated = rules.clone().for_translation();
+    let spoken = before.survey.generations().chain(now.survey.generations()).collect::<BTreeSet<_>>();
     let mut pairing = Pairing {
         before,
         now,
-        rules,
+        rules: if spoken.len() > 1 { &translated } else { rules },
         trajectory: &before.survey.trajectory,
         memory: Memory::default(),
         changing: RefCell::default(),
@@ -43,6 +48,7 @@ pub fn compare_tapes(
     pairing.findings.calls().recorded = before.calls.len() as u64;
     pairing.findings.calls().sent = now.calls.len() as u64;
     pairing.compare(&mut ids);
+    pairing.compare_streams(&ids);
     let side = |recording: &Recording| SideInfo { ..recording.side.clone() };
     pairing.findings.into_report(side(before), side(now), rules, max_inconclusive)
 }
@@ -90,7 +96,7 @@ struct Pairing<'a> {
     findings: Findings,
 }
 
-impl Pairing<'_> {
+impl<'a> Pairing<'a> {
     fn compare(&mut self, ids: &mut IdentityMap) {
         let same = IdentityMap::default();
         let sealed = self.before.sealed.max(self.now.sealed);
@@ -107,6 +113,10 @@ impl Pairing<'_> {
             let candidates = all.get(&key).map_or(&[][..], Vec::as_slice);
             match waiting.get_mut(&key).and_then(VecDeque::pop_front) {
                 Some(other) => self.pair(call, other, candidates, ids),
+                None if is_refused(call) => {
+                    self.findings
+                        .skipped(call.id, "the second tape asks for this list in another way".to_owned());
+                }
                 None if !candidates.is_empty() && is_read(call) => {
                     self.findings.skipped(call.id, "the second tape has this read less often".to_owned());
                 }
@@ -114,6 +124,18 @@ impl Pairing<'_> {
                     self.findings.inconclusive(call.id, "the second tape has no such call".to_owned());
                 }
             }
+        }
+    }
+
+    /// Streams of lists that one of the two runtimes does not serve: no call need be in the place of one that is refused.
+    fn compare_streams(&mut self, ids: &IdentityMap) {
+        let [before, now] = [self.before, self.now].map(|recording| Streams::of(&recording.calls));
+        for (call, other) in before.changes(&now) {
+            let Some(sent) = call.sent_method() else { continue };
+            let comparer = Comparer::new(self.rules, ids, &self.memory);
+            let divergence = comparer.capability(&sent.name, Recorded(&call.outcome), Live(&other.outcome));
+            let calls = self.witness(call, other);
+            self.findings.add_divergence(call.sent_path(), &calls, divergence);
         }
     }
 
@@ -137,12 +159,22 @@ impl Pairing<'_> {
                 self.findings.calls().settled += 1;
             }
         }
-        let calls =
-            Calls { recorded: call, veil: &self.before.veil, live: LiveSide::Call(partner, &self.now.veil) };
-        self.findings.add(&call.path, &calls, compared);
-        if call.outcome.is_ok() && partner.outcome.is_ok() && !is_event_stream(call) {
-            self.findings.took(&call.path, Recorded(call.duration()), Live(partner.duration()));
+        let alike = is_streamed(call) == is_streamed(partner);
+        if !alike {
+            compared.merge(Compared::explained("list-or-stream"));
         }
+        let calls = self.witness(call, partner);
+        places::add(&mut self.findings, call, &calls, compared);
+        if alike && call.outcome.is_ok() && partner.outcome.is_ok() && !is_event_stream(call) {
+            self.findings.took(place_of(call), Recorded(call.duration()), Live(partner.duration()));
+        }
+    }
+
+    fn witness<'b>(&self, call: &'b Call, other: &'b Call) -> Calls<'b>
+    where
+        'a: 'b,
+    {
+        Calls { recorded: call, veil: &self.before.veil, live: LiveSide::Call(other, &self.now.veil) }
     }
 
     fn two(&self, call: &Call, other: &Call, ids: &mut IdentityMap) -> Compared {
@@ -157,8 +189,13 @@ impl Pairing<'_> {
             changing: &self.changing,
         };
         if is_event_stream(call) {
-            let (before, now) = (sequences(call, method), sequences(other, method));
-            return self.comparer(ids).events(method, Recorded(&before), Live(&now), &seen);
+            let comparer = self.comparer(ids);
+            let (mut compared, goes_on) = ends(&comparer, call, method, ended_by_runtime(other));
+            if goes_on {
+                let (before, now) = (sequences(call, method), sequences(other, method));
+                compared.merge(comparer.events(method, Recorded(&before), Live(&now), &seen));
+            }
+            return compared;
         }
         let message = merged(other).unwrap_or_default();
         let end = End { outcome: &other.outcome, message: &message, lasted: other.duration() };
@@ -166,7 +203,7 @@ impl Pairing<'_> {
         pairs::compare(&self.comparer(ids), call, method, end, &seen)
     }
 
-    fn comparer<'a>(&'a self, ids: &'a IdentityMap) -> Comparer<'a> {
+    fn comparer<'b>(&'b self, ids: &'b IdentityMap) -> Comparer<'b> {
         Comparer::new(self.rules, ids, &self.memory)
     }
 }

@@ -126,7 +126,7 @@ impl Witness for Calls<'_> {
     }
 
     fn evidence(&self) -> Option<Evidence> {
-        let path = self.recorded.path.as_str();
+        let path = self.recorded.sent_path();
         let live = match self.live {
             LiveSide::Call(call, veil) => veil.call(call),
             LiveSide::Answer(answer) => {
@@ -138,7 +138,7 @@ impl Witness for Calls<'_> {
                     Vec::new()
                 };
                 json!({
-                    "method": path,
+                    "method": answer.path,
                     "duration": lasted,
                     "requests": [self.message(Side::Client, &answer.request)],
                     "responses": responses,

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use crate::Regression;
+use crate::{Regression, Variant};
 
 /// How a [`crate::Simulator`] is set up.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct Config {
     pub seed: u64,
     /// What this runtime does wrong.
     pub regressions: Vec<Regression>,
+    /// What it serves beyond containerd 2.1, or short of it.
+    pub variants: Vec<Variant>,
     /// `runtime_name` in `Version`.
     pub name: String,
     /// `runtime_version` in `Version`.
@@ -24,6 +26,7 @@ impl Default for Config {
             // The standard library's own random state: keyed by the system, different in each process and call.
             seed: RandomState::new().build_hasher().finish(),
             regressions: Vec::new(),
+            variants: Vec::new(),
             name: "critape-simulator".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -6,7 +6,7 @@
 //! it writes is a container's log file, where the client asked for one and its directory is there.
 //!
 //! Start from [`Simulator`] (the state of one runtime) and [`serve`] (its answers on a socket); [`regressions()`] lists
-//! what can be switched on in [`Config::regressions`].
+//! what can be switched on in [`Config::regressions`], and a [`Variant`] serves more, or less, than containerd 2.1.
 
 mod clock;
 mod config;
@@ -28,8 +28,10 @@ mod simulator;
 mod spec;
 mod state;
 mod usage;
+mod variant;
 
 pub use config::Config;
 pub use regressions::{Regression, regressions};
 pub use server::{ServeError, serve};
 pub use simulator::Simulator;
+pub use variant::Variant;

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use crate::Config;
 use crate::clock::Clock;
 use crate::regressions::Behaviours;
 use crate::state::State;
+use crate::{Config, Variant};
 
 /// The state of one runtime. Clones share it: it outlives the sockets it is served on, as a runtime's pods outlive its
 /// restart.
@@ -45,6 +45,10 @@ impl Simulator {
 
     pub(crate) fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    pub(crate) fn is(&self, variant: Variant) -> bool {
+        self.config().variants.contains(&variant)
     }
 
     pub(crate) fn clock(&self) -> Clock {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use cri::Endpoint;
+use critape_simulator::Variant;
 
 use super::EndpointArgs;
 use crate::output::Format;
@@ -32,6 +33,9 @@ pub(crate) struct SimulatorArgs {
     /// Behave as a runtime did that had this regression. May be given again
     #[arg(long = "regression", value_name = "NAME")]
     pub(crate) regressions: Vec<String>,
+    /// Serve more than containerd 2.1, or less: streamed-lists, v1alpha1, no-v1, no-pod-events. May be given again
+    #[arg(long = "variant", value_name = "NAME", value_parser = values::variant)]
+    pub(crate) variants: Vec<Variant>,
     /// List the regressions there are
     #[arg(long)]
     pub(crate) list_regressions: bool,

@@ -48,6 +48,19 @@ impl Kubelet {
         A::decode(self.call(rpc, request).unwrap().message).unwrap()
     }
 
+    /// All messages of a stream that has an end.
+    pub fn stream(&self, rpc: &str, request: &impl Message) -> Result<Vec<Bytes>, Status> {
+        self.runtime.block_on(async {
+            let request = request.encode_to_vec().into();
+            let mut stream = self.client.stream(&path(rpc), request, Some(PATIENCE)).await?;
+            let mut messages = Vec::new();
+            while let Some(message) = stream.message().await? {
+                messages.push(message);
+            }
+            Ok(messages)
+        })
+    }
+
     /// Subscribes to the events of containers.
     #[track_caller]
     pub fn events(&self) -> Events<'_> {

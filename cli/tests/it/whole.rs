@@ -2,6 +2,7 @@
 
 mod diffs;
 mod flags;
+mod generations;
 mod judges;
 mod listens;
 mod program;
@@ -10,4 +11,5 @@ mod repairs;
 mod replays;
 mod reports;
 mod shows;
+mod streams;
 mod survives;

@@ -77,13 +77,15 @@ impl Source<'_> {
     ) -> Result<Matcher, RulesError> {
         let mut matcher = Matcher::default();
         for method in methods {
-            if cri::methods().by_name(cri::Generation::V1, method.get_ref()).is_none() {
+            let Some(known) = cri::methods().by_name(cri::Generation::V1, method.get_ref()) else {
                 return Err(RulesError::Method {
                     name: self.name.to_owned(),
                     line: self.line(method.span().start),
                     method: method.into_inner(),
                 });
-            }
+            };
+            // A streamed list is compared as the list.
+            matcher.methods.extend(known.list().map(|list| list.name.clone()));
             matcher.methods.push(method.into_inner());
         }
         for path in paths {

@@ -8,17 +8,19 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::codegen::tokio_stream::Stream;
 
+use crate::Variant;
 use crate::server::Caller;
 use crate::simulator::Simulator;
 
 impl Simulator {
     pub(super) fn container_events(&self, caller: Caller) -> Subscription {
-        let events = self.state().events.subscribe(self.clock().now());
-        Subscription { events: Some(events), over: Box::pin(caller.over()) }
+        let served = !self.is(Variant::NoPodEvents);
+        let events = served.then(|| self.state().events.subscribe(self.clock().now()));
+        Subscription { events, over: Box::pin(caller.over()) }
     }
 }
 
-/// Events, until the client goes, its deadline passes, or the server closes.
+/// Events, until the client goes, its deadline passes, or the server closes. None at all where they are not served.
 pub(crate) struct Subscription {
     events: Option<mpsc::Receiver<ContainerEventResponse>>,
     over: Pin<Box<dyn Future<Output = Status> + Send>>,

@@ -11,6 +11,7 @@ mod lifecycle;
 mod node;
 mod sandboxes;
 mod stats;
+mod streamed;
 
 use cri::v1::image_service_server::ImageService;
 use cri::v1::runtime_service_server::RuntimeService;
@@ -26,18 +27,8 @@ use crate::simulator::Simulator;
 /// RPCs that containerd 2.1 has in its schema and doesn't answer.
 pub(crate) const STUBS: [&str; 2] = ["ListMetricDescriptors", "ListPodSandboxMetrics"];
 
-/// RPCs of the schema that containerd 2.1 doesn't know.
-pub(crate) const ABSENT: [&str; 9] = [
-    "StreamPodSandboxes",
-    "StreamContainers",
-    "StreamContainerStats",
-    "StreamPodSandboxStats",
-    "StreamPodSandboxMetrics",
-    "StreamImages",
-    "CheckpointPod",
-    "RestorePod",
-    "UpdatePodSandboxResources",
-];
+/// RPCs of the schema that containerd 2.1 doesn't know, besides lists that are streamed.
+pub(crate) const ABSENT: [&str; 3] = ["CheckpointPod", "RestorePod", "UpdatePodSandboxResources"];
 
 /// A simulator behind tonic's traits.
 #[derive(Clone, Debug)]
@@ -55,7 +46,10 @@ macro_rules! services {
                 $($method:ident: $name:ident($request:ident) -> $response:ident $(.$wait:ident)?;)*
             }
             absent { $($absent:ident($absent_request:ident) -> $absent_response:ident;)* }
-            absent streams { $($stream:ident: $item:ident = $stream_method:ident($stream_request:ident);)* }
+            streams {
+                $($stream:ident: $item:ident = $stream_method:ident($stream_request:ident)
+                    of $list:ident($list_request:ident).$elements:ident as $batch:ident;)*
+            }
             $($other:tt)*
         }
     )*) => {
@@ -126,9 +120,11 @@ macro_rules! services {
 
                     async fn $stream_method(
                         &self,
-                        _request: Request<v1::$stream_request>,
+                        request: Request<v1::$stream_request>,
                     ) -> Result<Response<Self::$stream>, Status> {
-                        Err(unknown_method(stringify!($stream_method), stringify!($service)))
+                        let request = request.map(|request| v1::$list_request { filter: request.filter });
+                        let elements = self.$list(request).await?.into_inner().$elements;
+                        Ok(Response::new(self.0.streamed(elements, |$batch| v1::$item { $batch })))
                     }
                 )*
                 $($other)*
@@ -180,16 +176,30 @@ services! {
             list_pod_sandbox_metrics(ListPodSandboxMetricsRequest) -> ListPodSandboxMetricsResponse;
             update_pod_sandbox_resources(UpdatePodSandboxResourcesRequest) -> UpdatePodSandboxResourcesResponse;
         }
-        absent streams {
+        streams {
             StreamPodSandboxesStream: StreamPodSandboxesResponse
-                = stream_pod_sandboxes(StreamPodSandboxesRequest);
-            StreamContainersStream: StreamContainersResponse = stream_containers(StreamContainersRequest);
+                = stream_pod_sandboxes(StreamPodSandboxesRequest)
+                of list_pod_sandbox(ListPodSandboxRequest).items as pod_sandboxes;
+            StreamContainersStream: StreamContainersResponse
+                = stream_containers(StreamContainersRequest)
+                of list_containers(ListContainersRequest).containers as containers;
             StreamContainerStatsStream: StreamContainerStatsResponse
-                = stream_container_stats(StreamContainerStatsRequest);
+                = stream_container_stats(StreamContainerStatsRequest)
+                of list_container_stats(ListContainerStatsRequest).stats as container_stats;
             StreamPodSandboxStatsStream: StreamPodSandboxStatsResponse
-                = stream_pod_sandbox_stats(StreamPodSandboxStatsRequest);
-            StreamPodSandboxMetricsStream: StreamPodSandboxMetricsResponse
-                = stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest);
+                = stream_pod_sandbox_stats(StreamPodSandboxStatsRequest)
+                of list_pod_sandbox_stats(ListPodSandboxStatsRequest).stats as pod_sandbox_stats;
+        }
+
+        type StreamPodSandboxMetricsStream = BoxStream<v1::StreamPodSandboxMetricsResponse>;
+
+        /// There are no metrics, as in CRI-O 1.27.
+        async fn stream_pod_sandbox_metrics(
+            &self,
+            _request: Request<v1::StreamPodSandboxMetricsRequest>,
+        ) -> Result<Response<Self::StreamPodSandboxMetricsStream>, Status> {
+            let message = |pod_sandbox_metrics| v1::StreamPodSandboxMetricsResponse { pod_sandbox_metrics };
+            Ok(Response::new(self.0.streamed(Vec::new(), message)))
         }
 
         type GetContainerEventsStream = events::Subscription;
@@ -214,8 +224,10 @@ services! {
             remove_image: RemoveImage(RemoveImageRequest) -> RemoveImageResponse .await;
         }
         absent {}
-        absent streams {
-            StreamImagesStream: StreamImagesResponse = stream_images(StreamImagesRequest);
+        streams {
+            StreamImagesStream: StreamImagesResponse
+                = stream_images(StreamImagesRequest)
+                of list_images(ListImagesRequest).images as images;
         }
     }
 }

@@ -30,8 +30,9 @@ impl Simulator {
         generation: Generation,
     ) -> v1::VersionResponse {
         let api = match generation {
+            Generation::V1Alpha1 => "v1alpha1",
             Generation::V1Alpha2 => "v1alpha2",
-            _ => "v1",
+            Generation::V1 => "v1",
         };
         v1::VersionResponse {
             version: "0.1.0".to_owned(),

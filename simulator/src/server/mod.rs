@@ -1,5 +1,6 @@
 //! The runtime on a socket.
 
+mod alpha;
 mod caller;
 mod connection;
 mod incoming;

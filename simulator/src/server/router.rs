@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use cri::v1::image_service_server::ImageServiceServer;
 use cri::v1::runtime_service_server::RuntimeServiceServer;
-use cri::{Generation, MAX_MESSAGE_BYTES, Service as CriService, methods};
+use cri::{Generation, MAX_MESSAGE_BYTES, Method, Service as CriService, methods};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::codegen::http::{HeaderMap, Request, Response, Uri};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::{Code, Status, body::Body};
 
-use super::Caller;
-use crate::Simulator;
+use super::{Caller, alpha};
 use crate::failure::unknown_method;
 use crate::rpc::{self, ABSENT, STUBS};
+use crate::{Simulator, Variant};
 
 /// Answers every request on the socket.
 #[derive(Clone)]
@@ -40,14 +40,19 @@ impl Router {
         Self { simulator, runtime, image, closing }
     }
 
-    /// The service and the generation of a path, or what grpc-go says of a path that it doesn't serve.
-    fn route(&self, path: &str) -> Result<(CriService, Generation), Box<Status>> {
+    /// The RPC of a path, or what grpc-go says of a path that it doesn't serve.
+    fn route(&self, path: &str) -> Result<&'static Method, Box<Status>> {
         let Some((service, name)) = path.strip_prefix('/').and_then(|path| path.rsplit_once('/')) else {
             return Err(Box::new(Status::unimplemented(format!("malformed method name: {path:?}"))));
         };
         let generation = match service.rsplit_once('.') {
-            Some(("runtime.v1", "RuntimeService" | "ImageService")) => Generation::V1,
+            Some(("runtime.v1", "RuntimeService" | "ImageService")) if !self.simulator.is(Variant::NoV1) => {
+                Generation::V1
+            }
             Some(("runtime.v1alpha2", "RuntimeService" | "ImageService")) => Generation::V1Alpha2,
+            Some(("runtime", "RuntimeService" | "ImageService")) if self.simulator.is(Variant::V1Alpha1) => {
+                Generation::V1Alpha1
+            }
             _ => return Err(Box::new(Status::unimplemented(format!("unknown service {service}")))),
         };
         if !self.simulator.behaviours().serves(generation) {
@@ -56,11 +61,15 @@ impl Router {
         if let Some(refusal) = self.simulator.behaviours().stub(name) {
             return Err(Box::new(refusal));
         }
+        let streamed = |method: &Method| method.list().is_some();
         match methods().by_path(path) {
             Some(_) if STUBS.contains(&name) => {
                 Err(Box::new(Status::unimplemented(format!("method {name} not implemented"))))
             }
-            Some(method) if !ABSENT.contains(&name) => Ok((method.service, generation)),
+            Some(method) if streamed(method) && !self.simulator.is(Variant::StreamedLists) => {
+                Err(Box::new(unknown_method(name, service)))
+            }
+            Some(method) if !ABSENT.contains(&name) => Ok(method),
             _ => Err(Box::new(unknown_method(name, service))),
         }
     }
@@ -77,20 +86,20 @@ impl Service<Request<Body>> for Router {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         self.simulator.count_call();
-        let (service, generation) = match self.route(request.uri().path()) {
-            Ok(route) => route,
+        let method = match self.route(request.uri().path()) {
+            Ok(method) => method,
             Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
         };
-        if generation == Generation::V1Alpha2 {
-            as_v1(request.uri_mut());
+        let generation = method.generation;
+        // The messages of v1 and v1alpha2 are the same bytes; only the path tells them apart.
+        let method = method.in_generation(Generation::V1).unwrap_or(method);
+        if let Ok(path) = Uri::from_str(&method.path) {
+            *request.uri_mut() = path;
         }
         let deadline = timeout(request.headers()).and_then(|timeout| Instant::now().checked_add(timeout));
         let caller = Caller { generation, deadline, closing: self.closing.clone() };
         request.extensions_mut().insert(caller.clone());
-        let answer = match service {
-            CriService::Runtime => self.runtime.call(request),
-            CriService::Image => self.image.call(request),
-        };
+        let answer = self.clone().answer(method, generation, request);
         Box::pin(async move {
             tokio::select! {
                 biased;
@@ -101,11 +110,21 @@ impl Service<Request<Body>> for Router {
     }
 }
 
-/// Messages of the two generations are the same bytes; only the path tells them apart.
-fn as_v1(uri: &mut Uri) {
-    let path = uri.path().replacen("/runtime.v1alpha2.", "/runtime.v1.", 1);
-    if let Ok(path) = Uri::from_str(&path) {
-        *uri = path;
+impl Router {
+    /// Has an RPC of v1 answered that was asked in this generation.
+    async fn answer(
+        mut self,
+        method: &Method,
+        generation: Generation,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Infallible> {
+        let is_old = generation == Generation::V1Alpha1;
+        let request = if is_old { alpha::lifted(request, method).await } else { request };
+        let response = match method.service {
+            CriService::Runtime => self.runtime.call(request).await?,
+            CriService::Image => self.image.call(request).await?,
+        };
+        Ok(if is_old { alpha::lowered(response, method).await } else { response })
     }
 }
 
@@ -152,7 +171,8 @@ mod tests {
     fn route(path: &str) -> Result<(CriService, Generation), String> {
         let simulator = Simulator::new(crate::Config::default());
         let router = Router::new(simulator, watch::channel(false).1);
-        router.route(path).map_err(|status| {
+        let routed = router.route(path).map(|method| (method.service, method.generation));
+        routed.map_err(|status| {
             assert_eq!(status.code(), Code::Unimplemented);
             status.message().to_owned()
         })

@@ -13,3 +13,4 @@ mod sandboxes;
 mod server;
 mod situations;
 mod stats;
+mod variants;
