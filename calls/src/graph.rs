@@ -187,34 +187,15 @@ fn add(value: &Value, path: &str, texts: &mut Vec<(String, String)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Body, ConnectionId, Metadata, Outcome, RecordedMessage, Stamp};
+    use crate::sample;
     use cri::v1;
     use prost::Message;
 
     const UID: &str = "0f3a1c9e-1111-4222-8333-444455556666";
 
     fn call(id: u64, rpc: &str, request: &impl Message, response: &impl Message) -> Call {
-        let message = |bytes: Vec<u8>| RecordedMessage {
-            at: Stamp(id),
-            compressed: false,
-            body: Body::Kept(bytes.into()),
-        };
-        Call {
-            id: CallId(id),
-            connection: ConnectionId(1),
-            peer: None,
-            started: Stamp(id),
-            path: format!("/runtime.v1.RuntimeService/{rpc}"),
-            sent_as: None,
-            metadata: Metadata::default(),
-            deadline: None,
-            requests: vec![message(request.encode_to_vec())],
-            response_metadata: None,
-            responses: vec![message(response.encode_to_vec())],
-            ended: Stamp(id),
-            outcome: Outcome { code: crate::Code::OK, ending: crate::Ending::Status, ..Outcome::truncated() },
-            host_paths: Vec::new(),
-        }
+        let path = format!("/runtime.v1.RuntimeService/{rpc}");
+        sample::call(id, &path, crate::Code::OK, request.encode_to_vec(), &[response.encode_to_vec()])
     }
 
     fn graph() -> (IdGraph, String, String) {

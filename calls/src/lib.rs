@@ -15,6 +15,8 @@ mod messages;
 mod objects;
 mod outcome;
 mod repeats;
+#[cfg(test)]
+mod sample;
 mod sealed;
 mod summary;
 mod terms;

@@ -222,7 +222,7 @@ fn labelled_sandbox(labels: &BTreeMap<String, String>) -> SandboxKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OpeningAnswer;
+    use crate::{Code, OpeningAnswer, sample};
 
     fn opening() -> Opening {
         let metadata = |name: &str| {
@@ -273,5 +273,19 @@ mod tests {
         assert!(index.name("ab").is_none(), "ambiguous");
         assert!(index.name("").is_none());
         assert!(index.name("x").is_none());
+    }
+
+    #[test]
+    fn streamed_lists_name_things_as_lists_do() {
+        let sandbox = v1::PodSandbox {
+            id: "abc1".into(),
+            metadata: Some(v1::PodSandboxMetadata { name: "web".into(), ..Default::default() }),
+            ..Default::default()
+        };
+        let answer = v1::StreamPodSandboxesResponse { pod_sandboxes: vec![sandbox] }.encode_to_vec();
+        let path = "/runtime.v1.RuntimeService/StreamPodSandboxes";
+        let mut index = ObjectIndex::default();
+        index.observe(&sample::call(1, path, Code::OK, Vec::new(), &[Vec::new(), answer]));
+        assert_eq!(index.name("abc1").unwrap().to_string(), "/web");
     }
 }

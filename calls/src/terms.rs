@@ -54,32 +54,12 @@ fn each(messages: &mut [RecordedMessage], convert: impl Fn(&bytes::Bytes) -> byt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CallId, ConnectionId, Ending, Metadata, Outcome, Stamp, merged};
+    use crate::{merged, sample};
     use cri::v1;
     use prost::Message;
 
     fn call(path: &str, code: Code, responses: &[Vec<u8>]) -> Call {
-        let message = |bytes: &Vec<u8>| RecordedMessage {
-            at: Stamp(1),
-            compressed: false,
-            body: Body::Kept(bytes.clone().into()),
-        };
-        Call {
-            id: CallId(1),
-            connection: ConnectionId(1),
-            peer: None,
-            started: Stamp(1),
-            path: path.to_owned(),
-            sent_as: None,
-            metadata: Metadata::default(),
-            deadline: None,
-            requests: vec![message(&Vec::new())],
-            response_metadata: None,
-            responses: responses.iter().map(message).collect(),
-            ended: Stamp(1),
-            outcome: Outcome { code, ending: Ending::Status, ..Outcome::truncated() },
-            host_paths: Vec::new(),
-        }
+        sample::call(1, path, code, Vec::new(), responses)
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use critape_calls::{Call, Code, Ending};
+use critape_differ::{Compared, Passed, Path};
+use serde_json::Value;
 
 /// Calls that tell which streams of lists a runtime serves, the first of each, by name of the RPC.
 #[derive(Debug, Default)]
@@ -45,4 +47,13 @@ pub(crate) fn is_refused(call: &Call) -> bool {
 /// Whether this list was asked for as a stream.
 pub(crate) fn is_streamed(call: &Call) -> bool {
     call.sent_method().is_some_and(|sent| sent.list().is_some())
+}
+
+/// That one client asked for a list whole and the other for the stream of it, which says nothing about their runtimes.
+pub(crate) fn list_or_stream(call: &Call, other: &Call) -> Compared {
+    const RULE: &str = "list-or-stream";
+    let name = |call: &Call| Value::from(call.sent_method().map_or("", |sent| sent.name.as_str()));
+    let example =
+        Passed { rule: RULE.to_owned(), path: Path::root("method"), recorded: name(call), live: name(other) };
+    Compared { examples: vec![example], ..Compared::explained(RULE) }
 }

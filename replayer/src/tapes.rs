@@ -14,7 +14,7 @@ use crate::pairs::{self, End};
 use crate::places::{self, place_of};
 use crate::recording::{Recording, is_event_stream};
 use crate::rewrite::canonical;
-use crate::streams::{Streams, is_refused, is_streamed};
+use crate::streams::{Streams, is_refused, is_streamed, list_or_stream};
 use crate::trajectory::{Seen, Trajectory};
 use crate::witness::{Calls, LiveSide};
 
@@ -161,7 +161,7 @@ impl<'a> Pairing<'a> {
         }
         let alike = is_streamed(call) == is_streamed(partner);
         if !alike {
-            compared.merge(Compared::explained("list-or-stream"));
+            compared.merge(list_or_stream(call, partner));
         }
         let calls = self.witness(call, partner);
         places::add(&mut self.findings, call, &calls, compared);

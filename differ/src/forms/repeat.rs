@@ -46,7 +46,9 @@ fn selection(finding: &Finding) -> String {
 }
 
 fn names_nothing(rpc: &str) -> bool {
-    rpc.starts_with("List") || matches!(rpc, "Version" | "Status" | "ImageFsInfo" | "RuntimeConfig")
+    rpc.starts_with("List")
+        || rpc.starts_with("Stream")
+        || matches!(rpc, "Version" | "Status" | "ImageFsInfo" | "RuntimeConfig")
 }
 
 /// Up to the call, and with it.

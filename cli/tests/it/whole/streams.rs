@@ -175,6 +175,9 @@ fn recordings_of_kubelets_that_ask_in_different_forms_are_compared() {
         let report = diff(&folder, one, other);
         assert_eq!(found(&report), Vec::<String>::new(), "{one} {other}");
         assert_eq!(passed(&report, "list-or-stream"), 10);
+        let examples = report["suppressed"]["examples"].as_array().unwrap();
+        let forms = examples.iter().filter(|it| it["rule"] == "list-or-stream").count();
+        assert_eq!(forms, LISTS.len(), "each list is named once");
         assert_eq!(report["calls"]["compared"], report["calls"]["recorded"], "{:#}", report["inconclusive"]);
     }
     for (one, other) in [("whole.tape", "fallback.tape"), ("fallback.tape", "whole.tape")] {
