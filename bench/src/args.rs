@@ -28,6 +28,8 @@ pub(crate) enum What {
     Space,
     /// What the replay of a long tape takes, and the comparison of two
     Replay(ReplayArgs),
+    /// How late calls are at the recorded pace
+    Pacing(PacingArgs),
     /// What replays find of the regressions that the simulator can have
     Recall(RecallArgs),
     /// All of these, the soak for one minute
@@ -100,7 +102,29 @@ pub(crate) struct ReplayArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct PacingArgs {
+    /// Calls a second
+    #[arg(long, default_value_t = 150.0, value_name = "N")]
+    pub(crate) rate: f64,
+    /// How long
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// How often the tape is replayed
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) rounds: usize,
+}
+
+impl Default for PacingArgs {
+    fn default() -> Self {
+        Self { rate: 150.0, seconds: 10.0, rounds: 3 }
+    }
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct RecallArgs {
+    /// At the recorded pace, ten times as fast, where polls collapse; else as fast as it goes
+    #[arg(long)]
+    pub(crate) paced: bool,
     /// Only these regressions
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     pub(crate) only: Vec<String>,
@@ -114,7 +138,7 @@ pub(crate) struct RecallArgs {
 
 impl Default for RecallArgs {
     fn default() -> Self {
-        Self { only: Vec::new(), seeds: 20, seed: 7 }
+        Self { paced: false, only: Vec::new(), seeds: 20, seed: 7 }
     }
 }
 

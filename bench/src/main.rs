@@ -13,6 +13,7 @@ mod load;
 mod machine;
 mod memory;
 mod node;
+mod pacing;
 mod process;
 mod recall;
 mod replay;
@@ -23,7 +24,7 @@ mod stats;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use args::{Arguments, CostArgs, EventsArgs, RecallArgs, ReplayArgs, SoakArgs, What};
+use args::{Arguments, CostArgs, EventsArgs, PacingArgs, RecallArgs, ReplayArgs, SoakArgs, What};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -47,6 +48,7 @@ fn run(what: Option<What>) -> Result<()> {
         Some(What::Soak(args)) => soak::measure(&args),
         Some(What::Replay(args)) => replay::measure(&args),
         Some(What::Space) => space::measure(),
+        Some(What::Pacing(args)) => pacing::measure(&args),
         Some(What::Recall(args)) => recall::measure(&args),
         Some(What::Lane(lane)) => lanes::run(lane),
     }
@@ -55,7 +57,7 @@ fn run(what: Option<What>) -> Result<()> {
 /// Everything, one after the other; what is missed does not keep the rest from being measured.
 fn all() -> Result<()> {
     let soak = SoakArgs { minutes: 1.0, rate: 200, csv: None };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 8] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 9] = [
         ("cost", &|| cost::measure(&CostArgs::default())),
         ("events", &|| events::measure(&EventsArgs { quick: false })),
         ("memory", &memory::measure),
@@ -63,6 +65,7 @@ fn all() -> Result<()> {
         ("containerd", &containerd::measure),
         ("space", &space::measure),
         ("replay", &|| replay::measure(&ReplayArgs { calls: 100_000 })),
+        ("pacing", &|| pacing::measure(&PacingArgs::default())),
         ("recall", &|| recall::measure(&RecallArgs::default())),
     ];
     let mut failed = Vec::new();

@@ -69,7 +69,7 @@ fn recall(args: &RecallArgs, tapes: &[Recording], folder: &Path) -> Result<Vec<&
         let mut found = 0;
         for regression in &regressions {
             let begun = Instant::now();
-            let answer = replay(tape, &["--regression", regression.name()], folder)?;
+            let answer = replay(tape, pace(args), &["--regression", regression.name()], folder)?;
             let verdict = Verdict::of(regression, &answer);
             let first = answer.findings.first().map_or_else(|| "-".to_owned(), Found::to_string);
             println!(
@@ -90,6 +90,10 @@ fn recall(args: &RecallArgs, tapes: &[Recording], folder: &Path) -> Result<Vec<&
         println!("{found} of {} found", regressions.len());
     }
     Ok(missed)
+}
+
+fn pace(args: &RecallArgs) -> &'static [&'static str] {
+    if args.paced { &["--pace", "recorded", "--speed", "10"] } else { &["--pace", "max"] }
 }
 
 /// Where it should have been, and what was there in its stead.
@@ -115,7 +119,7 @@ fn false_findings(args: &RecallArgs, tapes: &[Recording], folder: &Path) -> Resu
     for tape in tapes {
         let (mut compared, mut inconclusive, mut findings) = (0, 0, 0);
         for seed in 0..args.seeds {
-            let answer = replay(tape, &["--seed", &seed.to_string()], folder)?;
+            let answer = replay(tape, pace(args), &["--seed", &seed.to_string()], folder)?;
             compared += answer.compared;
             inconclusive += answer.inconclusive_calls;
             findings += answer.findings.len();

@@ -96,14 +96,14 @@ fn record(folder: &Path, calls: u64) -> Result<PathBuf> {
     Ok(lanes::tape(folder))
 }
 
-struct Run {
-    report: Value,
+pub(crate) struct Run {
+    pub(crate) report: Value,
     took: Duration,
     peak: u64,
 }
 
 /// Runs critape until it ends, and looks at its memory.
-fn run(args: &[PathBuf]) -> Result<Run> {
+pub(crate) fn run(args: &[PathBuf]) -> Result<Run> {
     let begun = Instant::now();
     let report = tempfile::NamedTempFile::with_suffix(".json")?;
     let mut child = Command::new(built_beside("critape")?)
@@ -131,7 +131,7 @@ fn run(args: &[PathBuf]) -> Result<Run> {
     Ok(Run { report: serde_json::from_slice(&fs::read(report.path())?)?, took, peak })
 }
 
-fn findings(report: &Value) -> usize {
+pub(crate) fn findings(report: &Value) -> usize {
     report["findings"].as_array().map_or(0, Vec::len)
 }
 

@@ -70,7 +70,7 @@ impl Comparer<'_> {
             let now = live.0.by_id.get(&live_id).unwrap_or(&empty);
             self.sequence(before, now, &mut compared);
             for (before, now) in
-                before.iter().zip(now).filter(|(before, now)| kind_of(before) == kind_of(now))
+                before.iter().zip(now).filter(|(before, now)| event_kind(before) == event_kind(now))
             {
                 let mut one = self.messages(method, Recorded(before), Live(now), trajectories);
                 // An event carries the state at the moment it was made up, which races with the state itself.
@@ -93,7 +93,7 @@ impl Comparer<'_> {
     }
 
     fn sequence(&self, before: &[DynamicMessage], now: &[DynamicMessage], compared: &mut Compared) {
-        let kinds = |events: &[DynamicMessage]| events.iter().map(kind_of).collect::<Vec<_>>();
+        let kinds = |events: &[DynamicMessage]| events.iter().map(event_kind).collect::<Vec<_>>();
         let (before, now) = (kinds(before), kinds(now));
         if before == now {
             return;
@@ -120,7 +120,7 @@ impl Comparer<'_> {
 }
 
 /// The kind of an event, as `CREATED`.
-fn kind_of(event: &DynamicMessage) -> String {
+pub fn event_kind(event: &DynamicMessage) -> String {
     use prost_reflect::ReflectMessage as _;
     let Some(field) = event.descriptor().get_field_by_name("container_event_type") else {
         return String::new();

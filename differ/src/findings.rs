@@ -1,6 +1,6 @@
 //! Collects what comparisons find, and makes a report of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use critape_calls::{CallId, Live, Recorded, time_text};
@@ -13,6 +13,7 @@ use crate::latency::Durations;
 use crate::spread::{Seen, Spread};
 use crate::summary::summary;
 use crate::suppressed::{self, SuppressedExample};
+use crate::timing::Clocks;
 use crate::{
     Breach, CallCounts, Divergence, Example, Finding, Ids, MethodCount, Path, ReasonCount, Relation, Report,
     RuleCount, Rules, SideInfo, Signature, Suppressed, Verdict,
@@ -32,6 +33,9 @@ pub struct Findings {
     durations: Durations,
     /// Of what rules let pass.
     examples: Vec<SuppressedExample>,
+    clocks: Option<Clocks>,
+    /// Calls that are not sent, by the call that stands for them.
+    collapsed: HashMap<CallId, Vec<CallId>>,
 }
 
 /// A finding that is still being met.
@@ -47,12 +51,30 @@ impl Findings {
         &mut self.calls
     }
 
+    /// Where a replay notes how it keeps its time.
+    pub fn clocks(&mut self) -> &mut Clocks {
+        self.clocks.get_or_insert_default()
+    }
+
+    /// Calls that are not sent, by the call that stands for them: what becomes of that one becomes of them.
+    pub fn collapse(&mut self, collapsed: HashMap<CallId, Vec<CallId>>) {
+        self.collapsed = collapsed;
+    }
+
+    /// The calls that this one stands for; they are counted once.
+    fn stands_for(&mut self, call: Option<CallId>) -> Vec<CallId> {
+        let collapsed = call.and_then(|call| self.collapsed.remove(&call)).unwrap_or_default();
+        self.calls.collapsed += collapsed.len() as u64;
+        collapsed
+    }
+
     /// Adds what the comparison of one call found. `witness` is asked only where something was.
     pub fn add(&mut self, method: &str, witness: &dyn Witness, compared: Compared) {
-        self.calls.compared += 1;
+        let calls = 1 + self.stands_for(witness.recorded()).len() as u64;
+        self.calls.compared += calls;
         match self.methods.get_mut(method) {
-            Some(count) => *count += 1,
-            None => drop(self.methods.insert(method.to_owned(), 1)),
+            Some(count) => *count += calls,
+            None => drop(self.methods.insert(method.to_owned(), calls)),
         }
         for (rule, count) in compared.passed {
             *self.passed.entry(rule).or_default() += count;
@@ -118,12 +140,18 @@ impl Findings {
 
     /// Notes a call about which nothing can be said.
     pub fn inconclusive(&mut self, call: CallId, reason: String) {
+        for collapsed in self.stands_for(Some(call)) {
+            self.inconclusive(collapsed, reason.clone());
+        }
         self.calls.inconclusive += 1;
         count_reason(&mut self.inconclusive, call, reason);
     }
 
     /// Notes a call that was left out on purpose.
     pub fn skipped(&mut self, call: CallId, reason: String) {
+        for collapsed in self.stands_for(Some(call)) {
+            self.skipped(collapsed, reason.clone());
+        }
         self.calls.skipped += 1;
         count_reason(&mut self.skipped, call, reason);
     }
@@ -165,6 +193,7 @@ impl Findings {
             live,
             calls: self.calls,
             methods: methods.collect(),
+            timing: self.clocks.map(Clocks::timing),
             suppressed,
             findings,
             inconclusive: self.inconclusive.into_values().collect(),

@@ -29,6 +29,7 @@ mod order;
 mod outcome;
 mod path;
 mod relation;
+mod repeats;
 mod report;
 mod rules;
 mod severity;
@@ -36,13 +37,14 @@ mod shown;
 mod spread;
 mod summary;
 mod suppressed;
+mod timing;
 mod walk;
 
 pub use baseline::{Accepted, Baseline, BaselineError, BaselineUse, EntryUse, write_baseline};
 pub use calibrate::{Calibration, calibrate};
 pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories};
 pub use divergence::{Divergence, Kind, Severity, Signature};
-pub use events::EventSequences;
+pub use events::{EventSequences, event_kind};
 pub use evidence::{EarlierCall, Evidence, Ids, MAX_BEFORE, Timeline, TimelineCall, Witness};
 pub use findings::Findings;
 pub use forms::{Color, Form, FormError, explain, repeat};
@@ -56,3 +58,4 @@ pub use report::{
 };
 pub use rules::{ListOrder, ListRule, Problem, ProblemKind, Rule, RuleCheck, Rules, RulesCheck, RulesError};
 pub use suppressed::{SuppressedExample, render_suppressed};
+pub use timing::{Clocks, Times, Timing};

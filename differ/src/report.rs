@@ -8,6 +8,7 @@ use crate::evidence::{Evidence, Timeline};
 use crate::known::Known;
 use crate::spread::Spread;
 use crate::suppressed::SuppressedExample;
+use crate::timing::Timing;
 use crate::{Kind, Severity};
 
 /// What it all comes to.
@@ -54,6 +55,9 @@ pub struct CallCounts {
     pub skipped: u64,
     /// Reads that had to be asked more than once.
     pub settled: u64,
+    /// Polls that were not sent because they only repeat what those around them say; they count for what those came to.
+    #[serde(default)]
+    pub collapsed: u64,
 }
 
 /// Differences that rules let pass.
@@ -180,6 +184,9 @@ pub struct Report {
     /// The methods that were compared.
     #[serde(default)]
     pub methods: Vec<MethodCount>,
+    /// How a replay kept its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Timing>,
     /// What rules let pass.
     pub suppressed: Suppressed,
     /// Findings, worst first.

@@ -8,23 +8,38 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::Method;
 use cri::client::Clients;
-use critape_calls::{Call, IdentityMap, Stamp};
+use critape_calls::{Call, IdentityMap};
 use critape_differ::{Comparer, Findings, Memory, Report, Rules, Signature};
-use critape_tape::TapeError;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::events;
 use crate::oracles::Oracles;
+use crate::order::Order;
 use crate::preflight::Target;
+use crate::recording::RecordingError;
 use crate::replay::{Config, Pace, Progress, ReplayError};
 use crate::rewrite::{Rewritten, rewrite};
+use crate::schedule::Schedule;
 use crate::scratch::Scratch;
-use crate::script::{Entry, Script};
+use crate::script::Script;
+use crate::streams::Streams;
+use crate::timer::Timer;
 use crate::trajectory::Seen;
 use crate::uids;
 use crate::ways::Ways;
+
+/// The longest time that something is waited for because the recording took so long.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// How the turn of a call came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// When it was due, at the recorded pace.
+    pub(crate) due: Option<Instant>,
+    /// Whether it had to wait beyond that for what it follows from.
+    pub(crate) is_held_up: bool,
+}
 
 /// A replay that is under way. Everything is on one thread.
 #[derive(Debug)]
@@ -44,8 +59,9 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     /// Objects that a call under way changes, by recorded id, with the number of such calls.
     pub(crate) changing: RefCell<HashMap<String, usize>>,
-    /// How many calls of the order of ends have ended, up to the first that has not.
-    pub(crate) ended: watch::Sender<usize>,
+    pub(crate) order: Order,
+    pub(crate) schedule: Schedule,
+    pub(crate) streams: Streams,
     pub(crate) target: Target,
     /// What is asked in another way here than when it was recorded.
     pub(crate) ways: Ways,
@@ -56,12 +72,8 @@ pub(crate) struct Shared {
     pub(crate) pulled: RefCell<BTreeSet<String>>,
     /// Differences that did not go away by waiting: they are not waited for again.
     pub(crate) unsettled: RefCell<HashSet<Signature>>,
-    /// Where each call stands in the order of ends.
-    place: Vec<Option<usize>>,
-    has_ended: RefCell<Vec<bool>>,
     done: Cell<usize>,
-    /// When each call is due, from the beginning.
-    due: Vec<Duration>,
+    pub(crate) begun: Cell<Instant>,
 }
 
 impl Engine {
@@ -75,16 +87,15 @@ impl Engine {
         let mut ids = IdentityMap::default();
         script.survey.declare(&mut ids);
         uids::bind_fresh(&script.survey.pod_uids, &mut ids).map_err(ReplayError::Random)?;
-        let order = script.by_end();
-        let mut place = vec![None; script.calls.len()];
-        for (at, index) in order.iter().enumerate() {
-            place[*index] = Some(at);
-        }
         let mut findings = Findings::default();
         findings.calls().recorded = script.calls.len() as u64;
+        findings.collapse(script.collapsed.by_stand_in.clone());
+        findings.clocks();
         let shared = Shared {
-            due: schedule(&script.calls, &config),
-            has_ended: RefCell::new(vec![false; order.len()]),
+            order: Order::of(&script.calls),
+            schedule: Schedule::of(&script.calls, &script.collapsed, &config),
+            streams: Streams::of(&script),
+            begun: Cell::new(Instant::now()),
             scratch: RefCell::new(Scratch::new().map_err(ReplayError::Scratch)?),
             translated_rules: config.rules.clone().for_translation(),
             ways: Ways::default(),
@@ -98,43 +109,48 @@ impl Engine {
             oracles: RefCell::new(Oracles::new()),
             memory: Memory::default(),
             changing: RefCell::default(),
-            ended: watch::Sender::new(0),
             pulled: RefCell::default(),
             unsettled: RefCell::default(),
-            place,
             done: Cell::new(0),
         };
         Ok(Self { shared: Rc::new(shared) })
     }
 
     /// Sends everything; must run inside a `LocalSet`.
-    pub(crate) async fn run(&self, on_progress: impl Fn(Progress) + 'static) -> Result<(), TapeError> {
+    pub(crate) async fn run(&self, on_progress: impl Fn(Progress) + 'static) -> Result<(), ReplayError> {
         let shared = &self.shared;
         let on_progress = Rc::new(on_progress);
         let total = shared.script.calls.len();
-        let mut reader = shared.script.reader()?;
-        let begun = Instant::now();
+        let mut reader = shared.script.reader().map_err(RecordingError::Tape)?;
+        let timer = Timer::new().map_err(ReplayError::Timer)?;
+        shared.begun.set(Instant::now());
         let mut tasks = JoinSet::new();
-        for (index, needed) in shared.script.predecessors().into_iter().enumerate() {
-            let Some(call) = reader.take(index).await? else {
+        for index in 0..total {
+            if shared.script.collapsed.is_collapsed(index) {
+                shared.note_end(index);
+                continue;
+            }
+            let Some(call) = reader.take(index).await.map_err(RecordingError::Tape)? else {
                 let gone = "its segment was deleted while the tape was replayed".to_owned();
                 shared.findings.borrow_mut().inconclusive(shared.script.calls[index].id, gone);
                 shared.note_end(index);
                 continue;
             };
-            if shared.config.pace != Pace::Serial {
-                shared.wait_for(needed).await;
-            }
+            let waited = shared.config.pace != Pace::Serial && shared.order.turn(index).await;
+            let mut turn =
+                Turn { is_held_up: waited && shared.due(index) < Instant::now(), due: shared.is_due(index) };
             if let Pace::Recorded(_) = shared.config.pace {
-                tokio::time::sleep_until(begun + shared.due[index]).await;
+                timer.until(shared.due(index).into_std()).await.map_err(ReplayError::Timer)?;
             }
             let (own, on_progress) = (shared.clone(), on_progress.clone());
             let follows = shared.script.calls[index].is_event_stream;
+            shared.streams.turn(index).await;
             let call = async move {
                 if follows {
-                    events::follow(&own, &call, begun).await;
+                    events::follow(&own, index, &call).await;
                 } else {
-                    own.call(index, &call).await;
+                    turn.is_held_up |= own.streams.follow(&own, index).await;
+                    own.call(turn, &call).await;
                 }
                 own.note_end(index);
                 on_progress(Progress { done: own.done.get(), total });
@@ -143,6 +159,9 @@ impl Engine {
                 call.await;
             } else {
                 tasks.spawn_local(call);
+            }
+            if let Some(stream) = shared.streams.at(index) {
+                stream.until_it_stands().await;
             }
             while tasks.try_join_next().is_some() {}
         }
@@ -170,27 +189,6 @@ impl Engine {
     }
 }
 
-/// When each call is due: as recorded, without idle stretches that are too long, and as much faster as was asked for.
-fn schedule(calls: &[Entry], config: &Config) -> Vec<Duration> {
-    let speed = match config.pace {
-        Pace::Recorded(speed) if speed > 0.0 => speed,
-        _ => 1.0,
-    };
-    let first = calls.first().map_or(Stamp(0), |call| call.started);
-    let mut busy_until = first;
-    let mut left_out = Duration::ZERO;
-    calls
-        .iter()
-        .map(|call| {
-            let idle = call.started.since(busy_until);
-            left_out += idle.saturating_sub(config.max_idle);
-            let end = if call.is_event_stream { call.started } else { call.ended };
-            busy_until = busy_until.max(end);
-            call.started.since(first).saturating_sub(left_out).div_f64(speed)
-        })
-        .collect()
-}
-
 impl Shared {
     pub(crate) fn comparer<'a>(&'a self, ids: &'a IdentityMap) -> Comparer<'a> {
         let rules =
@@ -207,20 +205,31 @@ impl Shared {
         }
     }
 
-    /// The time from the beginning at which this recorded moment is due, for what is no call's start.
-    pub(crate) fn due_at(&self, at: Stamp) -> Duration {
-        let calls = &self.script.calls;
-        let after = calls.partition_point(|call| call.started <= at);
-        match after.checked_sub(1) {
-            Some(index) => self.due[index] + at.since(calls[index].started).min(self.config.max_idle),
-            None => Duration::ZERO,
+    fn due(&self, index: usize) -> Instant {
+        self.begun.get() + self.schedule.due(index)
+    }
+
+    /// When the call is due, where the pace says so.
+    fn is_due(&self, index: usize) -> Option<Instant> {
+        matches!(self.config.pace, Pace::Recorded(_)).then(|| self.due(index))
+    }
+
+    /// Takes note that a call is sent now.
+    pub(crate) fn note_sent(&self, turn: Turn) {
+        let mut findings = self.findings.borrow_mut();
+        findings.calls().sent += 1;
+        if let Some(due) = turn.due {
+            findings.clocks().sent(Instant::now().saturating_duration_since(due));
+            if turn.is_held_up {
+                findings.clocks().held_up();
+            }
         }
     }
 
-    /// Waits until this many calls of the order of ends have ended.
-    pub(crate) async fn wait_for(&self, count: usize) {
-        // The sender lives as long as this.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended >= count).await;
+    /// How long to wait for something that took so long in the recording, and a while beyond.
+    pub(crate) fn patience(&self, recorded: Duration) -> Duration {
+        let recorded = if self.schedule.is_shorter { recorded.min(LONGEST_WAIT) } else { Duration::ZERO };
+        recorded + self.config.settle
     }
 
     /// The request as it goes out, or nothing where it can't mean the same here.
@@ -238,13 +247,6 @@ impl Shared {
 
     fn note_end(&self, index: usize) {
         self.done.set(self.done.get() + 1);
-        let Some(place) = self.place[index] else { return };
-        let mut has_ended = self.has_ended.borrow_mut();
-        has_ended[place] = true;
-        let first = *self.ended.borrow();
-        let count = has_ended[first..].iter().take_while(|ended| **ended).count();
-        if count > 0 {
-            self.ended.send_modify(|ended| *ended += count);
-        }
+        self.order.note_end(index);
     }
 }

@@ -12,6 +12,7 @@ use tonic::{Status, Streaming};
 
 use crate::answer;
 use crate::engine::Shared;
+use crate::streams::Stream;
 use crate::witness::{Calls, LiveSide};
 
 /// How long a stream that the recorded runtime ended may stay open here before that counts as a difference.
@@ -20,7 +21,13 @@ const END_GRACE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Follows one recorded stream on the live runtime.
-pub(crate) async fn follow(shared: &Shared, call: &Call, begun: Instant) {
+pub(crate) async fn follow(shared: &Shared, index: usize, call: &Call) {
+    let Some(stream) = shared.streams.at(index) else { return };
+    follow_on(shared, stream, call).await;
+    stream.end();
+}
+
+async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
     let Some(method) = call.method() else { return };
     let Some(request) = shared.request(call, method) else { return };
     shared.findings.borrow_mut().calls().sent += 1;
@@ -30,12 +37,12 @@ pub(crate) async fn follow(shared: &Shared, call: &Call, begun: Instant) {
         if ended_by_runtime(call).is_some() {
             tokio::time::sleep(call.duration() + END_GRACE).await;
         } else {
-            wait_for_recorded_end(shared, call, begun).await;
+            wait_for_recorded_end(shared, call).await;
         }
     };
     // Some runtimes send nothing, not even headers, before the first event: opening is part of the waiting.
     let opening = shared.client.for_path(path).stream(path, request, None);
-    let outcome = collect(shared, call, method, opening, &mut live, enough).await;
+    let outcome = collect(shared, watched, call, method, (opening, &mut live), enough).await;
     let recorded = sequences(call, method);
     shared.oracles.borrow_mut().events(call, Recorded(&recorded), Live(&live));
     let compared = judge(shared, call, method, &live, outcome.as_ref());
@@ -45,12 +52,11 @@ pub(crate) async fn follow(shared: &Shared, call: &Call, begun: Instant) {
 }
 
 /// Until the moment at which the recorded client stopped listening has come here.
-async fn wait_for_recorded_end(shared: &Shared, call: &Call, begun: Instant) {
-    let calls = &shared.script.calls;
-    let before = shared.script.by_end().partition_point(|index| calls[*index].ended <= call.ended);
-    shared.wait_for(before).await;
+async fn wait_for_recorded_end(shared: &Shared, call: &Call) {
+    shared.order.until(call.ended).await;
     if matches!(shared.config.pace, crate::Pace::Recorded(_)) {
-        tokio::time::sleep_until(begun + shared.due_at(call.ended)).await;
+        let due = shared.schedule.due_at(call.ended);
+        tokio::time::sleep_until(shared.begun.get() + due).await;
     }
 }
 
@@ -58,25 +64,39 @@ async fn wait_for_recorded_end(shared: &Shared, call: &Call, begun: Instant) {
 /// outcome where the runtime ended the stream.
 async fn collect(
     shared: &Shared,
+    watched: &Stream,
     call: &Call,
     method: &Method,
-    opening: impl Future<Output = Result<Streaming<Bytes>, Status>>,
-    live: &mut EventSequences,
+    (opening, live): (impl Future<Output = Result<Streaming<Bytes>, Status>>, &mut EventSequences),
     enough: impl Future<Output = ()>,
 ) -> Option<Outcome> {
     let recorded = sequences(call, method);
-    tokio::pin!(enough, opening);
+    // Begins after the opening has been sent, on the same connection.
+    let path = call.method().map_or(&call.path, |method| &shared.way(call, method).path);
+    let stands = shared.round_trip(path);
+    let mut knows = false;
+    tokio::pin!(enough, opening, stands);
     let mut stream: Option<Streaming<Bytes>> = None;
     let mut waited: Option<Instant> = None;
     loop {
         tokio::select! {
+            biased;
             opened = &mut opening, if stream.is_none() => match opened {
-                Ok(opened) => stream = Some(opened),
+                Ok(opened) => {
+                    watched.stands();
+                    stream = Some(opened);
+                }
                 Err(status) => return Some(answer::from_status(&status)),
             },
+            () = &mut stands, if !knows => {
+                knows = true;
+                watched.stands();
+            }
+            () = &mut enough, if waited.is_none() => waited = Some(Instant::now()),
             Some(message) = next(&mut stream) => match message {
                 Ok(Some(message)) => {
                     if let Some(event) = decode(method.output(), &message) {
+                        watched.show(&event);
                         live.push(event);
                     }
                 }
@@ -86,7 +106,6 @@ async fn collect(
                 }),
                 Err(status) => return Some(answer::from_status(&status)),
             },
-            () = &mut enough, if waited.is_none() => waited = Some(Instant::now()),
             () = tokio::time::sleep(LOOK_EVERY), if waited.is_some() => {}
         }
         if let Some(since) = waited {

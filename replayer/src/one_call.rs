@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::{Class, Method};
+use cri::{Class, IdentityKind, Method};
 use critape_calls::{Call, Ending, Live, Recorded};
 use critape_differ::{Compared, Signature};
 use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
 use crate::binding;
-use crate::engine::Shared;
+use crate::engine::{Shared, Turn};
 use crate::pairs;
 use crate::places::{self, place_of};
 use crate::recording::{is_mutating, request_ids, response_ids};
@@ -20,13 +20,11 @@ use crate::witness::{Calls, LiveSide};
 /// First and longest pause before a read is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest time that a read is waited for because the recording took so long.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 impl Shared {
-    pub(crate) async fn call(&self, index: usize, call: &Call) {
+    pub(crate) async fn call(&self, turn: Turn, call: &Call) {
         let Some(method) = call.method() else {
-            self.unknown_call(call).await;
+            self.unknown_call(turn, call).await;
             return;
         };
         if let Some(reason) = self.reason_to_skip(call, method).await {
@@ -35,12 +33,12 @@ impl Shared {
         }
         let Some(request) = self.request(call, method) else { return };
         let changed = self.mark_changing(call);
-        self.findings.borrow_mut().calls().sent += 1;
+        self.note_sent(turn);
         let mut way = self.way(call, method);
-        let (mut answer, mut compared) = self.ask_until_settled(index, call, method, way, &request).await;
+        let (mut answer, mut compared) = self.ask_until_settled(call, method, way, &request).await;
         while let Some(other) = self.other_way(call, way, &answer).await {
             way = other;
-            (answer, compared) = self.ask_until_settled(index, call, method, way, &request).await;
+            (answer, compared) = self.ask_until_settled(call, method, way, &request).await;
         }
         self.unmark_changing(&changed);
         self.note_pulled(method, &answer).await;
@@ -50,7 +48,7 @@ impl Shared {
     }
 
     /// A method that the schema doesn't have: its bytes go out as they are, and its outcome is compared.
-    async fn unknown_call(&self, call: &Call) {
+    async fn unknown_call(&self, turn: Turn, call: &Call) {
         let Some(request) = call.request() else {
             self.findings.borrow_mut().inconclusive(call.id, "its request was not recorded".to_owned());
             return;
@@ -60,7 +58,7 @@ impl Shared {
             self.findings.borrow_mut().inconclusive(call.id, reason);
             return;
         }
-        self.findings.borrow_mut().calls().sent += 1;
+        self.note_sent(turn);
         let answer =
             answer::ask(self.client.for_path(&call.path), &call.path, request.clone(), call.deadline, None)
                 .await;
@@ -74,7 +72,6 @@ impl Shared {
     /// too, where that was looked at.
     async fn ask_until_settled(
         &self,
-        index: usize,
         call: &Call,
         method: &Method,
         way: &Method,
@@ -86,10 +83,13 @@ impl Shared {
         if method.class != Class::ReadOnly || !is_comparable(call) {
             return (answer, None);
         }
-        let until = Instant::now() + self.patience(index);
         let mut pause = FIRST_PAUSE;
         let mut asked = 1;
         let mut compared = self.compare(call, method, &answer);
+        if !self.may_settle(call, &compared) {
+            return (answer, Some(compared));
+        }
+        let until = Instant::now() + self.patience_with(call);
         while self.may_settle(call, &compared) && Instant::now() < until {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -101,21 +101,22 @@ impl Shared {
         if asked > 1 {
             let left = waiting_for(call, &compared);
             if left.is_empty() {
-                self.findings.borrow_mut().calls().settled += 1;
+                let mut findings = self.findings.borrow_mut();
+                findings.calls().settled += 1;
+                findings.clocks().settled(answer.settled_after);
             }
             self.unsettled.borrow_mut().extend(left);
         }
         (answer, Some(compared))
     }
 
-    /// How long a read may be asked again: as long as the recording took to get there, where this replay is faster, and a while
-    /// beyond.
-    fn patience(&self, index: usize) -> Duration {
-        let recorded = match self.config.pace {
-            Pace::Recorded(speed) if speed <= 1.0 => Duration::ZERO,
-            _ => self.script.since_change(index).unwrap_or_default().min(LONGEST_WAIT),
-        };
-        recorded + self.config.settle
+    /// How long a read may be asked again: as long as the recording took since the last change, and as long as what it shows took to
+    /// get there, where less time passes here; and a while beyond.
+    fn patience_with(&self, call: &Call) -> Duration {
+        let trajectory = &self.script.survey.trajectory;
+        let shown = response_ids(call).into_iter().map(|(_, id, _)| id);
+        let took = shown.map(|id| trajectory.took(&id, call.ended)).max().unwrap_or_default();
+        self.patience(self.script.since_change(call.started).max(took))
     }
 
     fn may_settle(&self, call: &Call, compared: &Compared) -> bool {
@@ -133,6 +134,11 @@ impl Shared {
             self.findings.borrow_mut().inconclusive(call.id, "its answer was not recorded".to_owned());
             return;
         }
+        if self.raced_with_its_end(call, method, answer) {
+            let reason = "its container ended by itself while it was being stopped: what a runtime says then is chance";
+            self.findings.borrow_mut().inconclusive(call.id, reason.to_owned());
+            return;
+        }
         pairs::bind(call, method, answer.end(), &mut self.ids.borrow_mut());
         let mut compared = compared
             .filter(|_| !binding::binds(method))
@@ -146,6 +152,14 @@ impl Shared {
         if alike && call.outcome.is_ok() && answer.outcome.is_ok() {
             findings.took(place_of(call), Recorded(call.duration()), Live(answer.settled_after));
         }
+    }
+
+    /// Whether this is the stop of a container that ended by itself at the same time, and one of the two runs had it fail.
+    fn raced_with_its_end(&self, call: &Call, method: &Method, answer: &Answer) -> bool {
+        let trajectory = &self.script.survey.trajectory;
+        method.name == "StopContainer"
+            && call.outcome.is_ok() != answer.outcome.is_ok()
+            && request_ids(call).iter().any(|(_, id)| trajectory.ended_by_itself(id, call))
     }
 
     fn compare(&self, call: &Call, method: &Method, answer: &Answer) -> Compared {
@@ -183,7 +197,12 @@ impl Shared {
         if !is_mutating(call) {
             return Vec::new();
         }
-        let ids: Vec<String> = request_ids(call).into_iter().map(|(_, id)| id).collect();
+        // Making a container leaves its image as it is.
+        let moves_image =
+            call.method().is_some_and(|it| matches!(it.name.as_str(), "PullImage" | "RemoveImage"));
+        let ids =
+            request_ids(call).into_iter().filter(|(kind, _)| *kind != IdentityKind::Image || moves_image);
+        let ids: Vec<String> = ids.map(|(_, id)| id).collect();
         let mut changing = self.changing.borrow_mut();
         for id in &ids {
             *changing.entry(id.clone()).or_default() += 1;

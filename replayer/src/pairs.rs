@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::Method;
 use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, decode, merged};
-use critape_differ::{Compared, Comparer, Trajectories};
+use critape_differ::{Compared, Comparer, Divergence, Kind, Path, Trajectories};
 
 use crate::answer::DEADLINE_SLACK;
 use crate::binding;
+use crate::recording::request_ids;
 
 /// How a call ended on the live side.
 #[derive(Clone, Copy, Debug)]
@@ -64,5 +65,58 @@ pub(crate) fn compare(
     {
         compared.merge(messages);
     }
+    let is_presence = |it: &Divergence| it.kind == Kind::Presence && it.path == Path::root("image");
+    let image = || request_ids(call).into_iter().any(|(_, image)| trajectories.is_changing(&image));
+    if method.name == "ImageStatus"
+        && !compared.divergences.is_empty()
+        && compared.divergences.iter().all(is_presence)
+        && image()
+    {
+        // While it is pulled or removed, it is there or not yet or no longer.
+        return Compared::explained("state-was-changing");
+    }
     compared
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use cri::v1;
+    use critape_differ::{Memory, NoTrajectories, Rules};
+    use prost::Message;
+    use prost_reflect::DynamicMessage;
+
+    use super::*;
+    use crate::made_up;
+
+    /// Everything is being changed.
+    struct Changing;
+
+    impl Trajectories for Changing {
+        fn later(&self, _id: &str, _message_type: &str) -> Vec<DynamicMessage> {
+            Vec::new()
+        }
+
+        fn is_changing(&self, id: &str) -> bool {
+            id == "app:1"
+        }
+    }
+
+    #[test]
+    fn an_image_that_is_being_pulled_may_be_there_already_or_not_yet() {
+        let image = v1::ImageSpec { image: "app:1".to_owned(), ..Default::default() };
+        let asked = v1::ImageStatusRequest { image: Some(image), verbose: false };
+        let call = made_up::call(1, "ImageStatus", (0, 1), &asked, &v1::ImageStatusResponse::default());
+        let image = v1::Image { id: "sha256:a".to_owned(), ..Default::default() };
+        let message =
+            v1::ImageStatusResponse { image: Some(image), ..Default::default() }.encode_to_vec().into();
+        let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+        let comparer = Comparer::new(&rules, &ids, &memory);
+        let end = End { outcome: &call.outcome, message: &message, lasted: Duration::ZERO };
+        let method = call.method().unwrap();
+        let found = |trajectories: &dyn Trajectories| {
+            super::compare(&comparer, &call, method, end, trajectories).divergences.len()
+        };
+        assert_eq!((found(&NoTrajectories), found(&Changing)), (1, 0));
+    }
 }

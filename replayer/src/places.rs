@@ -3,7 +3,7 @@
 use critape_calls::Call;
 use critape_differ::{Compared, Findings, Kind, Witness};
 
-use crate::streams::is_streamed;
+use crate::list_streams::is_streamed;
 
 /// The request path of the method: that of the call as it went over the wire; for a list that was streamed, that of the list, so that what
 /// differs in it is one finding however a client asks.

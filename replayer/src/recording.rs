@@ -96,6 +96,13 @@ pub(crate) fn is_mutating(call: &Call) -> bool {
     call.method().is_some_and(|method| method.class != Class::ReadOnly)
 }
 
+/// Whether the call changes something that reads show: running a command does not.
+pub(crate) fn changes_objects(call: &Call) -> bool {
+    let executes =
+        |name: &str| matches!(name, "ExecSync" | "Exec" | "Attach" | "PortForward" | "ReopenContainerLog");
+    is_mutating(call) && call.method().is_some_and(|method| !executes(&method.name))
+}
+
 /// The identities in the request of a call.
 pub(crate) fn request_ids(call: &Call) -> Vec<(IdentityKind, String)> {
     let Some((method, bytes)) = call.method().zip(call.request()) else { return Vec::new() };

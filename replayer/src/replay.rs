@@ -14,7 +14,7 @@ use crate::cleanup;
 use crate::engine::Engine;
 use crate::preflight::{self, Company};
 use crate::recording::RecordingError;
-use crate::script::{Script, Select};
+use crate::script::{Reads, Script, Select};
 use crate::uids;
 
 /// How long an interrupted replay waits for what its last calls may still make.
@@ -40,6 +40,8 @@ pub struct Config {
     pub pace: Pace,
     /// The longest time without a call that is waited out.
     pub max_idle: Duration,
+    /// Whether reads are sent at the recorded pace that only repeat what those around them say. At other paces all are.
+    pub every_poll: bool,
     /// How long a read may take to reach the recorded state, beyond the time that the recording took.
     pub settle: Duration,
     /// How fields are compared.
@@ -59,6 +61,7 @@ impl Config {
             endpoints,
             pace: Pace::Recorded(1.0),
             max_idle: Duration::from_secs(60),
+            every_poll: false,
             settle: Duration::from_secs(5),
             rules: Rules::standard(),
             share: false,
@@ -110,6 +113,9 @@ pub enum ReplayError {
     /// No room for the files of a replay.
     #[error("making a folder for the replay's files: {0}")]
     Scratch(io::Error),
+    /// Nothing to wait with.
+    #[error("making a timer: {0}")]
+    Timer(io::Error),
     /// No random numbers.
     #[error("asking the system for random numbers: {0}")]
     Random(getrandom::Error),
@@ -136,7 +142,11 @@ impl Replay {
 
     /// The same, to replay the calls that `select` says.
     pub fn of_selected(tape: &Tape, select: &Select<'_>, config: Config) -> Result<Self, RecordingError> {
-        Ok(Self { script: Script::read(tape, select)?, config })
+        let reads = match config.pace {
+            Pace::Recorded(_) if !config.every_poll => Reads::Telling(&config.rules),
+            _ => Reads::All,
+        };
+        Ok(Self { script: Script::read(tape, select, reads)?, config })
     }
 
     /// What is sealed on the tape and goes out sealed, because its key is not there.
@@ -187,7 +197,7 @@ impl Replay {
         for left in &cleaned.left {
             tracing::warn!(what = %left, "could not be removed: remove it by hand");
         }
-        if !finished.map_err(RecordingError::Tape)? {
+        if !finished? {
             return Err(ReplayError::Interrupted { removed: cleaned.sandboxes });
         }
         Ok(engine.into_report())

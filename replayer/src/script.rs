@@ -8,11 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use critape_calls::{Assembler, Call, CallId, ObjectIndex, Stamp};
+use critape_calls::{Assembler, Call, CallId, ConnectionId, ObjectIndex, Stamp};
+use critape_differ::Rules;
 use critape_tape::{SealPolicy, Tape, TapeError};
 use tokio::sync::mpsc;
 
-use crate::recording::{RecordingError, each_call, is_event_stream, is_mutating};
+use crate::order;
+use crate::polls::{Collapsed, Polls};
+use crate::recording::{RecordingError, changes_objects, each_call, is_event_stream, is_mutating};
 use crate::survey::Survey;
 use crate::witness::Veil;
 
@@ -29,13 +32,43 @@ const BATCHES: usize = 2;
 /// Says which calls are replayed.
 pub type Select<'a> = dyn Fn(&Call, &ObjectIndex) -> bool + 'a;
 
+/// Which reads are sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reads<'a> {
+    All,
+    /// Those that say something by these rules.
+    Telling(&'a Rules),
+}
+
+/// Who makes calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Client {
+    Process(u32),
+    /// Where the process is not known.
+    Connection(ConnectionId),
+}
+
+impl Client {
+    pub(crate) fn of(call: &Call) -> Self {
+        match &call.peer {
+            Some(peer) if peer.pid > 0 => Self::Process(peer.pid),
+            _ => Self::Connection(call.connection),
+        }
+    }
+}
+
 /// A call without its messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) id: CallId,
+    pub(crate) client: Client,
     pub(crate) started: Stamp,
     pub(crate) ended: Stamp,
+    /// When its client knew that it had ended.
+    pub(crate) known: Stamp,
     pub(crate) is_mutating: bool,
+    /// Whether it changes something that reads show.
+    pub(crate) changes: bool,
     pub(crate) is_event_stream: bool,
 }
 
@@ -43,24 +76,33 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) calls: Vec<Entry>,
+    /// Those of them that are not sent.
+    pub(crate) collapsed: Collapsed,
     pub(crate) survey: Survey,
     pub(crate) sealed: SealPolicy,
     /// Seals again what its key has opened, for a report.
     pub(crate) veil: Veil,
     tape: Tape,
     kept: HashMap<CallId, Arc<Call>>,
-    /// When the last change before each call had ended.
+    /// When the last change before each call had ended, and at the end.
     changed: Vec<Stamp>,
 }
 
 impl Script {
-    pub(crate) fn read(tape: &Tape, select: &Select<'_>) -> Result<Self, RecordingError> {
+    pub(crate) fn read(tape: &Tape, select: &Select<'_>, reads: Reads<'_>) -> Result<Self, RecordingError> {
+        let mut polls = match reads {
+            Reads::All => None,
+            Reads::Telling(rules) => Some(Polls::new(rules)),
+        };
         let mut survey = Survey::default();
         let (mut calls, mut kept, mut kept_bytes, mut all) = (Vec::new(), HashMap::new(), 0, 0);
         let sealed = each_call(tape, &mut survey, |survey, call| {
             all += 1;
             if !select(&call, &survey.objects) {
                 return;
+            }
+            if let Some(polls) = &mut polls {
+                polls.see(&call);
             }
             let entry = Entry::of(&call);
             let bytes = bytes_of(&call);
@@ -79,9 +121,10 @@ impl Script {
             });
         }
         calls.sort_by_key(|call| (call.started, call.id));
+        let collapsed = polls.map(|polls| polls.collapse(&calls)).unwrap_or_default();
         let changed = changed_before(&calls);
         let veil = Veil::of(tape, survey.sealed)?;
-        Ok(Self { calls, survey, sealed, veil, tape: tape.clone(), kept, changed })
+        Ok(Self { calls, collapsed, survey, sealed, veil, tape: tape.clone(), kept, changed })
     }
 
     /// Begins to read the calls, on a thread of its own; belongs inside a tokio runtime.
@@ -90,7 +133,7 @@ impl Script {
             .calls
             .iter()
             .enumerate()
-            .filter(|(_, call)| !self.kept.contains_key(&call.id))
+            .filter(|(index, call)| !self.collapsed.is_collapsed(*index) && !self.kept.contains_key(&call.id))
             .map(|(index, call)| (call.id, index))
             .collect();
         let kept = self
@@ -105,52 +148,42 @@ impl Script {
         Ok(Reader { read, waiting: kept.collect() })
     }
 
-    /// When each call may start: after this many of the calls of [`Self::by_end`] have ended.
-    pub(crate) fn predecessors(&self) -> Vec<usize> {
-        let ends: Vec<_> = self.by_end().iter().map(|index| self.calls[*index].ended).collect();
-        self.calls.iter().map(|call| ends.partition_point(|ended| *ended < call.started)).collect()
+    /// The streams of events.
+    pub(crate) fn event_streams(&self) -> impl Iterator<Item = (usize, &Arc<Call>)> {
+        let streams = self.calls.iter().enumerate().filter(|(_, call)| call.is_event_stream);
+        streams.filter_map(|(index, call)| Some((index, self.kept.get(&call.id)?)))
     }
 
-    /// The calls that others may have waited for, in the order of their ends. Event streams are none: they have no end of
-    /// their own.
-    pub(crate) fn by_end(&self) -> Vec<usize> {
-        let mut order: Vec<usize> =
-            (0..self.calls.len()).filter(|index| !self.calls[*index].is_event_stream).collect();
-        order.sort_by_key(|index| (self.calls[*index].ended, self.calls[*index].id));
-        order
-    }
-
-    /// How long before this call the last change had ended; nothing where there was none.
-    pub(crate) fn since_change(&self, index: usize) -> Option<Duration> {
-        let changed = self.changed[index];
-        (changed > Stamp(0)).then(|| self.calls[index].started.since(changed))
+    /// How long before this moment the last change had ended; nothing where there was none.
+    pub(crate) fn since_change(&self, at: Stamp) -> Duration {
+        let changed = self.changed[self.calls.partition_point(|call| call.started < at)];
+        if changed > Stamp(0) { at.since(changed) } else { Duration::ZERO }
     }
 }
 
 impl Entry {
-    fn of(call: &Call) -> Self {
+    pub(crate) fn of(call: &Call) -> Self {
         Self {
             id: call.id,
+            client: Client::of(call),
             started: call.started,
             ended: call.ended,
+            known: order::known(call),
             is_mutating: is_mutating(call),
+            changes: changes_objects(call),
             is_event_stream: is_event_stream(call),
         }
     }
 }
 
 fn changed_before(calls: &[Entry]) -> Vec<Stamp> {
-    let mut last = Stamp(0);
-    calls
-        .iter()
-        .map(|call| {
-            let before = last;
-            if call.is_mutating {
-                last = last.max(call.ended);
-            }
-            before
-        })
-        .collect()
+    let latest = calls.iter().scan(Stamp(0), |last, call| {
+        if call.is_mutating {
+            *last = (*last).max(call.ended);
+        }
+        Some(*last)
+    });
+    std::iter::once(Stamp(0)).chain(latest).collect()
 }
 
 /// Bytes that the messages of a call take.

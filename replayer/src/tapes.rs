@@ -10,11 +10,11 @@ use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideIn
 use critape_tape::SealPolicy;
 
 use crate::events::{ended_by_runtime, ends, sequences};
+use crate::list_streams::{ListStreams, is_refused, is_streamed, list_or_stream};
 use crate::pairs::{self, End};
 use crate::places::{self, place_of};
 use crate::recording::{Recording, is_event_stream};
 use crate::rewrite::canonical;
-use crate::streams::{Streams, is_refused, is_streamed, list_or_stream};
 use crate::trajectory::{Seen, Trajectory};
 use crate::witness::{Calls, LiveSide};
 
@@ -129,7 +129,7 @@ impl<'a> Pairing<'a> {
 
     /// Streams of lists that one of the two runtimes does not serve: no call need be in the place of one that is refused.
     fn compare_streams(&mut self, ids: &IdentityMap) {
-        let [before, now] = [self.before, self.now].map(|recording| Streams::of(&recording.calls));
+        let [before, now] = [self.before, self.now].map(|recording| ListStreams::of(&recording.calls));
         for (call, other) in before.changes(&now) {
             let Some(sent) = call.sent_method() else { continue };
             let comparer = Comparer::new(self.rules, ids, &self.memory);

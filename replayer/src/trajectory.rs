@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cri::{IdentityKind, Method};
@@ -10,7 +11,12 @@ use critape_differ::Trajectories;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage, Value};
 
-use crate::recording::{is_mutating, request_ids};
+use crate::recording::{changes_objects, request_ids};
+
+/// What lies no further apart may come in the other order in the next run.
+const MOMENT: Duration = Duration::from_millis(500);
+/// Exit codes from here on say by which signal a process was ended.
+const FIRST_OF_SIGNALS: i64 = 128;
 
 /// Messages that are the state of an object, by the name of their type.
 const STATES: [&str; 4] = ["PodSandbox", "PodSandboxStatus", "Container", "ContainerStatus"];
@@ -39,31 +45,36 @@ pub(crate) struct Trajectory {
     changes: HashMap<String, Vec<(Stamp, Stamp)>>,
     /// Which sandbox a container is in: what happens to the sandbox happens to it.
     sandboxes: HashMap<String, String>,
+    /// The lives of containers, as their runtime told of them.
+    lives: HashMap<String, Life>,
+}
+
+/// From when to when a container ran, and how it ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Life {
+    started: Stamp,
+    finished: Stamp,
+    exit_code: i64,
 }
 
 impl Trajectory {
     /// Takes note of a call, whose answer holds these ids.
     pub(crate) fn add_change(&mut self, call: &Call, answered: &[Identity]) {
-        if !is_mutating(call) {
+        // Running a command changes nothing that reads show.
+        if !changes_objects(call) {
             return;
         }
-        let named = request_ids(call).into_iter().filter(|(kind, _)| is_object(*kind)).map(|(_, id)| id);
         let made: Vec<String> = answered
             .iter()
             .filter(|id| id.produced && is_object(id.kind))
             .map(|id| id.value.clone())
             .collect();
-        // Making a container does not change its sandbox, and running a command changes nothing that reads show.
-        let creates = call.method().is_some_and(|method| method.name == "CreateContainer");
-        let executes = call.method().is_some_and(|method| {
-            matches!(
-                method.name.as_str(),
-                "ExecSync" | "Exec" | "Attach" | "PortForward" | "ReopenContainerLog"
-            )
-        });
-        if executes {
-            return;
-        }
+        let is = |name: &str| call.method().is_some_and(|method| method.name == name);
+        // Making a container does not change its sandbox.
+        let creates = is("CreateContainer");
+        let is_changed =
+            |kind| is_object(kind) || kind == IdentityKind::Image && (is("PullImage") || is("RemoveImage"));
+        let named = request_ids(call).into_iter().filter(|(kind, _)| is_changed(*kind)).map(|(_, id)| id);
         let named: Vec<String> = named.collect();
         if creates {
             for (container, sandbox) in made.iter().zip(&named) {
@@ -103,6 +114,9 @@ impl Trajectory {
         let Some(id) = message.get_field_by_name("id").and_then(|id| id.as_str().map(str::to_owned)) else {
             return;
         };
+        if let Some(life) = Life::of(message) {
+            self.lives.insert(id.clone(), life);
+        }
         let states = self.states.entry(id).or_default().entry(name).or_default();
         if states.last().and_then(State::message).is_none_or(|last| last != *message) {
             states.push(State { at, bytes: message.encode_to_vec().into(), of: message.descriptor() });
@@ -112,6 +126,26 @@ impl Trajectory {
     /// The containers that were made in this sandbox.
     pub(crate) fn containers_of(&self, sandbox: &str) -> impl Iterator<Item = &str> {
         self.sandboxes.iter().filter(move |(_, of)| *of == sandbox).map(|(container, _)| container.as_str())
+    }
+
+    /// How long the object took to get, from the last change to it on, to where it was at this moment.
+    pub(crate) fn took(&self, id: &str, at: Stamp) -> Duration {
+        let shown = self.states.get(id).into_iter().flat_map(HashMap::values).flatten().map(|state| state.at);
+        let Some(reached) = shown.filter(|shown| *shown <= at).max() else { return Duration::ZERO };
+        let changed = |id: &str| self.changes.get(id).into_iter().flatten().map(|(_, ended)| *ended);
+        let sandbox = self.sandboxes.get(id).map_or("", String::as_str);
+        let last = changed(id).chain(changed(sandbox)).filter(|ended| *ended <= reached).max();
+        last.map_or(Duration::ZERO, |last| reached.since(last))
+    }
+
+    /// Whether the recording has this container end by itself, a moment after its start, while the call was under way that was to stop
+    /// it: with another exit code than those of signals.
+    pub(crate) fn ended_by_itself(&self, id: &str, call: &Call) -> bool {
+        self.lives.get(id).is_some_and(|life| {
+            call.started.since(life.started) <= MOMENT
+                && (call.started..=call.ended).contains(&life.finished)
+                && life.exit_code < FIRST_OF_SIGNALS
+        })
     }
 
     /// When the next call that changes the object began, after `from`.
@@ -143,6 +177,23 @@ impl Trajectory {
     }
 }
 
+impl Life {
+    /// What the status of a container that has ended tells.
+    fn of(message: &DynamicMessage) -> Option<Self> {
+        let number = |field: &str| message.get_field_by_name(field)?.as_i64();
+        let time = |field: &str| number(field).and_then(|time| u64::try_from(time).ok()).map(Stamp);
+        let finished = time("finished_at").filter(|finished| *finished > Stamp(0))?;
+        let exit_code = message.get_field_by_name("exit_code")?.as_i32()?.into();
+        Some(Self { started: time("started_at")?, finished, exit_code })
+    }
+}
+
+fn is_exited(message: &DynamicMessage) -> bool {
+    let is_container = message.descriptor().name().starts_with("Container");
+    let state = message.get_field_by_name("state").and_then(|state| state.as_enum_number());
+    is_container && state == Some(cri::v1::ContainerState::ContainerExited as i32)
+}
+
 fn is_object(kind: IdentityKind) -> bool {
     matches!(kind, IdentityKind::Sandbox | IdentityKind::Container | IdentityKind::Object)
 }
@@ -162,15 +213,102 @@ impl Trajectories for Seen<'_> {
     fn later(&self, id: &str, message_type: &str) -> Vec<DynamicMessage> {
         let until = self.trajectory.next_change(id, self.to);
         let states = self.trajectory.states.get(id).and_then(|states| states.get(message_type));
-        states
-            .into_iter()
-            .flatten()
-            .filter(|state| state.at > self.from && state.at < until)
-            .filter_map(State::message)
+        let later = states.into_iter().flatten().filter(|state| state.at > self.from);
+        // Containers live in real time: one that ended a moment after this read may have ended a moment before it here, also where a
+        // call to stop it was under way by then.
+        let ends = self
+            .trajectory
+            .lives
+            .get(id)
+            .is_some_and(|life| life.finished > self.from && life.finished.since(self.to) <= MOMENT);
+        later
+            .filter_map(|state| Some((state.at, state.message()?)))
+            .filter(|(at, message)| *at < until || ends && is_exited(message))
+            .map(|(_, message)| message)
             .collect()
     }
 
     fn is_changing(&self, id: &str) -> bool {
         self.changing.borrow().contains_key(id) || self.trajectory.changes_during(id, self.from, self.to)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use cri::v1;
+
+    use super::*;
+    use crate::made_up::{call, ms};
+
+    /// A container that is started at 1 s and asked for 6 ms later, stopped at once, and asked for once more.
+    fn stopped(exit_code: i32, finished: u64) -> (Trajectory, Vec<Call>) {
+        let status = |state: v1::ContainerState, finished: u64, exit_code| v1::ContainerStatusResponse {
+            status: Some(v1::ContainerStatus {
+                id: "c".to_owned(),
+                state: state.into(),
+                started_at: ms(1000) as i64,
+                finished_at: ms(finished) as i64,
+                exit_code,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let asked = v1::ContainerStatusRequest { container_id: "c".to_owned(), verbose: false };
+        let stop = v1::StopContainerRequest { container_id: "c".to_owned(), timeout: 5 };
+        let running = status(v1::ContainerState::ContainerRunning, 0, 0);
+        let exited = status(v1::ContainerState::ContainerExited, finished, exit_code);
+        let calls = vec![
+            call(1, "ContainerStatus", (1006, 1007), &asked, &running),
+            call(2, "StopContainer", (1008, 3500), &stop, &v1::StopContainerResponse::default()),
+            call(3, "ContainerStatus", (3600, 3601), &asked, &exited),
+        ];
+        let mut trajectory = Trajectory::default();
+        for call in &calls {
+            let method = call.method().unwrap();
+            let answer = decode(method.output(), call.responses[0].body.kept().unwrap()).unwrap();
+            trajectory.add_states(method, call.started, &answer);
+            trajectory.add_change(call, &[]);
+        }
+        (trajectory, calls)
+    }
+
+    fn later(trajectory: &Trajectory, read: &Call) -> usize {
+        let changing = RefCell::default();
+        Seen { trajectory, from: read.started, to: read.ended, changing: &changing }
+            .later("c", "ContainerStatus")
+            .len()
+    }
+
+    #[test]
+    fn a_container_may_end_a_moment_before_the_read_that_it_outlived() {
+        let (trajectory, calls) = stopped(3, 1016);
+        assert_eq!(later(&trajectory, &calls[0]), 1, "though it was being stopped");
+        let (trajectory, calls) = stopped(3, 2600);
+        assert_eq!(later(&trajectory, &calls[0]), 0, "this one was not about to end");
+    }
+
+    #[test]
+    fn a_stop_may_race_with_the_end_of_a_container_that_ends_by_itself() {
+        let races = |exit_code, finished| {
+            let (trajectory, calls) = stopped(exit_code, finished);
+            trajectory.ended_by_itself("c", &calls[1])
+        };
+        assert!(races(3, 1016));
+        assert!(!races(143, 1016), "ended by a signal");
+        assert!(!races(3, 3550), "ended after the stop");
+        let (trajectory, mut calls) = stopped(3, 2600);
+        calls[1].started = Stamp(ms(2500));
+        assert!(!trajectory.ended_by_itself("c", &calls[1]), "it had run for a while");
+    }
+
+    #[test]
+    fn what_an_object_took_counts_from_its_own_last_change() {
+        let (mut trajectory, calls) = stopped(3, 1016);
+        let other = v1::StopContainerRequest { container_id: "d".to_owned(), timeout: 0 };
+        let other = call(4, "StopContainer", (3550, 3560), &other, &v1::StopContainerResponse::default());
+        trajectory.add_change(&other, &[]);
+        assert_eq!(trajectory.took("c", calls[2].ended), Duration::from_millis(100));
+        assert_eq!(trajectory.took("c", calls[0].ended), Duration::ZERO);
     }
 }

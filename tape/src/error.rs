@@ -36,7 +36,9 @@ pub enum TapeError {
         holder: String,
     },
     /// Another process reads this segment.
-    #[error("{path} is open in another process: try again when it has finished")]
+    #[error(
+        "{path} is open in another process, and still was after ten seconds: try again when that has finished"
+    )]
     Busy {
         /// The segment.
         path: PathBuf,

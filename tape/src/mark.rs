@@ -77,6 +77,11 @@ pub(crate) fn is_loose(segment: &Path) -> bool {
     fs::read_to_string(place(segment)).is_ok_and(|text| text.trim() == LOOSE)
 }
 
+/// Whether this segment is as it stays: packed, and no longer changed by being opened.
+pub(crate) fn is_final(segment: &Path) -> bool {
+    fs::read_to_string(place(segment)).is_ok_and(|text| !matches!(text.trim(), LOOSE | UNMEASURED))
+}
+
 /// Notes that this segment was closed in order, and where it stays as it is, how its store is left.
 ///
 /// A store that is as it was recorded has room in it that is written over when it is opened again, so there is nothing to hold it

@@ -88,6 +88,9 @@ impl Segment {
     fn open_once(path: PathBuf) -> Result<Self> {
         mark::check(&path)?;
         let store = Store::open(&path, Mode::Existing)?;
+        if mark::is_final(&path) {
+            store.share();
+        }
         let damaged = |reason: String| TapeError::Damaged { path: path.clone(), reason };
         let header = store.header()?.ok_or_else(|| damaged("it has no header".to_owned()))?;
         let header =

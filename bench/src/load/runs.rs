@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::task::{JoinSet, LocalSet};
 
+use super::Timer;
 use super::caller::{Caller, IMAGE_STATUS, Target};
 use super::message::Messages;
-use super::pace::Timer;
 
 /// Calls that are made before the clock runs.
 const WARM_UP: usize = 32;

@@ -53,7 +53,12 @@ pub(super) struct Answer {
 }
 
 /// Replays on a new simulator that is started with these options.
-pub(super) fn replay(recording: &Recording, options: &[&str], folder: &Path) -> Result<Answer> {
+pub(super) fn replay(
+    recording: &Recording,
+    pace: &[&str],
+    options: &[&str],
+    folder: &Path,
+) -> Result<Answer> {
     let socket = folder.join("live.sock");
     let simulator = simulator_with(&socket, options, folder)?;
     let output = Command::new(built_beside("critape")?)
@@ -61,7 +66,8 @@ pub(super) fn replay(recording: &Recording, options: &[&str], folder: &Path) -> 
         .arg(&recording.tape)
         .arg("-r")
         .arg(&socket)
-        .args(["--pace", "max", "--settle", SETTLE, "-o", "json"])
+        .args(pace)
+        .args(["--settle", SETTLE, "-o", "json"])
         .stdin(Stdio::null())
         .output()
         .context("starting a replay")?;

@@ -38,6 +38,9 @@ pub(crate) struct WayArgs {
     /// The longest time without a call that is waited out
     #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D", allow_hyphen_values = true)]
     pub(crate) max_idle: Duration,
+    /// At the recorded pace, send polls too that only repeat what those around them say
+    #[arg(long)]
+    pub(crate) every_poll: bool,
     /// How long a read may take to show the recorded state, beyond what the recording took
     #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D", allow_hyphen_values = true)]
     pub(crate) settle: Duration,

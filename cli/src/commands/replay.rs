@@ -39,6 +39,7 @@ pub(super) fn config(args: &WayArgs, rules: Rules) -> Result<Config> {
             PaceArg::Serial => Pace::Serial,
         },
         max_idle: args.max_idle,
+        every_poll: args.every_poll,
         settle: args.settle,
         rules,
         share: args.share,

@@ -63,14 +63,24 @@ fn head(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
     }
     let calls = &report.calls;
     write!(out, "calls     {} recorded, {} sent, {} compared", calls.recorded, calls.sent, calls.compared)?;
-    for (count, what) in
-        [(calls.settled, "settled"), (calls.skipped, "skipped"), (calls.inconclusive, "inconclusive")]
-    {
+    for (count, what) in [
+        (calls.collapsed, "of them by the polls around them"),
+        (calls.settled, "settled"),
+        (calls.skipped, "skipped"),
+        (calls.inconclusive, "inconclusive"),
+    ] {
         if count > 0 {
             write!(out, ", {count} {what}")?;
         }
     }
     writeln!(out)?;
+    if let Some(lateness) = report.timing.and_then(|timing| timing.lateness) {
+        let [half, most, max] = [lateness.p50, lateness.p99, lateness.max].map(milliseconds);
+        writeln!(
+            out,
+            "pace      calls were late by {half} ms, 1 in 100 by more than {most} ms, one by {max} ms"
+        )?;
+    }
     if report.suppressed.count > 0 {
         let named: Vec<_> = report
             .suppressed
@@ -119,6 +129,11 @@ fn findings(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
         writeln!(out, "     {}{}", plain(&accepted.note), until(accepted.expires.as_deref()))?;
     }
     writeln!(out)
+}
+
+/// Nanoseconds in milliseconds.
+fn milliseconds(nanos: u64) -> String {
+    format!("{:.1}", nanos as f64 / 1e6)
 }
 
 fn meaning(severity: Severity) -> String {

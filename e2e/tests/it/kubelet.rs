@@ -1,6 +1,7 @@
 //! The kubelet by itself, directly and through the recorder.
 
 mod pods;
+mod tapes;
 
 use std::collections::BTreeSet;
 use std::fs;

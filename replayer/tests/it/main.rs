@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod schedule;
 mod world;
 
 use std::time::Duration;
@@ -11,10 +12,10 @@ use critape_differ::{Report, Verdict};
 use critape_replayer::{Config, Pace, ReplayError};
 use world::{Client, World, config, container_request, pod, recorded};
 
-const NO_WAIT: fn(Config) -> Config =
+pub(crate) const NO_WAIT: fn(Config) -> Config =
     |config| Config { pace: Pace::Max, settle: Duration::from_millis(300), ..config };
 
-fn signatures(report: &Report) -> Vec<String> {
+pub(crate) fn signatures(report: &Report) -> Vec<String> {
     report
         .findings
         .iter()

@@ -229,6 +229,15 @@ impl Client {
         self.call::<v1::ExecSyncResponse>("ExecSync", request).await;
     }
 
+    pub async fn remove_container(&self, container: &str) {
+        let request = v1::RemoveContainerRequest { container_id: container.to_owned() };
+        self.call::<v1::RemoveContainerResponse>("RemoveContainer", request).await.unwrap();
+    }
+
+    pub async fn status(&self) {
+        self.call::<v1::StatusResponse>("Status", v1::StatusRequest::default()).await.unwrap();
+    }
+
     pub async fn stop_container(&self, container: &str) {
         let request = v1::StopContainerRequest { container_id: container.to_owned(), timeout: 0 };
         self.call::<v1::StopContainerResponse>("StopContainer", request).await;
@@ -246,6 +255,25 @@ impl Client {
     pub async fn watch(&self) -> tonic::Streaming<Bytes> {
         let path = &methods().by_name(Generation::V1, "GetContainerEvents").unwrap().path;
         self.0.stream(path, Bytes::new(), None).await.unwrap()
+    }
+
+    /// Reads events up to the next one of this kind about this container.
+    pub async fn until_event(
+        &self,
+        events: &mut tonic::Streaming<Bytes>,
+        container: &str,
+        kind: v1::ContainerEventType,
+    ) {
+        let comes = async {
+            loop {
+                let event =
+                    v1::ContainerEventResponse::decode(events.message().await.unwrap().unwrap()).unwrap();
+                if event.container_id == container && event.container_event_type() == kind {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(LONG, comes).await.unwrap();
     }
 
     /// Reads the events of a whole life of a pod with one container: three for the pod, four for the container.

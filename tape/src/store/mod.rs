@@ -82,6 +82,13 @@ impl Store {
         Ok(Self { path: path.to_owned(), file, open: Some(Open { db, events }), _folder: folder })
     }
 
+    /// Lets others open it while it is read here. For one that nobody writes to: sled locks it for whoever opens it.
+    pub(crate) fn share(&self) {
+        if let Err(error) = unlock(&self.file) {
+            tracing::debug!(path = %self.path.display(), %error, "a segment is read by one program at a time");
+        }
+    }
+
     pub(crate) fn header(&self) -> Result<Option<Vec<u8>>> {
         self.entry(HEADER)
     }

@@ -94,6 +94,20 @@ fn a_tape_comes_back_as_it_was() {
 }
 
 #[test]
+fn several_may_read_a_tape_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let (first, copy) = (home.path().join("first"), home.path().join("copy"));
+    write_segment(&first, STARTED, &one_of_each(), true);
+    let tape = imported(&exported(&first, &Slice::All, ExportKey::Left), &copy);
+    let mut reading = tape.events();
+    let one = reading.next().unwrap().unwrap();
+    let all = all_events(&Tape::open(&copy).unwrap());
+    assert_eq!(one, all[0]);
+    assert_eq!(reading.map(Result::unwrap).collect::<Vec<_>>(), all[1..], "and the first one goes on");
+    assert!(tape.verify().unwrap().damage.is_empty());
+}
+
+#[test]
 fn a_tape_of_several_blocks_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let tape = folder.path().join("tape");

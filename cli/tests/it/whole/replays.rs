@@ -101,13 +101,14 @@ fn the_report_has_the_promised_form() {
         finding.remove("rule_text").unwrap();
         assert!((1..=5).contains(&finding["examples"].as_array().unwrap().len()));
     }
-    for name in ["timeline", "methods"] {
+    for name in ["timeline", "methods", "timing"] {
         report.as_object_mut().unwrap().remove(name).unwrap();
     }
     assert_snapshot!(shape(&report), @r#"
     {
       "baseline": "null",
       "calls": {
+        "collapsed": "integer",
         "compared": "integer",
         "inconclusive": "integer",
         "recorded": "integer",

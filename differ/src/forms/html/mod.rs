@@ -88,6 +88,7 @@ fn head(report: &Report, open: usize) -> Markup {
             dt { "calls" }
             dd {
                 (calls.recorded) " recorded, " (calls.sent) " sent, " (calls.compared) " compared, "
+                (calls.collapsed) " collapsed, "
                 (calls.settled) " settled, " (calls.skipped) " skipped, " (calls.inconclusive) " inconclusive"
             }
         }

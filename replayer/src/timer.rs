@@ -10,11 +10,16 @@ use rustix::time::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// A timer of the kernel's. One waits for one moment at a time.
 #[derive(Debug)]
-pub(crate) struct Timer(AsyncFd<OwnedFd>);
+pub struct Timer(AsyncFd<OwnedFd>);
 
 impl Timer {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Makes one; belongs inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub fn new() -> io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         // What the constructor that is not deprecated has its caller promise holds of a descriptor that is owned.
@@ -24,7 +29,10 @@ impl Timer {
     }
 
     /// Waits until `due`; returns at once where that is over.
-    pub(crate) async fn until(&self, due: Instant) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the system says; none is known.
+    pub async fn until(&self, due: Instant) -> io::Result<()> {
         let left = due.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(());

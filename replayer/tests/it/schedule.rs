@@ -1,0 +1,164 @@
+//! When calls are sent, and which.
+
+use std::time::Duration;
+
+use cri::v1::ContainerEventType;
+use critape_differ::Verdict;
+use critape_replayer::{Config, Pace};
+
+use crate::world::{Client, World, container_request, pod, recorded};
+use crate::{NO_WAIT, signatures};
+
+const RECORDED: fn(Config) -> Config = |config| Config { settle: Duration::from_millis(300), ..config };
+const EVERY_POLL: fn(Config) -> Config = |config| Config { every_poll: true, ..RECORDED(config) };
+
+/// Looks at everything so often.
+async fn polls(client: &Client, container: &str, times: usize) {
+    for _ in 0..times {
+        client.list_containers(None).await;
+        client.container_status(container).await;
+        client.status().await;
+    }
+}
+
+/// A pod that ends by itself, polled before and after.
+async fn polled(client: &Client) {
+    client.pull("registry.example/app:1").await;
+    let sandbox = client.run(pod("job")).await;
+    let container = client.create(&sandbox, container_request("app", "sleep 0.3; exit 6")).await;
+    client.start(&container).await;
+    polls(client, &container, 20).await;
+    client.until_exited(&container).await;
+    polls(client, &container, 20).await;
+    client.remove_pod(&sandbox).await;
+}
+
+#[tokio::test]
+async fn polls_collapse_at_the_recorded_pace_and_nowhere_else() {
+    let tape = recorded(&World::new(&[]), polled).await;
+    let report = World::new(&[]).replay(&tape, RECORDED).await.unwrap();
+    assert_eq!(signatures(&report), Vec::<String>::new());
+    let calls = report.calls;
+    assert!(calls.collapsed > 60, "{calls:?}");
+    assert_eq!((calls.sent + calls.collapsed, calls.compared), (calls.recorded, calls.recorded), "{calls:?}");
+    let max: fn(Config) -> Config = |config| Config { pace: Pace::Max, ..RECORDED(config) };
+    for all in [EVERY_POLL, max] {
+        let report = World::new(&[]).replay(&tape, all).await.unwrap();
+        assert_eq!(signatures(&report), Vec::<String>::new());
+        assert_eq!((report.calls.collapsed, report.calls.sent), (0, calls.recorded));
+    }
+}
+
+#[tokio::test]
+async fn what_shows_on_some_polls_only_is_found_where_they_collapse() {
+    let tape = recorded(&World::new(&[]), polled).await;
+    let report = World::new(&["containerd-12036"]).replay(&tape, RECORDED).await.unwrap();
+    assert!(report.calls.collapsed > 60, "{:?}", report.calls);
+    let found = signatures(&report);
+    assert!(found.iter().any(|it| it.starts_with("Status runtime_handlers[]")), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_poll_that_collapsed_shares_the_lot_of_the_one_that_stands_for_it() {
+    let world = World::new(&[]);
+    let client = world.client().await;
+    client.pull("registry.example/app:1").await;
+    let sandbox = client.run(pod("old")).await;
+    let tape = recorded(&world, async |client: &Client| {
+        for _ in 0..30 {
+            client.sandbox_status(&sandbox).await;
+        }
+    })
+    .await;
+    let report = World::new(&[]).replay(&tape, RECORDED).await.unwrap();
+    assert_eq!((report.calls.inconclusive, report.calls.compared), (30, 0), "{:?}", report.calls);
+    assert!(report.calls.collapsed > 20, "{:?}", report.calls);
+    assert_eq!(report.verdict, Verdict::Inconclusive);
+}
+
+#[tokio::test]
+async fn how_late_calls_were_is_told_where_they_were_due() {
+    let tape = recorded(&World::new(&[]), polled).await;
+    let report = World::new(&[]).replay(&tape, RECORDED).await.unwrap();
+    let lateness = report.timing.unwrap().lateness.unwrap();
+    assert_eq!(lateness.calls, report.calls.sent);
+    assert!(lateness.p50 <= lateness.p99 && lateness.p99 <= lateness.max, "{lateness:?}");
+    let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
+    let timing = report.timing.unwrap();
+    assert_eq!((timing.lateness, timing.held_up), (None, 0));
+    let settling = timing.settling.unwrap();
+    assert_eq!(
+        settling.calls, report.calls.settled,
+        "as fast as it goes, the end of the job has to be waited for"
+    );
+    assert!(settling.max > 0);
+}
+
+/// A client that listens acts on what it hears, and on nothing else.
+#[tokio::test]
+async fn a_call_follows_the_events_that_its_client_had_seen() {
+    let listens = async |client: &Client| {
+        let mut events = client.watch().await;
+        client.pull("registry.example/app:1").await;
+        let sandbox = client.run(pod("job")).await;
+        let container = client.create(&sandbox, container_request("app", "sleep 0.4; exit 6")).await;
+        client.start(&container).await;
+        client.until_event(&mut events, &container, ContainerEventType::ContainerStoppedEvent).await;
+        // Refused, because nothing runs there any more.
+        client.exec(&container, "exit 0").await;
+        client.remove_container(&container).await;
+        client.until_event(&mut events, &container, ContainerEventType::ContainerDeletedEvent).await;
+        client.remove_pod(&sandbox).await;
+        client.until_event(&mut events, &sandbox, ContainerEventType::ContainerDeletedEvent).await;
+    };
+    let tape = recorded(&World::new(&[]), listens).await;
+    let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
+    assert_eq!(signatures(&report), Vec::<String>::new());
+    assert_eq!(report.calls.compared, report.calls.recorded);
+}
+
+/// On a runtime that hands each event to one listener only.
+#[tokio::test]
+async fn there_are_never_more_listeners_than_there_were() {
+    let steals = || World::new(&["containerd-7318"]);
+    let tape = recorded(&steals(), async |client: &Client| {
+        for name in ["web", "job"] {
+            let events = client.watch().await;
+            client.pull("registry.example/app:1").await;
+            let sandbox = client.run(pod(name)).await;
+            let container = client.create(&sandbox, container_request("app", "sleep 100")).await;
+            client.start(&container).await;
+            client.stop_container(&container).await;
+            client.remove_pod(&sandbox).await;
+            client.quiet(events).await;
+        }
+    })
+    .await;
+    for way in [NO_WAIT, RECORDED] {
+        let report = steals().replay(&tape, way).await.unwrap();
+        assert_eq!(signatures(&report), Vec::<String>::new());
+        assert_eq!(report.calls.compared, report.calls.recorded);
+    }
+}
+
+#[tokio::test]
+async fn a_read_waits_as_long_as_the_recording_took_whatever_else_was_done_meanwhile() {
+    let tape = recorded(&World::new(&[]), async |client: &Client| {
+        client.pull("registry.example/app:1").await;
+        let sandbox = client.run(pod("job")).await;
+        let server = client.create(&sandbox, container_request("server", "sleep 100")).await;
+        client.start(&server).await;
+        let job = client.create(&sandbox, container_request("app", "sleep 1.5; exit 6")).await;
+        client.start(&job).await;
+        // Probes go on, and other pods come and go.
+        while client.container_status(&job).await.unwrap().finished_at == 0 {
+            client.exec(&server, "exit 0").await;
+            let other = client.run(pod("other")).await;
+            client.remove_pod(&other).await;
+        }
+        client.remove_pod(&sandbox).await;
+    })
+    .await;
+    let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
+    assert_eq!(signatures(&report), Vec::<String>::new());
+}
