@@ -165,6 +165,7 @@ impl Findings {
             live,
             calls: self.calls,
             methods: methods.collect(),
+            preflight: Vec::new(),
             suppressed,
             findings,
             inconclusive: self.inconclusive.into_values().collect(),

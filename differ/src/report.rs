@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::baseline::{Accepted, BaselineUse};
 use crate::evidence::{Evidence, Timeline};
 use crate::known::Known;
+use crate::limitation::Limitation;
 use crate::spread::Spread;
 use crate::suppressed::SuppressedExample;
 use crate::{Kind, Severity};
@@ -180,6 +181,9 @@ pub struct Report {
     /// The methods that were compared.
     #[serde(default)]
     pub methods: Vec<MethodCount>,
+    /// What can't be as it was recorded, known before the first call.
+    #[serde(default)]
+    pub preflight: Vec<Limitation>,
     /// What rules let pass.
     pub suppressed: Suppressed,
     /// Findings, worst first.
