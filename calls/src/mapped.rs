@@ -118,8 +118,14 @@ mod tests {
     fn what_a_reference_is_mapped_to_may_be_learnt_better() {
         let mut mapped = mapped();
         mapped.reference("docker.io/library/app", "localhost:5000/library/app@sha256:1");
-        assert_eq!(mapped.live_reference("docker.io/library/app"), Some("localhost:5000/library/app@sha256:1"));
-        assert_eq!(mapped.recorded_text("x/localhost:5000/library/app").unwrap(), "x/localhost:5000/library/app");
+        assert_eq!(
+            mapped.live_reference("docker.io/library/app"),
+            Some("localhost:5000/library/app@sha256:1")
+        );
+        assert_eq!(
+            mapped.recorded_text("x/localhost:5000/library/app").unwrap(),
+            "x/localhost:5000/library/app"
+        );
         assert_eq!(
             mapped.recorded_text("localhost:5000/library/app@sha256:1").unwrap(),
             "docker.io/library/app"

@@ -83,7 +83,8 @@ impl Walk<'_> {
 
     fn is_same_port(&self, recorded: i128, live: i128) -> bool {
         let ports = u16::try_from(recorded).ok().zip(u16::try_from(live).ok());
-        recorded == live || ports.is_some_and(|(recorded, live)| self.comparer.ids.is_same_port(recorded, live))
+        recorded == live
+            || ports.is_some_and(|(recorded, live)| self.comparer.ids.is_same_port(recorded, live))
     }
 
     fn identity_at(&self, path: &Path) -> Option<(IdentityKind, bool)> {

@@ -61,7 +61,7 @@ impl Recording {
 pub(crate) fn each_call(
     tape: &Tape,
     survey: &mut Survey,
-    mut take: impl FnMut(&Survey, Call),
+    mut take: impl FnMut(&mut Survey, Call),
 ) -> Result<SealPolicy, TapeError> {
     let mut assembler = Assembler::default();
     let mut events = tape.unsealed()?.events();

@@ -62,6 +62,7 @@ impl Script {
             if !select(&call, &survey.objects) {
                 return;
             }
+            survey.needs.call(&call);
             let entry = Entry::of(&call);
             let bytes = bytes_of(&call);
             if entry.is_event_stream || (call.duration() > LONG && kept_bytes + bytes <= KEPT_BYTES) {

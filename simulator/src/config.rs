@@ -12,6 +12,8 @@ pub struct Config {
     pub seed: u64,
     /// What this runtime does wrong.
     pub regressions: Vec<Regression>,
+    /// Runtime handlers besides the usual ones.
+    pub handlers: Vec<String>,
     /// `runtime_name` in `Version`.
     pub name: String,
     /// `runtime_version` in `Version`.
@@ -24,6 +26,7 @@ impl Default for Config {
             // The standard library's own random state: keyed by the system, different in each process and call.
             seed: RandomState::new().build_hasher().finish(),
             regressions: Vec::new(),
+            handlers: Vec::new(),
             name: "critape-simulator".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

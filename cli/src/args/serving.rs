@@ -32,6 +32,9 @@ pub(crate) struct SimulatorArgs {
     /// Behave as a runtime did that had this regression. May be given again
     #[arg(long = "regression", value_name = "NAME")]
     pub(crate) regressions: Vec<String>,
+    /// Have this runtime handler besides the usual ones. May be given again
+    #[arg(long = "handler", value_name = "NAME")]
+    pub(crate) handlers: Vec<String>,
     /// List the regressions there are
     #[arg(long)]
     pub(crate) list_regressions: bool,

@@ -18,7 +18,8 @@ pub(crate) fn run(args: SimulatorArgs) -> Result<Exit> {
         return list(args.output);
     }
     let listen = args.listen.context("give the socket with --listen unix:///path")?;
-    let mut config = Config { regressions: named(&args.regressions)?, ..Config::default() };
+    let regressions = named(&args.regressions)?;
+    let mut config = Config { regressions, handlers: args.handlers, ..Config::default() };
     if let Some(seed) = args.seed {
         config.seed = seed;
     }

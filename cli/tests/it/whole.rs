@@ -1,13 +1,16 @@
 //! The whole program: runtime, recorder, clients, tapes and replays over real sockets.
 
+mod cleans;
 mod diffs;
 mod flags;
 mod judges;
 mod listens;
+mod preflights;
 mod program;
 mod records;
 mod repairs;
 mod replays;
 mod reports;
 mod shows;
+mod stands_in;
 mod survives;

@@ -301,7 +301,8 @@ mod tests {
     #[test]
     fn what_a_preflight_found_is_told_unless_it_is_sent_as_it_is() {
         let text = render(&sample::report(), Color::Plain);
-        let line = "preflight: inconclusive  2 calls  image-missing: quay.example/app is not here (first: call 7)\n";
+        let line =
+            "preflight: inconclusive  2 calls  image-missing: quay.example/app is not here (first: call 7)\n";
         assert!(text.contains(line), "{text}");
         assert!(!text.contains("registry"), "{text}");
         assert_eq!(render_limitations(&sample::report().preflight).lines().count(), 2);
