@@ -14,7 +14,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::answer::Answer;
-use crate::images::{full, registry};
+use crate::images::{full, without_user};
 
 /// A file with the credentials of every registry there is.
 pub const MAX_CREDENTIALS_BYTES: u64 = 1 << 20;
@@ -121,9 +121,7 @@ impl Credentials {
 
     /// Those for an image: of the longest place that it lies in.
     fn of(&self, image: &str) -> Option<&v1::AuthConfig> {
-        let (full, registry) = (full(image)?, registry(image)?);
-        let (_, path) = full.split_once('/')?;
-        let name = format!("{registry}/{path}");
+        let name = full(without_user(image))?;
         let lies_in =
             |place: &str| name.strip_prefix(place).is_some_and(|rest| rest.starts_with(['/', ':', '@']));
         self.known

@@ -41,11 +41,16 @@ pub(crate) fn repository(reference: &str) -> &str {
     }
 }
 
-/// The registry of a reference, without what may stand before an @ in it.
+/// A reference without the user and password that may stand before its registry.
+pub(crate) fn without_user(reference: &str) -> &str {
+    let registry = reference.split_once('/').map_or("", |(registry, _)| registry);
+    registry.rfind('@').map_or(reference, |at| &reference[at + 1..])
+}
+
+/// The registry of a reference.
 pub(crate) fn registry(reference: &str) -> Option<String> {
-    let full = full(reference)?;
-    let (registry, _) = full.split_once('/')?;
-    Some(registry.rsplit('@').next().unwrap_or(registry).to_owned())
+    let full = full(without_user(reference))?;
+    full.split_once('/').map(|(registry, _)| registry.to_owned())
 }
 
 /// One image, or all images whose reference begins so, and what to take in their place.
@@ -159,6 +164,8 @@ mod tests {
         assert_eq!(repository("localhost:5000/a"), "localhost:5000/a");
         assert_eq!(registry("busybox").as_deref(), Some("docker.io"));
         assert_eq!(registry("user:word@quay.io/a/b").as_deref(), Some("quay.io"));
+        assert_eq!(without_user("user:word@quay.io/a/b@sha256:12"), "quay.io/a/b@sha256:12");
+        assert_eq!(without_user("a@sha256:12"), "a@sha256:12");
     }
 
     #[test]

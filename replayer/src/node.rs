@@ -7,6 +7,7 @@ use prost::Message;
 
 use crate::answer::Answer;
 use crate::engine::Shared;
+use crate::images::without_user;
 use crate::preflight::read;
 use crate::recording::request_ids;
 
@@ -51,7 +52,7 @@ impl Shared {
                 let asked = cri::v1::PullImageRequest::decode(request.as_ref()).unwrap_or_default();
                 let reference = asked.image.unwrap_or_default().image;
                 if !self.target.has_image(&reference) {
-                    self.footprint.pulling(&reference);
+                    self.footprint.pulling(without_user(&reference));
                 }
             }
             // Others are only of images that the replay pulled.

@@ -63,10 +63,10 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     pub(crate) way: WayArgs,
     /// Say what can't be as it was recorded, and send nothing; exit code 2 where there is something
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["files", "baseline", "write_baseline"])]
     pub(crate) preflight: bool,
     /// Remove the sandboxes, images and folders that replays left which have crashed, and do nothing else
-    #[arg(long, conflicts_with_all = ["tape", "preflight"])]
+    #[arg(long, conflicts_with_all = ["tape", "preflight", "files", "baseline", "write_baseline"])]
     pub(crate) clean: bool,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,

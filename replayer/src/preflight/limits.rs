@@ -13,7 +13,7 @@ use critape_differ::{Effect, Limitation, LimitationKind};
 use super::Target;
 use super::needs::{Needs, Tally};
 use crate::credentials::Credentials;
-use crate::images::registry;
+use crate::images::{registry, without_user};
 
 /// Names that a summary spells out.
 const NAMED: usize = 3;
@@ -68,14 +68,17 @@ impl Limits {
                 .any(|name| target.has_image(ids.mapped_reference(name).unwrap_or(name)))
         };
         let missing = of(&needs.found, |reference| !is_here(reference));
-        let shown: Vec<String> = missing.keys().map(|it| named_image(needs, it)).collect();
+        let shown: BTreeSet<String> = missing.keys().map(|it| named_image(needs, it)).collect();
         self.add(LimitationKind::ImageMissing, Effect::Inconclusive, total(&missing), || {
             format!("not on the runtime, and not pulled by the recording: {}", names(&shown))
         });
         self.missing_images = missing.into_keys().collect();
         let present = of(&needs.absent, is_here);
         self.add(LimitationKind::ImagePresent, Effect::Inconclusive, total(&present), || {
-            format!("on the runtime already, and not there when recorded: {}", names(present.keys()))
+            format!(
+                "on the runtime already, and not there when recorded: {}",
+                names(present.keys().map(|it| without_user(it)))
+            )
         });
     }
 
@@ -178,7 +181,7 @@ impl Limits {
             self.add(LimitationKind::NodeChange, Effect::Skipped, total(&here), || {
                 format!(
                     "they remove images that are here already; --allow-node-changes sends them: {}",
-                    names(here.keys())
+                    names(here.keys().map(|it| without_user(it)))
                 )
             });
         }
@@ -210,8 +213,7 @@ impl Limits {
 
     fn add(&mut self, kind: LimitationKind, effect: Effect, tally: Tally, summary: impl FnOnce() -> String) {
         if tally.calls > 0 {
-            let first_call = tally.first.map(|call| call.0);
-            self.list.push(Limitation { kind, effect, summary: summary(), calls: tally.calls, first_call });
+            self.list.push(tally.limitation(kind, effect, summary()));
         }
     }
 }
@@ -226,7 +228,7 @@ fn total<K>(tallies: &BTreeMap<K, Tally>) -> Tally {
 }
 
 /// A few names, and how many more there are.
-fn names<T: std::fmt::Display>(all: impl IntoIterator<Item = T>) -> String {
+pub(crate) fn names<T: std::fmt::Display>(all: impl IntoIterator<Item = T>) -> String {
     let all: Vec<String> = all.into_iter().map(|it| it.to_string()).collect();
     let more = all.len().saturating_sub(NAMED);
     let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
@@ -236,7 +238,7 @@ fn names<T: std::fmt::Display>(all: impl IntoIterator<Item = T>) -> String {
 /// An image by a name of it, where there is one: an id tells nobody anything.
 fn named_image(needs: &Needs, reference: &str) -> String {
     let names = needs.names.get(reference);
-    names.and_then(|names| names.first()).cloned().unwrap_or_else(|| reference.to_owned())
+    without_user(names.and_then(|names| names.first()).map_or(reference, String::as_str)).to_owned()
 }
 
 fn driver(driver: v1::CgroupDriver) -> &'static str {
@@ -259,3 +261,6 @@ fn is_device(path: &str) -> bool {
         kind.is_char_device() || kind.is_block_device() || kind.is_dir()
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,9 +20,9 @@ use crate::images::{self, full, repository};
 use crate::replay::{Config, ReplayError};
 use crate::script::Script;
 
-pub(crate) use limits::Limits;
 use limits::Surroundings;
-pub(crate) use needs::Needs;
+pub(crate) use limits::{Limits, names};
+pub(crate) use needs::{Needs, Tally, has_token};
 
 /// How long one of these questions may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,10 +1,12 @@
 //! What the calls of a tape need of a runtime and its host, learnt call by call.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
 use cri::{Generation, IdentityKind, Method, v1};
 use critape_calls::{Call, CallId, Code, Ending, HostPathKind, Opening, merged};
+use critape_differ::{Effect, Limitation, LimitationKind};
 use critape_tape::{Needed, needs_key};
 use prost::Message;
 
@@ -27,6 +29,10 @@ impl Tally {
     pub(crate) fn add(&mut self, call: CallId) {
         self.calls += 1;
         self.first = Some(self.first.map_or(call, |first| first.min(call)));
+    }
+
+    pub(crate) fn limitation(self, kind: LimitationKind, effect: Effect, summary: String) -> Limitation {
+        Limitation { kind, effect, summary, calls: self.calls, first_call: self.first.map(|call| call.0) }
     }
 
     pub(crate) fn and(self, other: Self) -> Self {
@@ -68,6 +74,9 @@ pub(crate) struct Needs {
     pub(crate) driver: Option<v1::CgroupDriver>,
     /// Names of pods and containers in requests.
     pub(crate) named: Tallies<String>,
+    /// Those of each request, by its hash.
+    asked: HashMap<u64, Vec<String>, RandomState>,
+    hasher: RandomState,
     pub(crate) without_command: Tally,
     pub(crate) without_credentials: Tally,
     /// Pulls with credentials that are sealed, by reference.
@@ -124,7 +133,7 @@ impl Needs {
         };
         self.seal(call, request);
         if method.request_ids.iter().any(|id| id.kind != IdentityKind::Image) {
-            self.objects(call);
+            self.objects(call, request);
         }
         match method.name.as_str() {
             "ImageStatus" => self.image_status(call, request),
@@ -152,7 +161,7 @@ impl Needs {
     }
 
     fn seal(&mut self, call: &Call, request: &Bytes) {
-        if !request.windows(SEALED.len()).any(|part| part == SEALED) {
+        if !has_token(request) {
             return;
         }
         match needs_key(&call.path, request) {
@@ -169,10 +178,19 @@ impl Needs {
         }
     }
 
-    fn objects(&mut self, call: &Call) {
-        for (kind, id) in request_ids(call) {
-            if matches!(kind, IdentityKind::Sandbox | IdentityKind::Container | IdentityKind::Object) {
-                self.named.entry(id).or_default().add(call.id);
+    /// Clients ask for the same things again and again: each request is read once.
+    fn objects(&mut self, call: &Call, request: &Bytes) {
+        let hash = self.hasher.hash_one((&call.path, request));
+        let ids = self.asked.entry(hash).or_insert_with(|| {
+            let is_object = |kind: &IdentityKind| {
+                matches!(kind, IdentityKind::Sandbox | IdentityKind::Container | IdentityKind::Object)
+            };
+            request_ids(call).into_iter().filter(|(kind, _)| is_object(kind)).map(|(_, id)| id).collect()
+        });
+        for id in ids {
+            match self.named.get_mut(id) {
+                Some(tally) => tally.add(call.id),
+                None => self.named.entry(id.clone()).or_default().add(call.id),
             }
         }
     }
@@ -284,6 +302,11 @@ impl Needs {
         self.driver =
             config.and_then(|config| config.linux).map(|linux| linux.cgroup_driver()).or(self.driver);
     }
+}
+
+/// Whether something in these bytes is sealed.
+pub(crate) fn has_token(bytes: &[u8]) -> bool {
+    bytes.windows(SEALED.len()).any(|part| part == SEALED)
 }
 
 /// A message in the types of v1, whose numbers are those of every generation.

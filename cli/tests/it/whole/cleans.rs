@@ -13,12 +13,16 @@ use crate::workload;
 
 const CLEAN: &str = "replay --clean -r unix://DIR/r.sock";
 
-/// Records a pull, a pod, and a call that comes later.
+/// Records a pull, a pod right after it, and a call that comes a second later.
 fn record(folder: &Folder) {
     workload::record_of(folder, "node.tape", "", |socket| {
         let kubelet = Kubelet::connect(socket);
         kubelet.pull();
-        kubelet.run_pod("web");
+        let web = kubelet.run_pod("web");
+        let id = kubelet.run_container(&web, "web", "job", "sleep 1");
+        until("the container exits", || {
+            (workload::status(&kubelet, &id).state() == v1::ContainerState::ContainerExited).then_some(())
+        });
         kubelet.version();
     });
 }
@@ -26,8 +30,8 @@ fn record(folder: &Folder) {
 /// A replay that has made what it makes, and waits for its last call.
 fn waiting(folder: &Folder, flags: &str) -> Process {
     let before = Kubelet::connect(&folder.path("r.sock")).sandboxes().len();
-    // The pull is due at once, the pod soon, and the last call after days.
-    let replay = folder.start(&format!("replay node.tape -r unix://DIR/r.sock --speed 0.0001 {flags}"));
+    // The pull is due at once, the pod soon, and the last call after minutes.
+    let replay = folder.start(&format!("replay node.tape -r unix://DIR/r.sock --speed 0.01 {flags}"));
     until("a sandbox of the replay", || {
         (Kubelet::connect(&folder.path("r.sock")).sandboxes().len() > before).then_some(())
     });
@@ -138,7 +142,16 @@ fn folders_of_other_runtimes_and_other_programs_stay() {
 #[test]
 fn a_clean_up_needs_a_runtime_and_no_tape() {
     let folder = Folder::new();
-    assert_snapshot!(folder.refused(CLEAN), @"");
-    assert_snapshot!(folder.refused("replay node.tape --clean -r unix://DIR/r.sock"), @"");
-    assert_snapshot!(folder.refused("replay -r unix://DIR/r.sock"), @"");
+    assert_snapshot!(
+        folder.refused(CLEAN),
+        @"error: no runtime answers at unix://DIR/r.sock: No such file or directory (os error 2); is it running?"
+    );
+    assert_snapshot!(folder.refused("replay node.tape --clean -r unix://DIR/r.sock"), @r"
+    error: the argument '[TAPE]' cannot be used with '--clean'
+    `critape --help` and `critape COMMAND --help` tell what there is
+    ");
+    assert_snapshot!(folder.refused("replay -r unix://DIR/r.sock"), @r"
+    error: the following required arguments were not provided: <TAPE>
+    `critape --help` and `critape COMMAND --help` tell what there is
+    ");
 }

@@ -51,14 +51,17 @@ fn nothing_stands_in_the_way_of_a_runtime_that_has_what_is_needed() {
     let before = folder.listing();
     let ended = folder.run(&format!("{REPLAY} --preflight"));
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
-    assert_snapshot!(ended.stdout, @"");
+    assert_snapshot!(ended.stdout, @r"
+    sent          2 calls  registry: images are pulled from registry.example (first: call 10)
+    nothing stands in the way
+    ");
     assert_eq!(folder.listing(), before);
     let found = report(&folder, &format!("{REPLAY} --preflight"), 0);
     assert_eq!(kinds(&found).len(), 1, "{found:#}");
     assert!(found["live"]["runtime"].is_string() && found["left_over"] == 0, "{found:#}");
     assert_snapshot!(
         folder.refused(&format!("{REPLAY} --preflight -o html")),
-        @""
+        @"error: --preflight gives a table or JSON: leave -o out, or write -o json"
     );
     assert_eq!(Kubelet::connect(&folder.path("r.sock")).sandboxes(), []);
     drop(simulator);
@@ -94,7 +97,10 @@ fn an_image_that_is_here_already_is_no_finding() {
     assert_eq!(replayed["findings"], serde_json::json!([]));
     assert_eq!((&replayed["calls"]["inconclusive"], &replayed["calls"]["skipped"]), (&3.into(), &1.into()));
     assert_eq!(replayed["preflight"], found["preflight"]);
-    assert_snapshot!(ended.stderr, @"");
+    assert_snapshot!(ended.stderr, @r"
+    preflight: inconclusive  2 calls  image-present: on the runtime already, and not there when recorded: registry.example/busybox:1.36 (first: call 1)
+    preflight: skipped       1 call  node-change: they remove images that are here already; --allow-node-changes sends them: registry.example/busybox:1.36 (first: call 4)
+    ");
     folder.run(&format!("{REPLAY} --max-inconclusive 100%")).done();
     // Where it is removed as it was then, an image that stays is a finding.
     drop(simulator);
@@ -212,9 +218,15 @@ fn what_names_a_pod_older_than_the_tape_is_told_before() {
     let _simulator = folder.simulator("r.sock", "");
     let ended = folder.run(REPLAY);
     assert_eq!(ended.code, Some(2));
-    assert_snapshot!(ended.stderr, @"");
+    assert_snapshot!(
+        ended.stderr,
+        @"preflight: inconclusive  1 call  older-than-tape: they name a pod or container that is older than the tape (first: call 1)"
+    );
     assert!(ended.stdout.contains("preflight: inconclusive  1 call  older-than-tape: "), "{}", ended.stdout);
-    assert_snapshot!(folder.run(&format!("{REPLAY} --preflight")).with_code(2), @"");
+    assert_snapshot!(folder.run(&format!("{REPLAY} --preflight")).with_code(2), @r"
+    inconclusive  1 call  older-than-tape: they name a pod or container that is older than the tape (first: call 1)
+    some calls can't be as they were recorded
+    ");
 }
 
 /// A device and a path that no host has.
@@ -254,6 +266,32 @@ fn what_is_sealed_is_told_before_with_the_number_of_calls() {
     assert!(sealed > 0, "{found:#}");
     let replayed = report(&folder, REPLAY, 2);
     assert!(replayed["calls"]["inconclusive"].as_u64().unwrap() >= sealed, "{replayed:#}");
+}
+
+/// A reference may carry the registry's user and password.
+#[test]
+fn a_preflight_shows_no_secret() {
+    const SECRET: &str = "correct-horse-battery";
+    let folder = Folder::new();
+    let named = format!("me:{SECRET}@registry.example/busybox:1.36");
+    record(
+        &folder,
+        |_| {},
+        |kubelet| {
+            let spec = Some(v1::ImageSpec { image: named, ..Default::default() });
+            let request = v1::ImageStatusRequest { image: spec.clone(), verbose: false };
+            let _ = kubelet.call("ImageStatus", &request);
+            let _ = kubelet
+                .call("PullImage", &v1::PullImageRequest { image: spec.clone(), ..Default::default() });
+            let _ = kubelet.call("RemoveImage", &v1::RemoveImageRequest { image: spec });
+        },
+    );
+    let _simulator = folder.simulator("r.sock", "");
+    for flags in ["--preflight", "--preflight -o json", "-o json", "-vvv"] {
+        let ended = folder.run(&format!("{REPLAY} {flags}"));
+        assert!(!ended.stdout.contains(SECRET) && !ended.stderr.contains(SECRET), "{flags}: {ended:?}");
+        assert!(flags == "-vvv" || ended.stdout.contains("registry.example"), "{flags}: {ended:?}");
+    }
 }
 
 /// Only what is replayed counts.

@@ -76,11 +76,20 @@ fn a_mapping_that_is_none_or_of_no_use_is_told() {
     workload::record_briefly(&folder, "node.tape");
     let _simulator = folder.simulator("r.sock", "");
     let replay = format!("{REPLAY} -r unix://DIR/r.sock");
-    assert_snapshot!(folder.refused(&format!("{replay} --map-image busybox")), @"");
-    assert_snapshot!(folder.refused(&format!("{replay} --map-image docker.io/=mirror.example")), @"");
+    assert_snapshot!(folder.refused(&format!("{replay} --map-image busybox")), @r#"
+    error: invalid value 'busybox' for '--map-image <A=B>': "busybox" is no mapping: it has no =; write it as docker.io/library/app:1=registry.example/app:1, or docker.io/=registry.example/ for all that begins so
+    `critape --help` and `critape COMMAND --help` tell what there is
+    "#);
+    assert_snapshot!(folder.refused(&format!("{replay} --map-image docker.io/=mirror.example")), @r#"
+    error: invalid value 'docker.io/=mirror.example' for '--map-image <A=B>': "docker.io/=mirror.example" is no mapping: only one side ends with a slash; write it as docker.io/library/app:1=registry.example/app:1, or docker.io/=registry.example/ for all that begins so
+    `critape --help` and `critape COMMAND --help` tell what there is
+    "#);
     let ended = folder.run(&format!("{replay} --map-image docker.io/=mirror.example/"));
     assert_eq!(ended.code, Some(0));
-    assert_snapshot!(ended.stderr, @"");
+    assert_snapshot!(
+        ended.stderr,
+        @"note: --map-image docker.io/=mirror.example/: no image on the tape is named so"
+    );
 }
 
 #[test]
@@ -189,13 +198,13 @@ fn credentials_that_can_not_be_used_are_refused_without_showing_them() {
         assert!(!refused.contains(SECRET), "{refused}");
         refused
     };
-    assert_snapshot!(refused(&format!("{{\"auths\": {{\"a.example\": \"{SECRET}\"}}}}")), @"");
-    assert_snapshot!(refused(&format!("{{\"auths\": {{\"a.example\": {{\"auth\": \"{SECRET}\"}}}}}}")), @"");
-    assert_snapshot!(refused("{\"auths\": {}, \"credHelpers\": {\"a.example\": \"x\"}}"), @"");
-    assert_snapshot!(refused("{\"auths\": {\"a.example\": {}}}"), @"");
-    assert_snapshot!(refused(&" ".repeat(2 << 20)), @"");
+    assert_snapshot!(refused(&format!("{{\"auths\": {{\"a.example\": \"{SECRET}\"}}}}")), @"error: reading credentials from config.json: it is not a config.json of Docker's form: line 1, column 47");
+    assert_snapshot!(refused(&format!("{{\"auths\": {{\"a.example\": {{\"auth\": \"{SECRET}\"}}}}}}")), @r#"error: reading credentials from config.json: "auth" of a.example is not base64 of user:password"#);
+    assert_snapshot!(refused("{\"auths\": {}, \"credHelpers\": {\"a.example\": \"x\"}}"), @r#"error: reading credentials from config.json: it names credential helpers (credHelpers), which are not run here: put the credentials under "auths""#);
+    assert_snapshot!(refused("{\"auths\": {\"a.example\": {}}}"), @r#"error: reading credentials from config.json: it has no credentials under "auths""#);
+    assert_snapshot!(refused(&" ".repeat(2 << 20)), @"error: reading credentials from config.json: it is larger than 1048576 bytes");
     assert_snapshot!(
         folder.refused(&format!("{REPLAY} -r unix://DIR/r.sock --registry-auth absent.json")),
-        @""
+        @"error: reading absent.json: No such file or directory (os error 2)"
     );
 }
