@@ -122,8 +122,11 @@ impl Credentials {
     /// Those for an image: of the longest place that it lies in.
     fn of(&self, image: &str) -> Option<&v1::AuthConfig> {
         let name = full(without_user(image))?;
-        let lies_in =
-            |place: &str| name.strip_prefix(place).is_some_and(|rest| rest.starts_with(['/', ':', '@']));
+        // Behind a registry alone a colon is that of a port.
+        let lies_in = |place: &str| {
+            let rest = name.strip_prefix(place).unwrap_or_default();
+            rest.starts_with('/') || place.contains('/') && rest.starts_with([':', '@'])
+        };
         self.known
             .iter()
             .filter(|(place, _)| lies_in(place))

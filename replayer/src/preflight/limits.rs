@@ -13,7 +13,7 @@ use critape_differ::{Effect, Limitation, LimitationKind};
 use super::Target;
 use super::needs::{Needs, Tally};
 use crate::credentials::Credentials;
-use crate::images::{registry, without_user};
+use crate::images::{full, registry, without_user};
 
 /// Names that a summary spells out.
 const NAMED: usize = 3;
@@ -237,8 +237,9 @@ pub(crate) fn names<T: std::fmt::Display>(all: impl IntoIterator<Item = T>) -> S
 
 /// An image by a name of it, where there is one: an id tells nobody anything.
 fn named_image(needs: &Needs, reference: &str) -> String {
-    let names = needs.names.get(reference);
-    without_user(names.and_then(|names| names.first()).map_or(reference, String::as_str)).to_owned()
+    let name = needs.names.get(reference).and_then(|names| names.first()).map_or(reference, String::as_str);
+    let name = without_user(name);
+    full(name).unwrap_or_else(|| name.to_owned())
 }
 
 fn driver(driver: v1::CgroupDriver) -> &'static str {

@@ -142,12 +142,7 @@ impl Needs {
                 let image = read::<v1::RemoveImageRequest>(request).and_then(|request| request.image);
                 let image = self.reference(image);
                 self.removals.entry(image.clone()).or_default().add(call.id);
-                // Whatever it was named by, it has to be pulled again.
-                let names = self.names.get(&image).cloned().unwrap_or_default();
-                let removed = full(&image).into_iter().chain(names).chain([image]);
-                for name in removed {
-                    self.pulled.remove(&name);
-                }
+                self.forget(&image);
             }
             "ListImages" => {
                 let filter = read::<v1::ListImagesRequest>(request).and_then(|request| request.filter);
@@ -215,7 +210,7 @@ impl Needs {
         if let Some(pulled) = answer.and_then(|answer| read::<v1::PullImageResponse>(&answer)) {
             self.references.insert(pulled.image_ref.clone());
             self.names.entry(pulled.image_ref.clone()).or_default().extend(full(&reference));
-            self.pulled.extend(full(&reference).into_iter().chain([reference, pulled.image_ref]));
+            self.pulled.extend([full(&reference).unwrap_or(reference), pulled.image_ref]);
         }
     }
 
@@ -277,6 +272,17 @@ impl Needs {
             [&image.image, &image.user_specified_image].into_iter().filter(|it| !it.is_empty()).cloned(),
         );
         image.image
+    }
+
+    /// An image was removed: whatever it is named by, it has to be pulled again.
+    fn forget(&mut self, image: &str) {
+        let name = full(image).unwrap_or_else(|| image.to_owned());
+        let is_it = |id: &String, names: &BTreeSet<String>| *id == name || names.contains(&name);
+        for (id, names) in self.names.iter().filter(|(id, names)| is_it(id, names)) {
+            self.pulled.remove(id);
+            self.pulled.retain(|pulled| !names.contains(pulled));
+        }
+        self.pulled.remove(&name);
     }
 
     /// Whether a call has pulled this image.

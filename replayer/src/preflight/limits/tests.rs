@@ -154,9 +154,10 @@ fn an_image_is_known_by_its_names_and_its_id() {
 
 #[test]
 fn an_image_that_was_removed_has_to_be_pulled_again() {
+    let id = format!("sha256:{}", "1".repeat(64));
     let pull = v1::PullImageRequest { image: spec("app:1"), ..Default::default() };
-    let pulled = call(1, "PullImage", &pull, &v1::PullImageResponse { image_ref: "sha256:1".to_owned() });
-    let remove = v1::RemoveImageRequest { image: spec("sha256:1") };
+    let pulled = call(1, "PullImage", &pull, &v1::PullImageResponse { image_ref: id.clone() });
+    let remove = v1::RemoveImageRequest { image: spec(&id) };
     let removed = call(2, "RemoveImage", &remove, &v1::RemoveImageResponse::default());
     let needs = needs(&[pulled, removed, of_image(3, "app:1")]);
     let kinds: Vec<_> = found(&limits(&needs, &target())).into_iter().map(|it| it.0).collect();
