@@ -13,13 +13,13 @@ use crate::workload;
 
 const CLEAN: &str = "replay --clean -r unix://DIR/r.sock";
 
-/// Records a pull, a pod right after it, and a call that comes a second later.
+/// Records a pull, a pod right after it, and a call that comes seconds later.
 fn record(folder: &Folder) {
     workload::record_of(folder, "node.tape", "", |socket| {
         let kubelet = Kubelet::connect(socket);
         kubelet.pull();
         let web = kubelet.run_pod("web");
-        let id = kubelet.run_container(&web, "web", "job", "sleep 1");
+        let id = kubelet.run_container(&web, "web", "job", "sleep 3");
         until("the container exits", || {
             (workload::status(&kubelet, &id).state() == v1::ContainerState::ContainerExited).then_some(())
         });
@@ -30,8 +30,8 @@ fn record(folder: &Folder) {
 /// A replay that has made what it makes, and waits for its last call.
 fn waiting(folder: &Folder, flags: &str) -> Process {
     let before = Kubelet::connect(&folder.path("r.sock")).sandboxes().len();
-    // The pull is due at once, the pod soon, and the last call after minutes.
-    let replay = folder.start(&format!("replay node.tape -r unix://DIR/r.sock --speed 0.01 {flags}"));
+    // The pull is due at once, the pod soon, and the last call after a minute.
+    let replay = folder.start(&format!("replay node.tape -r unix://DIR/r.sock --speed 0.05 {flags}"));
     until("a sandbox of the replay", || {
         (Kubelet::connect(&folder.path("r.sock")).sandboxes().len() > before).then_some(())
     });
