@@ -11,6 +11,7 @@ mod event;
 mod graph;
 mod identity;
 mod listing;
+mod mapped;
 mod messages;
 mod objects;
 mod outcome;

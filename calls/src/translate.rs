@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use cri::IdentityKind;
 
 use crate::CallId;
+use crate::mapped::Mapped;
 
 /// Why an id of the recording has no counterpart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,7 @@ pub struct IdentityMap {
     gone: HashSet<String>,
     forward: Texts,
     backward: Texts,
+    mapped: Mapped,
 }
 
 /// Sandboxes and containers share one space of ids in most runtimes, but a prefix is looked for within one kind.
@@ -75,6 +77,28 @@ impl IdentityMap {
             self.forward.add(recorded, live);
             self.backward.add(live, recorded);
         }
+    }
+
+    /// From here on `live` stands for this reference of an image, where a request names one and in answers. Other text of requests
+    /// stays as it is.
+    pub fn map_reference(&mut self, recorded: &str, live: &str) {
+        self.known.insert((Kind::Image, recorded.to_owned()), Known::Bound(live.to_owned()));
+        self.mapped.reference(recorded, live);
+    }
+
+    /// What stands for a reference that was mapped.
+    pub fn mapped_reference(&self, recorded: &str) -> Option<&str> {
+        self.mapped.live_reference(recorded)
+    }
+
+    /// From here on `live` stands for this port of the host.
+    pub fn map_port(&mut self, recorded: u16, live: u16) {
+        self.mapped.port(recorded, live);
+    }
+
+    /// Whether the two are one port, or one stands for the other.
+    pub fn is_same_port(&self, recorded: u16, live: u16) -> bool {
+        recorded == live || self.mapped.is_port(recorded, live)
     }
 
     /// Text that begins with `recorded` begins with `live` in the live run: a folder that was moved.
@@ -107,15 +131,12 @@ impl IdentityMap {
     pub fn resolve(&self, kind: IdentityKind, recorded: &str) -> Resolution {
         let resolved = kinds(kind).iter().find_map(|kind| self.resolve_in(*kind, recorded));
         match resolved {
-            Some(Resolution::Unbound(_)) if kind == IdentityKind::Image => Resolution::AsItIs,
+            Some(Resolution::Unbound(_)) if kind == IdentityKind::Image => self
+                .mapped_reference(recorded)
+                .map_or(Resolution::AsItIs, |live| Resolution::Live(live.to_owned())),
             Some(resolved) => resolved,
             None => Resolution::AsItIs,
         }
-    }
-
-    /// Whether the recording has shown this id.
-    pub fn is_known(&self, kind: IdentityKind, recorded: &str) -> bool {
-        kinds(kind).iter().any(|kind| self.known.contains_key(&(*kind, recorded.to_owned())))
     }
 
     /// Whether something of the recording is bound to this live id.
@@ -130,7 +151,7 @@ impl IdentityMap {
 
     /// The text with every live id replaced by the one of the recording.
     pub fn to_recorded(&self, text: &str) -> String {
-        self.backward.replace(text, Folders::Left)
+        self.taken_back(text, Folders::Left)
     }
 
     /// As [`Self::to_live`], for a text that may name paths of the host: moved folders are replaced as well.
@@ -140,7 +161,14 @@ impl IdentityMap {
 
     /// As [`Self::to_recorded`], for a text that may name paths of the host.
     pub fn to_recorded_path(&self, text: &str) -> String {
-        self.backward.replace(text, Folders::Moved)
+        self.taken_back(text, Folders::Moved)
+    }
+
+    fn taken_back(&self, text: &str, folders: Folders) -> String {
+        match self.mapped.recorded_text(text) {
+            Some(text) => self.backward.replace(&text, folders),
+            None => self.backward.replace(text, folders),
+        }
     }
 
     fn resolve_in(&self, kind: Kind, recorded: &str) -> Option<Resolution> {

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     Tape(TapeCommand),
     /// Re-issue a tape against a runtime and report what differs
     #[command(
-        after_help = "Example:\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --report report.json"
+        after_help = "Example:\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --report report.json\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --preflight\n  critape replay --clean -r unix:///run/containerd/containerd.sock"
     )]
     Replay(ReplayArgs),
     /// Compare two recordings of the same workload

@@ -178,7 +178,7 @@ fn replay_both(folder: &Path, tape: &Path) -> Result<(Report, Report)> {
 }
 
 fn replay(replay: Replay) -> Result<Report> {
-    Ok(one_thread()?.block_on(replay.run(std::future::pending(), |_| {}))?)
+    Ok(one_thread()?.block_on(replay.run(std::future::pending(), |_| {}, |_| {}))?)
 }
 
 /// A simulator on a thread of its own.

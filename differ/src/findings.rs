@@ -194,6 +194,7 @@ impl Findings {
             calls: self.calls,
             methods: methods.collect(),
             timing: self.clocks.map(Clocks::timing),
+            preflight: Vec::new(),
             suppressed,
             findings,
             inconclusive: self.inconclusive.into_values().collect(),

@@ -58,6 +58,9 @@ impl Walk<'_> {
             return relation::texts(relation, recorded, live, self.comparer.ids);
         }
         if let (Some(recorded), Some(live)) = (whole(pair.recorded), whole(pair.live)) {
+            if *relation == Relation::Port {
+                return self.is_same_port(recorded, live);
+            }
             return relation::numbers(relation, recorded, live);
         }
         if let (Value::F64(recorded), Value::F64(live)) = (pair.recorded, pair.live) {
@@ -78,6 +81,12 @@ impl Walk<'_> {
         }
     }
 
+    fn is_same_port(&self, recorded: i128, live: i128) -> bool {
+        let ports = u16::try_from(recorded).ok().zip(u16::try_from(live).ok());
+        recorded == live
+            || ports.is_some_and(|(recorded, live)| self.comparer.ids.is_same_port(recorded, live))
+    }
+
     fn identity_at(&self, path: &Path) -> Option<(IdentityKind, bool)> {
         let text = path.to_string();
         self.method.response_ids.iter().find(|id| id.path.as_str() == text).map(|id| (id.kind, id.produces))
@@ -86,10 +95,13 @@ impl Walk<'_> {
     /// Whether two ids name the same thing in the same way.
     fn same_identity(&self, kind: IdentityKind, produced: bool, pair: &Pair<'_>) -> bool {
         let (Some(recorded), Some(live)) = (pair.recorded.as_str(), pair.live.as_str()) else { return false };
+        let ids = self.comparer.ids;
+        if ids.mapped_reference(recorded) == Some(live) {
+            return true;
+        }
         if Spelling::of(recorded) != Spelling::of(live) {
             return false;
         }
-        let ids = self.comparer.ids;
         if produced && kind != IdentityKind::Image || ids.to_recorded(live) == recorded {
             return true;
         }
@@ -103,7 +115,8 @@ impl Walk<'_> {
     fn same_text(&self, pair: &Pair<'_>) -> bool {
         match (pair.recorded, pair.live) {
             (Value::String(recorded), Value::String(live)) => {
-                self.comparer.ids.to_recorded(live) == *recorded
+                let ids = self.comparer.ids;
+                ids.to_recorded(live) == *recorded || ids.mapped_reference(recorded) == Some(live)
             }
             (Value::Bytes(recorded), Value::Bytes(live)) => {
                 match (std::str::from_utf8(recorded), std::str::from_utf8(live)) {

@@ -32,6 +32,8 @@ pub enum Relation {
     Optional,
     /// Same path once a moved folder is taken back.
     Folder,
+    /// The same port, or the one that a replay took in its place.
+    Port,
     /// Ids that stand for one another, in one spelling.
     Id,
     /// JSON in a text: what is in it is compared, each part by the rules for it.
@@ -65,6 +67,7 @@ impl Relation {
             Self::Presence => "there on both sides or on neither",
             Self::Optional => "the same where both are there",
             Self::Folder => "same path once a moved folder is taken back",
+            Self::Port => "the same port, or the one that a replay took in its place",
             Self::Id => "ids that stand for one another, in one spelling",
             Self::Json => "JSON, each part compared by the rules for it",
             Self::Range { .. } => "the live number is within bounds",
@@ -146,6 +149,7 @@ impl fmt::Display for Relation {
             Self::Presence => f.write_str("presence"),
             Self::Optional => f.write_str("optional"),
             Self::Folder => f.write_str("folder"),
+            Self::Port => f.write_str("port"),
             Self::Id => f.write_str("id"),
             Self::Json => f.write_str("json"),
             Self::Range { min, max } => write!(f, "range {min} to {max}"),
@@ -181,7 +185,7 @@ pub(crate) fn texts(relation: &Relation, recorded: &str, live: &str, ids: &Ident
             (Ok(recorded), Ok(live)) => fractions(relation, recorded, live),
             _ => false,
         },
-        Relation::Counter => false,
+        Relation::Counter | Relation::Port => false,
     }
 }
 
@@ -209,6 +213,7 @@ pub(crate) fn numbers(relation: &Relation, recorded: i128, live: i128) -> bool {
         | Relation::Text
         | Relation::Folder
         | Relation::Id
+        | Relation::Port
         | Relation::Json
         | Relation::Pattern(_) => false,
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::baseline::{Accepted, BaselineUse};
 use crate::evidence::{Evidence, Timeline};
 use crate::known::Known;
+use crate::limitation::Limitation;
 use crate::spread::Spread;
 use crate::suppressed::SuppressedExample;
 use crate::timing::Timing;
@@ -187,6 +188,9 @@ pub struct Report {
     /// How a replay kept its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<Timing>,
+    /// What can't be as it was recorded, known before the first call.
+    #[serde(default)]
+    pub preflight: Vec<Limitation>,
     /// What rules let pass.
     pub suppressed: Suppressed,
     /// Findings, worst first.

@@ -19,9 +19,10 @@ use prost::Message;
 use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
+use crate::cleanup;
+use crate::footprint::Owner;
 use crate::preflight::{self, Company};
 use crate::replay::{LATE_COMERS, ReplayError};
-use crate::{cleanup, uids};
 
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -58,7 +59,7 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
         target = preflight::look(&client, None, Company::Shared) => target?,
         () = &mut shutdown => return Err(ReplayError::Interrupted { removed: 0 }),
     };
-    let run = uids::run_name().map_err(ReplayError::Random)?;
+    let run = Owner::this_run().map_err(ReplayError::Random)?.to_string();
     let mut check = Check {
         client: client.clone(),
         generation: target.generation,

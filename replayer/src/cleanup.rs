@@ -44,24 +44,37 @@ pub(crate) async fn clean(
         }
     };
     for sandbox in sandboxes {
-        let id = sandbox.id;
-        let stop = v1::StopPodSandboxRequest { pod_sandbox_id: id.clone() }.encode_to_vec();
-        let remove = v1::RemovePodSandboxRequest { pod_sandbox_id: id.clone() }.encode_to_vec();
-        // Removing is what counts; it says itself if stopping did not work.
-        let _ = call(client, generation, "StopPodSandbox", stop.into()).await;
-        match call(client, generation, "RemovePodSandbox", remove.into()).await {
+        match remove_sandbox(client, generation, &sandbox.id).await {
             Ok(()) => cleaned.sandboxes += 1,
-            Err(message) => cleaned.left.push(format!("sandbox {id}: {message}")),
+            Err(message) => cleaned.left.push(format!("sandbox {}: {message}", sandbox.id)),
         }
     }
     for image in images {
-        let spec = v1::ImageSpec { image: image.clone(), ..Default::default() };
-        let remove = v1::RemoveImageRequest { image: Some(spec) }.encode_to_vec();
-        if let Err(message) = call(client, generation, "RemoveImage", remove.into()).await {
+        if let Err(message) = remove_image(client, generation, image).await {
             cleaned.left.push(format!("image {image}: {message}"));
         }
     }
     cleaned
+}
+
+/// Stops and removes a sandbox; gives what the runtime said against it.
+pub(crate) async fn remove_sandbox(client: &Clients, generation: Generation, id: &str) -> Result<(), String> {
+    let stop = v1::StopPodSandboxRequest { pod_sandbox_id: id.to_owned() }.encode_to_vec();
+    let remove = v1::RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() }.encode_to_vec();
+    // Removing is what counts; it says itself if stopping did not work.
+    let _ = call(client, generation, "StopPodSandbox", stop.into()).await;
+    call(client, generation, "RemovePodSandbox", remove.into()).await
+}
+
+/// Removes an image; gives what the runtime said against it.
+pub(crate) async fn remove_image(
+    client: &Clients,
+    generation: Generation,
+    image: &str,
+) -> Result<(), String> {
+    let spec = v1::ImageSpec { image: image.to_owned(), ..Default::default() };
+    let remove = v1::RemoveImageRequest { image: Some(spec) }.encode_to_vec();
+    call(client, generation, "RemoveImage", remove.into()).await
 }
 
 async fn call(client: &Clients, generation: Generation, rpc: &str, request: Bytes) -> Result<(), String> {

@@ -14,6 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::events;
+use crate::footprint::Footprint;
+use crate::images;
 use crate::oracles::Oracles;
 use crate::order::Order;
 use crate::preflight::Target;
@@ -21,7 +23,6 @@ use crate::recording::RecordingError;
 use crate::replay::{Config, Pace, Progress, ReplayError};
 use crate::rewrite::{Rewritten, rewrite};
 use crate::schedule::Schedule;
-use crate::scratch::Scratch;
 use crate::script::Script;
 use crate::streams::Streams;
 use crate::timer::Timer;
@@ -67,8 +68,9 @@ pub(crate) struct Shared {
     pub(crate) ways: Ways,
     /// The rules where a generation is translated.
     translated_rules: Rules,
-    run: String,
-    scratch: RefCell<Scratch>,
+    pub(crate) footprint: Footprint,
+    /// Whether an image was removed that may have been here before.
+    pub(crate) has_removed_images: Cell<bool>,
     pub(crate) pulled: RefCell<BTreeSet<String>>,
     /// Differences that did not go away by waiting: they are not waited for again.
     pub(crate) unsettled: RefCell<HashSet<Signature>>,
@@ -82,10 +84,11 @@ impl Engine {
         config: Config,
         client: Clients,
         target: Target,
-        run: String,
+        footprint: Footprint,
     ) -> Result<Self, ReplayError> {
         let mut ids = IdentityMap::default();
         script.survey.declare(&mut ids);
+        images::bind(&config.map_images, script.survey.references(), &mut ids);
         uids::bind_fresh(&script.survey.pod_uids, &mut ids).map_err(ReplayError::Random)?;
         let mut findings = Findings::default();
         findings.calls().recorded = script.calls.len() as u64;
@@ -96,14 +99,14 @@ impl Engine {
             schedule: Schedule::of(&script.calls, &script.collapsed, &config),
             streams: Streams::of(&script),
             begun: Cell::new(Instant::now()),
-            scratch: RefCell::new(Scratch::new().map_err(ReplayError::Scratch)?),
             translated_rules: config.rules.clone().for_translation(),
             ways: Ways::default(),
             script,
             config,
             client,
             target,
-            run,
+            footprint,
+            has_removed_images: Cell::new(false),
             ids: RefCell::new(ids),
             findings: RefCell::new(findings),
             oracles: RefCell::new(Oracles::new()),
@@ -175,6 +178,11 @@ impl Engine {
         self.shared.pulled.borrow().difference(&self.shared.target.images).cloned().collect()
     }
 
+    /// Leaves what could not be removed to a later `sweep`.
+    pub(crate) fn keep_footprint(&self) {
+        self.shared.footprint.keep();
+    }
+
     pub(crate) fn into_report(self) -> Report {
         let shared = &self.shared;
         let mut findings = shared.findings.take();
@@ -185,7 +193,10 @@ impl Engine {
         }
         live.endpoint = Some(shared.config.endpoints.runtime.to_string());
         let config = &shared.config;
-        findings.into_report(shared.script.survey.side(), live, &config.rules, config.max_inconclusive)
+        let recorded = shared.script.survey.side();
+        let mut report = findings.into_report(recorded, live, &config.rules, config.max_inconclusive);
+        report.preflight.clone_from(&shared.target.limits.list);
+        report
     }
 }
 
@@ -236,7 +247,7 @@ impl Shared {
     pub(crate) fn request(&self, call: &Call, method: &Method) -> Option<Bytes> {
         self.script.veil.learn(call);
         let mut ids = self.ids.borrow_mut();
-        match rewrite(call, method, &mut ids, &mut self.scratch.borrow_mut(), &self.run) {
+        match rewrite(call, method, &mut ids, &self.footprint, self.config.credentials.as_ref()) {
             Rewritten::Request(bytes) => Some(bytes),
             Rewritten::Inconclusive(reason) => {
                 self.findings.borrow_mut().inconclusive(call.id, reason);

@@ -1,11 +1,13 @@
 //! What a replay does not do to a node, and what it must undo.
 
+use bytes::Bytes;
 use cri::Method;
 use critape_calls::Call;
 use prost::Message;
 
 use crate::answer::Answer;
 use crate::engine::Shared;
+use crate::images::without_user;
 use crate::preflight::read;
 use crate::recording::request_ids;
 
@@ -33,7 +35,7 @@ impl Shared {
     }
 
     /// The id of an image on the live runtime.
-    async fn live_image(&self, image: &str) -> Option<String> {
+    pub(crate) async fn live_image(&self, image: &str) -> Option<String> {
         let spec = cri::v1::ImageSpec { image: image.to_owned(), ..Default::default() };
         let request = cri::v1::ImageStatusRequest { image: Some(spec), verbose: false };
         let status: cri::v1::ImageStatusResponse =
@@ -41,6 +43,22 @@ impl Shared {
                 .await
                 .ok()?;
         status.image.map(|image| image.id)
+    }
+
+    /// Keeps in mind what a call may change beyond what the replay made, before it is sent.
+    pub(crate) fn note_sending(&self, method: &Method, request: &Bytes) {
+        match method.name.as_str() {
+            "PullImage" => {
+                let asked = cri::v1::PullImageRequest::decode(request.as_ref()).unwrap_or_default();
+                let reference = asked.image.unwrap_or_default().image;
+                if !self.target.has_image(&reference) {
+                    self.footprint.pulling(without_user(&reference));
+                }
+            }
+            // Others are only of images that the replay pulled.
+            "RemoveImage" if self.config.allow_node_changes => self.has_removed_images.set(true),
+            _ => {}
+        }
     }
 
     /// Keeps the id of what was pulled; the answer may name it in another way.
@@ -51,6 +69,9 @@ impl Shared {
         if let Ok(pulled) = cri::v1::PullImageResponse::decode(answer.message.as_ref())
             && let Some(id) = self.live_image(&pulled.image_ref).await
         {
+            if !self.target.images.contains(&id) {
+                self.footprint.pulled(&id);
+            }
             self.pulled.borrow_mut().insert(id);
         }
     }

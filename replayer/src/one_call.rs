@@ -15,6 +15,7 @@ use crate::pairs;
 use crate::places::{self, place_of};
 use crate::recording::{is_mutating, request_ids, response_ids};
 use crate::replay::Pace;
+use crate::stand_in_images;
 use crate::witness::{Calls, LiveSide};
 
 /// First and longest pause before a read is asked again.
@@ -34,6 +35,7 @@ impl Shared {
         let Some(request) = self.request(call, method) else { return };
         let changed = self.mark_changing(call);
         self.note_sent(turn);
+        self.note_sending(method, &request);
         let mut way = self.way(call, method);
         let (mut answer, mut compared) = self.ask_until_settled(call, method, way, &request).await;
         while let Some(other) = self.other_way(call, way, &answer).await {
@@ -41,10 +43,13 @@ impl Shared {
             (answer, compared) = self.ask_until_settled(call, method, way, &request).await;
         }
         self.unmark_changing(&changed);
+        if let Some(credentials) = &self.config.credentials {
+            credentials.hide(method, &mut answer);
+        }
         self.note_pulled(method, &answer).await;
         self.note_objects(call, method, &answer);
         self.oracles.borrow_mut().observe(call, &request, &answer);
-        self.judge(call, method, way, &answer, compared);
+        self.judge(call, method, way, &answer, compared).await;
     }
 
     /// A method that the schema doesn't have: its bytes go out as they are, and its outcome is compared.
@@ -125,7 +130,14 @@ impl Shared {
     }
 
     /// Binds what both answers say, compares them, unless that was done and nothing was bound, and keeps what was found.
-    fn judge(&self, call: &Call, method: &Method, way: &Method, answer: &Answer, compared: Option<Compared>) {
+    async fn judge(
+        &self,
+        call: &Call,
+        method: &Method,
+        way: &Method,
+        answer: &Answer,
+        compared: Option<Compared>,
+    ) {
         if call.outcome.ending == Ending::Truncated {
             self.findings.borrow_mut().inconclusive(call.id, "its end is not on the tape".to_owned());
             return;
@@ -143,6 +155,11 @@ impl Shared {
         let mut compared = compared
             .filter(|_| !binding::binds(method))
             .unwrap_or_else(|| self.compare(call, method, answer));
+        stand_in_images::let_pass(call, method, answer, &self.ids.borrow(), &mut compared);
+        if let Some(reason) = self.without_limits(call, method, answer, &mut compared).await {
+            self.findings.borrow_mut().inconclusive(call.id, reason);
+            return;
+        }
         self.note_unstreamed(call, way, &mut compared);
         tracing::debug!(call = call.id.0, method = %method.name, lasted = ?answer.lasted, divergences = compared.divergences.len(), "compared");
         let mut findings = self.findings.borrow_mut();

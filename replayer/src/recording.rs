@@ -1,11 +1,14 @@
 //! A tape, read and put in order.
 
+use std::collections::BTreeSet;
+
 use cri::{Class, IdentityKind};
 use critape_calls::{Assembler, Call, CallId, EventKind, IdentityMap, Unbound, decode, identities, merged};
-use critape_differ::SideInfo;
+use critape_differ::{Effect, Limitation, LimitationKind, SideInfo};
 use critape_tape::{SealPolicy, Tape, TapeError};
 use thiserror::Error;
 
+use crate::preflight::{Tally, has_token, names};
 use crate::survey::Survey;
 use crate::witness::Veil;
 
@@ -51,6 +54,25 @@ impl Recording {
         Ok(Self { calls, side: survey.side(), sealed, veil, survey })
     }
 
+    /// What is sealed on it, where its key is not there: in how many calls, and in calls of which methods.
+    pub fn sealed_limitation(&self) -> Option<Limitation> {
+        if self.sealed == SealPolicy::None {
+            return None;
+        }
+        let mut methods = BTreeSet::new();
+        let mut tally = Tally::default();
+        for call in self.calls.iter().filter(|call| holds_sealed(call)) {
+            tally.add(call.id);
+            methods.insert(call.path.rsplit('/').next().unwrap_or_default());
+        }
+        let summary = format!(
+            "{} is sealed and its key is not here: what is sealed counts as the same, in calls of {}",
+            self.side.tape.as_deref().unwrap_or("a tape"),
+            names(methods)
+        );
+        Some(tally.limitation(LimitationKind::Sealed, Effect::Inconclusive, summary))
+    }
+
     /// The ids that the tape shows, each without a counterpart yet: made by one of its calls, or older than it.
     pub fn declare(&self, ids: &mut IdentityMap) {
         self.survey.declare(ids);
@@ -61,7 +83,7 @@ impl Recording {
 pub(crate) fn each_call(
     tape: &Tape,
     survey: &mut Survey,
-    mut take: impl FnMut(&Survey, Call),
+    mut take: impl FnMut(&mut Survey, Call),
 ) -> Result<SealPolicy, TapeError> {
     let mut assembler = Assembler::default();
     let mut events = tape.unsealed()?.events();
@@ -84,6 +106,11 @@ pub(crate) fn each_call(
     survey.sealed = events.sealed();
     survey.tape = Some(tape.path().display().to_string());
     Ok(events.left_sealed())
+}
+
+fn holds_sealed(call: &Call) -> bool {
+    let bodies = call.requests.iter().chain(&call.responses).filter_map(|message| message.body.kept());
+    bodies.into_iter().any(|body| has_token(body)) || has_token(call.outcome.message.as_bytes())
 }
 
 /// Whether the call is a stream of events.

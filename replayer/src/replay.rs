@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use cri::client::{Clients, ConnectError};
 use cri::endpoint::Endpoints;
-use critape_differ::{Report, Rules};
+use critape_calls::IdentityMap;
+use critape_differ::{Limitation, Report, Rules, SideInfo};
 use critape_tape::{SealPolicy, Tape};
 use thiserror::Error;
 use tokio::task::LocalSet;
 
 use crate::cleanup;
+use crate::credentials::Credentials;
 use crate::engine::Engine;
-use crate::preflight::{self, Company};
+use crate::footprint::{Footprint, Owner};
+use crate::images::{self, ImageMapping};
+use crate::preflight::{self, Company, Target};
 use crate::recording::RecordingError;
 use crate::script::{Reads, Script, Select};
-use crate::uids;
 
 /// How long an interrupted replay waits for what its last calls may still make.
 pub(crate) const LATE_COMERS: Duration = Duration::from_millis(500);
@@ -46,6 +49,10 @@ pub struct Config {
     pub settle: Duration,
     /// How fields are compared.
     pub rules: Rules,
+    /// Images to take in place of recorded ones.
+    pub map_images: Vec<ImageMapping>,
+    /// Credentials for registries, in place of recorded ones.
+    pub credentials: Option<Credentials>,
     /// Whether sandboxes of others may be on the runtime.
     pub share: bool,
     /// Whether calls may change the node beyond the replay's own pods.
@@ -64,6 +71,8 @@ impl Config {
             every_poll: false,
             settle: Duration::from_secs(5),
             rules: Rules::standard(),
+            map_images: Vec::new(),
+            credentials: None,
             share: false,
             allow_node_changes: false,
             max_inconclusive: 0.01,
@@ -127,6 +136,27 @@ pub enum ReplayError {
     },
 }
 
+/// What is known before the first call.
+#[derive(Clone, Debug)]
+pub struct Preflight {
+    /// The live runtime.
+    pub live: SideInfo,
+    /// What can't be as it was recorded.
+    pub limitations: Vec<Limitation>,
+    /// Sandboxes on the runtime that replays left which have crashed.
+    pub left_over: usize,
+}
+
+impl Preflight {
+    fn of(target: &Target) -> Self {
+        Self {
+            live: target.side.clone(),
+            limitations: target.limits.list.clone(),
+            left_over: target.left_over,
+        }
+    }
+}
+
 /// A tape on its way to a runtime.
 #[derive(Debug)]
 pub struct Replay {
@@ -159,28 +189,47 @@ impl Replay {
         self.script.calls.len()
     }
 
-    /// Replays until the last call has ended or `shutdown` completes, and removes what it made either way.
+    /// The mappings of images that are about none on the tape.
+    pub fn unused_mappings(&self) -> Vec<&ImageMapping> {
+        images::bind(&self.config.map_images, self.script.survey.references(), &mut IdentityMap::default())
+    }
+
+    /// Looks at the runtime and says what can't be faithful on it, and does no more.
+    pub async fn preflight(&self) -> Result<Preflight, ReplayError> {
+        Ok(Preflight::of(&self.look().await?.1))
+    }
+
+    async fn look(&self) -> Result<(Clients, Target), ReplayError> {
+        let Self { script, config } = self;
+        let company = if config.share { Company::Shared } else { Company::Refused };
+        let client = Clients::connect(&config.endpoints).await?;
+        let mut target = preflight::look(&client, script.survey.generation(), company).await?;
+        target.limits = preflight::limits(script, config, &client, &target).await;
+        Ok((client, target))
+    }
+
+    /// Replays until the last call has ended or `shutdown` completes, and removes what it made either way. Before the first call
+    /// `on_preflight` is told what is known.
     ///
     /// Belongs on a current-thread runtime.
     pub async fn run(
         self,
         shutdown: impl Future<Output = ()>,
+        on_preflight: impl FnOnce(&Preflight),
         on_progress: impl Fn(Progress) + 'static,
     ) -> Result<Report, ReplayError> {
-        let Self { script, config } = self;
         let mut shutdown = std::pin::pin!(shutdown);
-        let company = if config.share { Company::Shared } else { Company::Refused };
         let (client, target) = tokio::select! {
-            looked = async {
-                let client = Clients::connect(&config.endpoints).await?;
-                let target = preflight::look(&client, script.survey.generation(), company).await?;
-                Ok::<_, ReplayError>((client, target))
-            } => looked?,
+            looked = self.look() => looked?,
             () = &mut shutdown => return Err(ReplayError::Interrupted { removed: 0 }),
         };
-        let run = uids::run_name().map_err(ReplayError::Random)?;
-        let generation = target.generation;
-        let engine = Engine::new(script, config, client.clone(), target, run.clone())?;
+        on_preflight(&Preflight::of(&target));
+        let Self { script, config } = self;
+        let owner = Owner::this_run().map_err(ReplayError::Random)?;
+        let footprint =
+            Footprint::begin(&owner, &config.endpoints, &target.images).map_err(ReplayError::Scratch)?;
+        let (run, generation) = (owner.to_string(), target.generation);
+        let engine = Engine::new(script, config, client.clone(), target, footprint)?;
         let finished = LocalSet::new()
             .run_until(async {
                 tokio::select! {
@@ -195,7 +244,10 @@ impl Replay {
         }
         let cleaned = cleanup::clean(&client, generation, &run, &engine.pulled_images()).await;
         for left in &cleaned.left {
-            tracing::warn!(what = %left, "could not be removed: remove it by hand");
+            tracing::warn!(what = %left, "could not be removed: `critape replay --clean` tries again");
+        }
+        if !cleaned.left.is_empty() {
+            engine.keep_footprint();
         }
         if !finished? {
             return Err(ReplayError::Interrupted { removed: cleaned.sandboxes });

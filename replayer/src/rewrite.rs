@@ -11,8 +11,10 @@ use critape_tape::SealPolicy;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MapKey, Value};
 
+use crate::credentials::Credentials;
+use crate::footprint::{Footprint, Scratch};
+use crate::images;
 use crate::recording::inconclusive_reason;
-use crate::scratch::Scratch;
 
 /// The label under which kubelet repeats a pod's uid.
 const UID_LABEL: &str = "io.kubernetes.pod.uid";
@@ -31,12 +33,14 @@ pub(crate) fn rewrite(
     call: &Call,
     method: &Method,
     ids: &mut IdentityMap,
-    scratch: &mut Scratch,
-    run: &str,
+    footprint: &Footprint,
+    credentials: Option<&Credentials>,
 ) -> Rewritten {
     let Some(bytes) = call.request() else {
         return Rewritten::Inconclusive("its request was not recorded".to_owned());
     };
+    let given = credentials.and_then(|credentials| credentials.put_into(method, bytes, ids));
+    let bytes = given.as_ref().unwrap_or(bytes);
     if let Some(needed) = critape_tape::needs_key(&call.path, bytes) {
         return Rewritten::Inconclusive(format!("{needed}, and the tape's key is not here"));
     }
@@ -51,11 +55,13 @@ pub(crate) fn rewrite(
     if let Some(reason) = replace_ids(&mut message, method, ids) {
         return Rewritten::Inconclusive(reason);
     }
-    if let Err(error) = move_paths(&mut message, call, ids, scratch) {
+    images::replace_as_written(&mut message, ids);
+    if let Err(error) = move_paths(&mut message, call, ids, &mut footprint.scratch.borrow_mut()) {
         return Rewritten::Inconclusive(format!("its host paths could not be made here: {error}"));
     }
     replace_texts(&mut message, ids);
-    mark(&mut message, method, run);
+    footprint.ports.borrow_mut().replace(&mut message, method, ids);
+    mark(&mut message, method, &footprint.label);
     Rewritten::Request(if message == before { bytes.clone() } else { message.encode_to_vec().into() })
 }
 
@@ -177,17 +183,28 @@ fn replace_in(value: &mut Value, ids: &IdentityMap) {
     }
 }
 
-/// Puts the replay's label on the sandboxes it makes.
-fn mark(message: &mut DynamicMessage, method: &Method, run: &str) {
+/// What a request says of the sandbox that it makes, or makes something in.
+pub(crate) fn sandbox_config<'a>(
+    message: &'a mut DynamicMessage,
+    method: &Method,
+) -> Option<&'a mut DynamicMessage> {
     let config = match method.name.as_str() {
         "RunPodSandbox" | "RestorePod" => "config",
         "CreateContainer" => "sandbox_config",
-        _ => return,
+        _ => return None,
     };
     if !message.has_field_by_name(config) {
-        return;
+        return None;
     }
-    let Some(Value::Message(config)) = message.get_field_by_name_mut(config) else { return };
+    match message.get_field_by_name_mut(config) {
+        Some(Value::Message(config)) => Some(config),
+        _ => None,
+    }
+}
+
+/// Puts the replay's label on the sandboxes it makes.
+fn mark(message: &mut DynamicMessage, method: &Method, run: &str) {
+    let Some(config) = sandbox_config(message, method) else { return };
     if let Some(Value::Map(labels)) = config.get_field_by_name_mut("labels") {
         labels.insert(MapKey::String(OWNED_LABEL.to_owned()), Value::String(run.to_owned()));
     }

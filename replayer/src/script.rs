@@ -104,6 +104,7 @@ impl Script {
             if let Some(polls) = &mut polls {
                 polls.see(&call);
             }
+            survey.needs.call(&call);
             let entry = Entry::of(&call);
             let bytes = bytes_of(&call);
             if entry.is_event_stream || (call.duration() > LONG && kept_bytes + bytes <= KEPT_BYTES) {

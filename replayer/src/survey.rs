@@ -10,6 +10,7 @@ use critape_calls::{
 use critape_differ::SideInfo;
 use critape_tape::SealPolicy;
 
+use crate::preflight::Needs;
 use crate::recording::{is_event_stream, request_ids};
 use crate::trajectory::Trajectory;
 
@@ -25,6 +26,8 @@ pub(crate) struct Survey {
     shown: BTreeSet<(IdentityKind, String)>,
     pub(crate) trajectory: Trajectory,
     pub(crate) objects: ObjectIndex,
+    /// What the calls that are replayed need.
+    pub(crate) needs: Needs,
     /// Uids of the pods that its calls make.
     pub(crate) pod_uids: BTreeSet<String>,
     generations: BTreeMap<Generation, usize>,
@@ -37,6 +40,7 @@ impl Survey {
     /// What the runtime held when a segment began.
     pub(crate) fn opening(&mut self, opening: &Opening) {
         self.objects.observe_opening(opening);
+        self.needs.opening(opening);
         self.shown.extend(opening_ids(opening));
         self.opened = opening.runtime().or(self.opened.take());
     }
@@ -59,6 +63,7 @@ impl Survey {
     /// Learns from what an answer says that was not said before.
     fn learn(&mut self, call: &Call, method: &Method, news: &Bytes) -> Vec<Identity> {
         self.objects.observe_answer(call, news);
+        self.needs.answer(method, news);
         if method.name == "Version"
             && let Ok(version) = <cri::v1::VersionResponse as prost::Message>::decode(news.as_ref())
             && !version.runtime_name.is_empty()
@@ -100,6 +105,12 @@ impl Survey {
                 ids.declare(*kind, id, Unbound::OlderThanTape);
             }
         }
+    }
+
+    /// Everything by which the tape names images.
+    pub(crate) fn references(&self) -> impl Iterator<Item = &str> {
+        let shown = self.shown.iter().filter(|(kind, _)| *kind == IdentityKind::Image).map(|(_, name)| name);
+        shown.chain(&self.needs.references).map(String::as_str)
     }
 
     /// The ids that calls made, in the order of their ends.

@@ -14,6 +14,8 @@ pub struct Config {
     pub regressions: Vec<Regression>,
     /// What it serves beyond containerd 2.1, or short of it.
     pub variants: Vec<Variant>,
+    /// Runtime handlers besides the usual ones.
+    pub handlers: Vec<String>,
     /// `runtime_name` in `Version`.
     pub name: String,
     /// `runtime_version` in `Version`.
@@ -27,6 +29,7 @@ impl Default for Config {
             seed: RandomState::new().build_hasher().finish(),
             regressions: Vec::new(),
             variants: Vec::new(),
+            handlers: Vec::new(),
             name: "critape-simulator".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

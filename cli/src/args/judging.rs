@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use critape_replayer::ImageMapping;
 
 use super::{EndpointArgs, ReportArgs};
 use crate::filter::FilterArgs;
@@ -25,8 +26,6 @@ pub(crate) enum PaceArg {
 /// How a tape is replayed.
 #[derive(Debug, Args)]
 pub(crate) struct WayArgs {
-    /// Folder of the tape
-    pub(crate) tape: PathBuf,
     #[command(flatten)]
     pub(crate) endpoints: EndpointArgs,
     /// How fast calls follow each other
@@ -44,6 +43,13 @@ pub(crate) struct WayArgs {
     /// How long a read may take to show the recorded state, beyond what the recording took
     #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D", allow_hyphen_values = true)]
     pub(crate) settle: Duration,
+    /// Take image B in place of A; with a slash at the end of both, for all images that begin so. May be given again: the nearest
+    /// counts
+    #[arg(long = "map-image", value_name = "A=B")]
+    pub(crate) map_images: Vec<ImageMapping>,
+    /// Pull with the credentials of this file, of the form of Docker's config.json, in place of recorded ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry_auth: Option<PathBuf>,
     /// Replay beside sandboxes of others
     #[arg(long)]
     pub(crate) share: bool,
@@ -54,8 +60,17 @@ pub(crate) struct WayArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
+    /// Folder of the tape
+    #[arg(required_unless_present = "clean")]
+    pub(crate) tape: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) way: WayArgs,
+    /// Say what can't be as it was recorded, and send nothing; exit code 2 where there is something
+    #[arg(long, conflicts_with_all = ["files", "baseline", "write_baseline"])]
+    pub(crate) preflight: bool,
+    /// Remove the sandboxes, images and folders that replays left which have crashed, and do nothing else
+    #[arg(long, conflicts_with_all = ["tape", "preflight", "files", "baseline", "write_baseline"])]
+    pub(crate) clean: bool,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     #[command(flatten)]
@@ -111,6 +126,8 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CalibrateArgs {
+    /// Folder of the tape
+    pub(crate) tape: PathBuf,
     #[command(flatten)]
     pub(crate) way: WayArgs,
     /// How often it is replayed

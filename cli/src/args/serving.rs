@@ -36,6 +36,9 @@ pub(crate) struct SimulatorArgs {
     /// Serve more than containerd 2.1, or less: streamed-lists, v1alpha1, no-v1, no-pod-events. May be given again
     #[arg(long = "variant", value_name = "NAME", value_parser = values::variant)]
     pub(crate) variants: Vec<Variant>,
+    /// Have this runtime handler besides the usual ones. May be given again
+    #[arg(long = "handler", value_name = "NAME")]
+    pub(crate) handlers: Vec<String>,
     /// List the regressions there are
     #[arg(long)]
     pub(crate) list_regressions: bool,

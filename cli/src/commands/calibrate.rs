@@ -9,7 +9,8 @@ use critape_replayer::{Config, Replay};
 use critape_tape::Tape;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{replay, report};
+use super::replay::{self, Preamble};
+use super::report;
 use crate::args::CalibrateArgs;
 use crate::exit::Exit;
 use crate::output;
@@ -25,11 +26,13 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Exit> {
     for run in 1..=args.runs {
         // What comes and goes shows in one poll of many.
         let config = Config { every_poll: true, ..replay::config(&args.way, rules.clone())? };
-        let replay = Replay::of(&Tape::open(&args.way.tape)?, config)?;
+        let replay = Replay::of(&Tape::open(&args.tape)?, config)?;
         if run == 1 {
-            replay::note_sealed(&args.way, &replay);
+            replay::note(&args.tape, &args.way, &replay);
         }
-        reports.push(replay::watched(replay, &format!("run {run} of {}", args.runs))?);
+        let preamble = if run == 1 { Preamble::Said } else { Preamble::Kept };
+        let title = format!("run {run} of {}", args.runs);
+        reports.push(replay::watched(replay, &title, preamble)?);
     }
     let source = source(&reports, args.runs);
     let learned = calibrate(&reports, &rules, &source);

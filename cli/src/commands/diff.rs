@@ -25,6 +25,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<Exit> {
         }
     }
     let mut found = compare_tapes(Recorded(&recorded), Live(&live), &rules, args.report.max_inconclusive);
+    found.preflight = [&recorded, &live].into_iter().filter_map(Recording::sealed_limitation).collect();
     look_back(&tape, &mut found)?;
     report::give(&found, &args.report)
 }

@@ -2,11 +2,13 @@
 
 mod calibrate;
 mod check;
+mod clean;
 mod diff;
 mod explain;
 mod export;
 mod gateway;
 mod graph;
+mod preflight;
 mod record;
 mod repair;
 mod replay;

@@ -1,29 +1,47 @@
 //! `critape replay`, and how it and `calibrate` replay.
 
-use anyhow::{Result, bail};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use critape_calls::{Call, ObjectIndex};
 use critape_differ::{Report, Rules};
-use critape_replayer::{Config, Pace, Replay, look_back};
+use critape_replayer::{Config, Credentials, MAX_CREDENTIALS_BYTES, Pace, Replay, look_back};
 use critape_tape::{SealPolicy, Tape};
 
-use super::{one_thread, report};
+use super::{clean, one_thread, preflight, report};
 use crate::args::{PaceArg, ReplayArgs, WayArgs};
 use crate::exit::Exit;
 use crate::filter::Filter;
 use crate::output::{self, progress};
 use crate::signals;
 
+/// Whether what a preflight finds is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Preamble {
+    Said,
+    Kept,
+}
+
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
+    if args.clean {
+        return clean::run(&args.way.endpoints);
+    }
+    let Some(tape) = &args.tape else { bail!("a tape is needed: name its folder") };
     report::check_files(&args.report)?;
     let rules = report::rules(&args.report.rules)?;
     let config = Config { max_inconclusive: args.report.max_inconclusive, ..config(&args.way, rules)? };
     let filter = Filter::new(args.filter.clone())?;
-    let tape = Tape::open(&args.way.tape)?;
+    let opened = Tape::open(tape)?;
     let is_meant = |call: &Call, objects: &ObjectIndex| filter.matches(call, objects) || filter.needs(call);
-    let replay = Replay::of_selected(&tape, &is_meant, config)?;
-    note_sealed(&args.way, &replay);
-    let mut found = watched(replay, "replaying")?;
-    look_back(&tape, &mut found)?;
+    let replay = Replay::of_selected(&opened, &is_meant, config)?;
+    note(tape, &args.way, &replay);
+    if args.preflight {
+        return preflight::run(&replay, args.report.output);
+    }
+    let mut found = watched(replay, "replaying", Preamble::Said)?;
+    look_back(&opened, &mut found)?;
     report::give(&found, &args.report)
 }
 
@@ -42,30 +60,53 @@ pub(super) fn config(args: &WayArgs, rules: Rules) -> Result<Config> {
         every_poll: args.every_poll,
         settle: args.settle,
         rules,
+        map_images: args.map_images.clone(),
+        credentials: args.registry_auth.as_deref().map(credentials).transpose()?,
         share: args.share,
         allow_node_changes: args.allow_node_changes,
         ..Config::new(args.endpoints.asked().resolve()?)
     })
 }
 
-/// Says what goes out otherwise than it was recorded, because the tape's key is not here.
-pub(super) fn note_sealed(args: &WayArgs, replay: &Replay) {
+/// Reads credentials; no error shows any of them.
+fn credentials(path: &Path) -> Result<Credentials> {
+    let mut text = String::new();
+    let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
+    // One byte more tells that there is too much.
+    file.take(MAX_CREDENTIALS_BYTES + 1)
+        .read_to_string(&mut text)
+        .with_context(|| format!("reading {}", path.display()))?;
+    Credentials::parse(&text).with_context(|| format!("reading credentials from {}", path.display()))
+}
+
+/// Says what goes out otherwise than it was recorded, because the tape's key is not here; and what was asked for and is of no use.
+pub(super) fn note(tape: &Path, args: &WayArgs, replay: &Replay) {
     if replay.sealed() != SealPolicy::None {
+        let others = if args.registry_auth.is_some() { " and not in --registry-auth" } else { "" };
         output::say(format_args!(
             "note: {} is sealed and its key is not here: environment goes out sealed, and calls whose command or credentials are \
-             sealed are inconclusive",
-            args.tape.display()
+             sealed{others} are inconclusive",
+            tape.display()
         ));
+    }
+    for mapping in replay.unused_mappings() {
+        output::say(format_args!("note: --map-image {mapping}: no image on the tape is named so"));
     }
 }
 
 /// Replays, and shows how far it has come.
-pub(super) fn watched(replay: Replay, title: &str) -> Result<Report> {
+pub(super) fn watched(replay: Replay, title: &str, preamble: Preamble) -> Result<Report> {
     one_thread()?.block_on(async {
         let shutdown = signals::shutdown()?;
         let bar = progress(title, replay.calls() as u64);
         let shown = bar.clone();
-        let found = replay.run(shutdown, move |progress| shown.set_position(progress.done as u64)).await;
+        let begin = |found: &critape_replayer::Preflight| {
+            if preamble == Preamble::Said {
+                bar.suspend(|| preflight::say(found));
+            }
+        };
+        let found =
+            replay.run(shutdown, begin, move |progress| shown.set_position(progress.done as u64)).await;
         bar.finish_and_clear();
         Ok(found?)
     })

@@ -19,7 +19,8 @@ pub(crate) fn run(args: SimulatorArgs) -> Result<Exit> {
     }
     let listen = args.listen.context("give the socket with --listen unix:///path")?;
     let regressions = named(&args.regressions)?;
-    let mut config = Config { regressions, variants: args.variants, ..Config::default() };
+    let mut config =
+        Config { regressions, variants: args.variants, handlers: args.handlers, ..Config::default() };
     if let Some(seed) = args.seed {
         config.seed = seed;
     }

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use super::table::{accepted, call};
+use super::table::{accepted, call, limitation_line};
 use super::text::{cut, known, plain, pretty, rpc, side, signature, times, until};
-use crate::{EarlierCall, Finding, Report, Verdict};
+use crate::{EarlierCall, Effect, Finding, Report, Verdict};
 
 /// Findings in full; what comes after them is named in one line each.
 const MAX_IN_FULL: usize = 30;
@@ -37,6 +37,13 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
         "{} calls recorded, {} compared, {} inconclusive; {} differences explained by rules\n",
         calls.recorded, calls.compared, calls.inconclusive, report.suppressed.count
     )?;
+    let limits = || report.preflight.iter().filter(|limitation| limitation.effect != Effect::Sent);
+    for limitation in limits().take(MAX_NAMED) {
+        writeln!(out, "- preflight: {}", inline(&limitation_line(limitation)))?;
+    }
+    if limits().next().is_some() {
+        writeln!(out)?;
+    }
     if !open.is_empty() {
         table(out, &open)?;
     }
@@ -170,6 +177,7 @@ mod tests {
         assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
         assert_eq!(text.matches("<details>").count(), 2);
         assert!(text.contains("- Known: containerd\\#10521"), "{text}");
+        assert!(text.contains("- preflight: inconclusive"), "{text}");
         assert!(text.contains("- Before: 7 CreateContainer OK"), "{text}");
     }
 

@@ -17,6 +17,7 @@ use crate::Report;
 
 pub use explain::explain;
 pub use repeat::repeat;
+pub use table::render_limitations;
 
 /// The form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    Baseline, Compared, Divergence, EarlierCall, Evidence, Findings, Kind, Path, Report, Rules, Severity,
-    SideInfo, Timeline, TimelineCall, Witness,
+    Baseline, Compared, Divergence, EarlierCall, Effect, Evidence, Findings, Kind, Limitation,
+    LimitationKind, Path, Report, Rules, Severity, SideInfo, Timeline, TimelineCall, Witness,
 };
 use critape_calls::{CallId, Stamp};
 
@@ -57,6 +57,10 @@ fn before(call: u64, method: &str) -> EarlierCall {
     }
 }
 
+fn limitation(kind: LimitationKind, effect: Effect, summary: &str) -> Limitation {
+    Limitation { kind, effect, summary: summary.to_owned(), calls: 2, first_call: Some(7) }
+}
+
 fn finished(mut findings: Findings) -> Report {
     findings.calls().recorded = 20;
     let side = |version: &str| SideInfo {
@@ -95,6 +99,10 @@ pub(super) fn report() -> Report {
         findings.add(&format!("/runtime.v1.{method}"), &Seen(1, Evidence::default()), same);
     }
     let mut report = finished(findings);
+    report.preflight = vec![
+        limitation(LimitationKind::ImageMissing, Effect::Inconclusive, "quay.example/app is not here"),
+        limitation(LimitationKind::Registry, Effect::Sent, "images are pulled from registry.example"),
+    ];
     for finding in &mut report.findings {
         if !finding.method.ends_with("StopContainer") {
             finding.examples[0].at = None;
@@ -163,6 +171,7 @@ pub(super) fn hostile() -> Report {
     findings.add(&method, &Seen(1, evidence), compared);
     findings.inconclusive(CallId(2), HOSTILE.to_owned());
     let mut report = finished(findings);
+    report.preflight = vec![limitation(LimitationKind::Device, Effect::Skipped, HOSTILE)];
     for side in [&mut report.recorded, &mut report.live] {
         for text in [&mut side.runtime, &mut side.version, &mut side.generation] {
             HOSTILE.clone_into(text);

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::Color;
 use super::text::{known, place, plain, rpc, shown, side, signature, times, until};
-use crate::{BaselineUse, EarlierCall, Example, Finding, Report, Severity, Verdict};
+use crate::{BaselineUse, EarlierCall, Effect, Example, Finding, Limitation, Report, Severity, Verdict};
 
 /// Longest piece of a value that is shown.
 const MAX_VALUE_CHARS: usize = 160;
@@ -197,6 +197,10 @@ fn before(out: &mut String, about: Option<&str>, calls: &[EarlierCall], paint: &
 }
 
 fn foot(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
+    // What is sent as it is says nothing about what follows.
+    for limitation in report.preflight.iter().filter(|it| it.effect != Effect::Sent) {
+        writeln!(out, "preflight: {}", limitation_line(limitation))?;
+    }
     for (title, reasons) in [("inconclusive", &report.inconclusive), ("skipped", &report.skipped)] {
         for reason in reasons {
             writeln!(
@@ -228,6 +232,24 @@ fn foot(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
         }
     };
     writeln!(out, "{line}")
+}
+
+/// What a preflight found, one a line, as text.
+pub fn render_limitations<'a>(limitations: impl IntoIterator<Item = &'a Limitation>) -> String {
+    limitations.into_iter().map(|limitation| format!("{}\n", limitation_line(limitation))).collect()
+}
+
+/// A limitation in one line: what becomes of how many calls, and why.
+pub(super) fn limitation_line(limitation: &Limitation) -> String {
+    let calls = if limitation.calls == 1 { "call" } else { "calls" };
+    let first = limitation.first_call.map(|call| format!(" (first: call {call})")).unwrap_or_default();
+    format!(
+        "{:<12}  {} {calls}  {}: {}{first}",
+        limitation.effect.to_string(),
+        limitation.calls,
+        limitation.kind,
+        plain(&limitation.summary)
+    )
 }
 
 fn same(report: &Report) -> String {
@@ -289,6 +311,16 @@ mod tests {
         assert!(colored.contains("\u{1b}[1;31mbreaking\u{1b}[0m"));
         let hostile = render(&sample::hostile(), Color::Plain);
         assert!(!hostile.contains('\u{1b}'), "{hostile:?}");
+    }
+
+    #[test]
+    fn what_a_preflight_found_is_told_unless_it_is_sent_as_it_is() {
+        let text = render(&sample::report(), Color::Plain);
+        let line =
+            "preflight: inconclusive  2 calls  image-missing: quay.example/app is not here (first: call 7)\n";
+        assert!(text.contains(line), "{text}");
+        assert!(!text.contains("registry"), "{text}");
+        assert_eq!(render_limitations(&sample::report().preflight).lines().count(), 2);
     }
 
     #[test]

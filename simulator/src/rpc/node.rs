@@ -13,9 +13,15 @@ use crate::simulator::Simulator;
 /// The runtime handlers that pods may ask for; the empty name is the default.
 const HANDLERS: [&str; 2] = ["", "runc"];
 
+impl Simulator {
+    fn handlers(&self) -> impl Iterator<Item = &str> {
+        HANDLERS.into_iter().chain(self.config().handlers.iter().map(String::as_str))
+    }
+}
+
 /// Refuses a handler that isn't configured.
-pub(super) fn check_handler(handler: &str, sandbox_id: &str) -> Result<(), Status> {
-    if HANDLERS.contains(&handler) {
+pub(super) fn check_handler(simulator: &Simulator, handler: &str, sandbox_id: &str) -> Result<(), Status> {
+    if simulator.handlers().any(|known| known == handler) {
         return Ok(());
     }
     Err(plain(format!(
@@ -60,7 +66,7 @@ impl Simulator {
                 conditions: vec![condition("RuntimeReady"), condition("NetworkReady")],
             }),
             info: if request.verbose { info::of_runtime() } else { BTreeMap::new() },
-            runtime_handlers: HANDLERS.map(handler).into(),
+            runtime_handlers: self.handlers().map(handler).collect(),
             features: Some(v1::RuntimeFeatures {
                 supplemental_groups_policy: true,
                 ..v1::RuntimeFeatures::default()

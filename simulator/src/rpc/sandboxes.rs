@@ -31,7 +31,7 @@ impl Simulator {
         if let Err(holder) = state.sandbox_names.reserve(&name, &id) {
             return Err(reserved(format!("failed to reserve sandbox name {name:?}"), &name, &holder));
         }
-        let started = check_handler(&request.runtime_handler, &id)
+        let started = check_handler(self, &request.runtime_handler, &id)
             .and_then(|()| start(&mut state, &config, &id).map_err(|error| *error));
         let (pid, ip) = match started {
             Ok(started) => started,

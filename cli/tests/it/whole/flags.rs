@@ -191,7 +191,12 @@ fn tapes_sealed_with_different_keys_are_compared_as_far_as_they_can_be() {
         format!("note: {tape} is sealed and its key is not here: what is sealed in it counts as the same\n")
     };
     fs::remove_file(folder.path("other.tape/key")).unwrap();
-    assert!(sealed(&same(&folder, &note("other.tape"))).unwrap() > 0);
+    let report = same(&folder, &note("other.tape"));
+    assert!(sealed(&report).unwrap() > 0);
+    let named = report["preflight"][0]["summary"].as_str().unwrap();
+    assert!(named.starts_with("other.tape is sealed and its key is not here: "), "{named}");
+    assert!(named.contains("ExecSync") || named.contains("CreateContainer"), "{named}");
+    assert!(report["preflight"][0]["calls"].as_u64().unwrap() > 0);
     fs::remove_file(folder.path("one.tape/key")).unwrap();
     assert!(sealed(&same(&folder, &format!("{}{}", note("one.tape"), note("other.tape")))).unwrap() > 0);
 }

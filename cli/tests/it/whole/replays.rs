@@ -149,6 +149,15 @@ fn the_report_has_the_promised_form() {
         "runtime": "string",
         "version": "string"
       },
+      "preflight": [
+        {
+          "calls": "integer",
+          "effect": "string",
+          "first_call": "integer",
+          "kind": "string",
+          "summary": "string"
+        }
+      ],
       "recorded": {
         "generation": "string",
         "runtime": "string",

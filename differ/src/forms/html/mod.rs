@@ -280,6 +280,17 @@ fn left_out(report: &Report) -> Markup {
         }
     };
     html! {
+        @if !report.preflight.is_empty() {
+            h2 { "Known before the first call" }
+            table {
+                @for limit in &report.preflight {
+                    tr {
+                        td { (limit.effect.to_string()) } td.number { (limit.calls) } td { (limit.kind.to_string()) }
+                        td { (plain(&limit.summary)) }
+                    }
+                }
+            }
+        }
         @if !report.inconclusive.is_empty() || !report.skipped.is_empty() {
             h2 { "Not compared" }
             table { (reasons("inconclusive", &report.inconclusive)) (reasons("skipped", &report.skipped)) }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use critape_calls::{HostPath, HostPathKind};
 
+use super::journal::FOLDER_PREFIX;
+
 /// File systems of the kernel's own: what is below them is the same on every host, or means nothing elsewhere.
 const KERNELS: [&str; 3] = ["/dev", "/proc", "/sys"];
 
@@ -20,8 +22,17 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("critape-replay-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix(FOLDER_PREFIX).tempdir()?;
         Ok(Self { folder, moved: BTreeMap::new() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Leaves the folder where it is.
+    pub(crate) fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
     }
 
     /// The path that stands for `host`, with the right kind of node at it. `None` where it stays what it is: devices, the kernel's

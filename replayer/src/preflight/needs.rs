@@ -1,0 +1,321 @@
+//! What the calls of a tape need of a runtime and its host, learnt call by call.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+
+use bytes::Bytes;
+use cri::{Generation, IdentityKind, Method, v1};
+use critape_calls::{Call, CallId, Code, Ending, HostPathKind, Opening, merged};
+use critape_differ::{Effect, Limitation, LimitationKind};
+use critape_tape::{Needed, needs_key};
+use prost::Message;
+
+use crate::images::full;
+use crate::recording::{is_event_stream, request_ids};
+
+/// How a sealed value begins.
+const SEALED: &[u8] = critape_calls::SEALED_PREFIX.as_bytes();
+/// `NamespaceMode.NODE`.
+const NODE: i32 = v1::NamespaceMode::Node as i32;
+
+/// How many calls there are of a sort, and the first of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) calls: u64,
+    pub(crate) first: Option<CallId>,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, call: CallId) {
+        self.calls += 1;
+        self.first = Some(self.first.map_or(call, |first| first.min(call)));
+    }
+
+    pub(crate) fn limitation(self, kind: LimitationKind, effect: Effect, summary: String) -> Limitation {
+        Limitation { kind, effect, summary, calls: self.calls, first_call: self.first.map(|call| call.0) }
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        let first = self.first.into_iter().chain(other.first).min();
+        Self { calls: self.calls + other.calls, first }
+    }
+}
+
+type Tallies<K> = BTreeMap<K, Tally>;
+
+/// What calls need.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    /// References by which images are named.
+    pub(crate) references: BTreeSet<String>,
+    /// The names of images, by id.
+    pub(crate) names: BTreeMap<String, BTreeSet<String>>,
+    /// By reference: reads that found no image.
+    pub(crate) absent: Tallies<String>,
+    /// By reference: reads and makings that found an image which no call had pulled.
+    pub(crate) found: Tallies<String>,
+    /// By reference.
+    pub(crate) pulls: Tallies<String>,
+    pub(crate) removals: Tallies<String>,
+    pulled: BTreeSet<String>,
+    pub(crate) handlers: Tallies<String>,
+    /// SCTP, which is not replaced.
+    pub(crate) fixed_ports: Tallies<u16>,
+    /// TCP ports of pods on the host's network.
+    pub(crate) host_network: Tallies<u16>,
+    pub(crate) devices: Tallies<String>,
+    pub(crate) cdi_devices: Tallies<String>,
+    /// Those for which nothing can stand in.
+    pub(crate) host_paths: Tallies<String>,
+    /// Sandboxes below a slice, and below another cgroup.
+    pub(crate) slices: Tally,
+    pub(crate) cgroups: Tally,
+    /// The cgroup driver of the recorded runtime.
+    pub(crate) driver: Option<v1::CgroupDriver>,
+    /// Names of pods and containers in requests.
+    pub(crate) named: Tallies<String>,
+    /// Those of each request, by its hash.
+    asked: HashMap<u64, Vec<String>, RandomState>,
+    hasher: RandomState,
+    pub(crate) without_command: Tally,
+    pub(crate) without_credentials: Tally,
+    /// Pulls with credentials that are sealed, by reference.
+    pub(crate) sealed_pulls: Tallies<String>,
+    pub(crate) not_recorded: Tally,
+    pub(crate) configurations: Tally,
+    pub(crate) unknown: Tallies<String>,
+    /// Of calls that were served when recorded.
+    pub(crate) generations: Tallies<Generation>,
+}
+
+impl Needs {
+    /// What the runtime held when a segment began.
+    pub(crate) fn opening(&mut self, opening: &Opening) {
+        if let Some(list) = opening.answer("ListImages") {
+            self.image_list(list);
+        }
+        if let Some(config) = opening.answer("RuntimeConfig") {
+            self.runtime_config(config);
+        }
+    }
+
+    /// What an answer says of images, whether its call is replayed or not.
+    pub(crate) fn answer(&mut self, method: &Method, answer: &Bytes) {
+        match method.name.as_str() {
+            "ListImages" => self.image_list(answer),
+            "RuntimeConfig" => self.runtime_config(answer),
+            "ImageStatus" => {
+                let status = read::<v1::ImageStatusResponse>(answer);
+                status.and_then(|status| status.image).into_iter().for_each(|image| self.image(image));
+            }
+            _ => {}
+        }
+    }
+
+    /// A call that is replayed; they come in the order of their ends.
+    pub(crate) fn call(&mut self, call: &Call) {
+        let is_cut = call.outcome.ending == Ending::Truncated && !is_event_stream(call);
+        if is_cut || !call.is_whole() || call.requests.is_empty() {
+            self.not_recorded.add(call.id);
+        }
+        let Some(method) = call.method() else {
+            self.unknown.entry(call.path.clone()).or_default().add(call.id);
+            return;
+        };
+        if call.outcome.code != Code::UNIMPLEMENTED {
+            self.generations.entry(method.generation).or_default().add(call.id);
+        }
+        let Some(request) = call.request().filter(|request| !request.is_empty()) else {
+            if method.name == "UpdateRuntimeConfig" {
+                self.configurations.add(call.id);
+            }
+            return;
+        };
+        self.seal(call, request);
+        if method.request_ids.iter().any(|id| id.kind != IdentityKind::Image) {
+            self.objects(call, request);
+        }
+        match method.name.as_str() {
+            "ImageStatus" => self.image_status(call, request),
+            "PullImage" => self.pull_image(call, request),
+            "RemoveImage" => {
+                let image = read::<v1::RemoveImageRequest>(request).and_then(|request| request.image);
+                let image = self.reference(image);
+                self.removals.entry(image.clone()).or_default().add(call.id);
+                self.forget(&image);
+            }
+            "ListImages" => {
+                let filter = read::<v1::ListImagesRequest>(request).and_then(|request| request.filter);
+                self.reference(filter.and_then(|filter| filter.image));
+            }
+            "RunPodSandbox" => self.run_pod_sandbox(call, request),
+            "CreateContainer" => self.create_container(call, request),
+            "UpdateRuntimeConfig" => self.configurations.add(call.id),
+            _ => {}
+        }
+    }
+
+    fn seal(&mut self, call: &Call, request: &Bytes) {
+        if !has_token(request) {
+            return;
+        }
+        match needs_key(&call.path, request) {
+            Some(Needed::Credentials) => {
+                self.without_credentials.add(call.id);
+                if let Some(image) = read::<v1::PullImageRequest>(request).and_then(|request| request.image)
+                    && call.path.ends_with("/PullImage")
+                {
+                    self.sealed_pulls.entry(image.image).or_default().add(call.id);
+                }
+            }
+            Some(Needed::Command | Needed::Everything) => self.without_command.add(call.id),
+            None => {}
+        }
+    }
+
+    /// Clients ask for the same things again and again: each request is read once.
+    fn objects(&mut self, call: &Call, request: &Bytes) {
+        let hash = self.hasher.hash_one((&call.path, request));
+        let ids = self.asked.entry(hash).or_insert_with(|| {
+            let is_object = |kind: &IdentityKind| {
+                matches!(kind, IdentityKind::Sandbox | IdentityKind::Container | IdentityKind::Object)
+            };
+            request_ids(call).into_iter().filter(|(kind, _)| is_object(kind)).map(|(_, id)| id).collect()
+        });
+        for id in ids {
+            match self.named.get_mut(id) {
+                Some(tally) => tally.add(call.id),
+                None => self.named.entry(id.clone()).or_default().add(call.id),
+            }
+        }
+    }
+
+    fn image_status(&mut self, call: &Call, request: &Bytes) {
+        let asked = read::<v1::ImageStatusRequest>(request).and_then(|request| request.image);
+        let reference = self.reference(asked);
+        let answer = merged(call).filter(|_| call.outcome.is_ok());
+        let Some(status) = answer.and_then(|answer| read::<v1::ImageStatusResponse>(&answer)) else { return };
+        if status.image.is_none() {
+            self.absent.entry(reference).or_default().add(call.id);
+        } else if !self.is_pulled(&reference) {
+            self.found.entry(reference).or_default().add(call.id);
+        }
+    }
+
+    fn pull_image(&mut self, call: &Call, request: &Bytes) {
+        let asked = read::<v1::PullImageRequest>(request).and_then(|request| request.image);
+        let reference = self.reference(asked);
+        self.pulls.entry(reference.clone()).or_default().add(call.id);
+        let answer = merged(call).filter(|_| call.outcome.is_ok());
+        if let Some(pulled) = answer.and_then(|answer| read::<v1::PullImageResponse>(&answer)) {
+            self.references.insert(pulled.image_ref.clone());
+            self.names.entry(pulled.image_ref.clone()).or_default().extend(full(&reference));
+            self.pulled.extend([full(&reference).unwrap_or(reference), pulled.image_ref]);
+        }
+    }
+
+    fn run_pod_sandbox(&mut self, call: &Call, request: &Bytes) {
+        let Some(request) = read::<v1::RunPodSandboxRequest>(request) else { return };
+        if !request.runtime_handler.is_empty() && call.outcome.is_ok() {
+            self.handlers.entry(request.runtime_handler).or_default().add(call.id);
+        }
+        let config = request.config.unwrap_or_default();
+        let linux = config.linux.unwrap_or_default();
+        match linux.cgroup_parent.trim_end_matches('/') {
+            "" => {}
+            parent if parent.ends_with(".slice") => self.slices.add(call.id),
+            _ => self.cgroups.add(call.id),
+        }
+        let options = linux.security_context.and_then(|context| context.namespace_options);
+        let is_on_host = options.is_some_and(|options| options.network == NODE);
+        for port in config.port_mappings {
+            let Some(number) = u16::try_from(port.host_port).ok().filter(|number| *number != 0) else {
+                continue;
+            };
+            match port.protocol() {
+                v1::Protocol::Tcp if is_on_host => self.host_network.entry(number).or_default().add(call.id),
+                v1::Protocol::Sctp if !is_on_host => self.fixed_ports.entry(number).or_default().add(call.id),
+                _ => {}
+            }
+        }
+    }
+
+    fn create_container(&mut self, call: &Call, request: &Bytes) {
+        let Some(request) = read::<v1::CreateContainerRequest>(request) else { return };
+        let mut config = request.config.unwrap_or_default();
+        let own = config.image.take();
+        let volumes = config.mounts.iter_mut().filter_map(|mount| mount.image.take());
+        let volumes = volumes.filter(|image| !image.image.is_empty()).collect::<Vec<_>>();
+        for image in own.into_iter().chain(volumes) {
+            let reference = self.reference(Some(image));
+            if call.outcome.is_ok() && !self.is_pulled(&reference) {
+                self.found.entry(reference).or_default().add(call.id);
+            }
+        }
+        for device in config.devices {
+            self.devices.entry(device.host_path).or_default().add(call.id);
+        }
+        for device in config.cdi_devices {
+            self.cdi_devices.entry(device.name).or_default().add(call.id);
+        }
+        for path in &call.host_paths {
+            if matches!(path.kind, HostPathKind::Device | HostPathKind::Other) {
+                self.host_paths.entry(path.path.clone()).or_default().add(call.id);
+            }
+        }
+    }
+
+    /// Notes the names under which a request has an image; gives the one that the runtime goes by.
+    fn reference(&mut self, image: Option<v1::ImageSpec>) -> String {
+        let image = image.unwrap_or_default();
+        self.references.extend(
+            [&image.image, &image.user_specified_image].into_iter().filter(|it| !it.is_empty()).cloned(),
+        );
+        image.image
+    }
+
+    /// An image was removed: whatever it is named by, it has to be pulled again.
+    fn forget(&mut self, image: &str) {
+        let name = full(image).unwrap_or_else(|| image.to_owned());
+        let is_it = |id: &String, names: &BTreeSet<String>| *id == name || names.contains(&name);
+        for (id, names) in self.names.iter().filter(|(id, names)| is_it(id, names)) {
+            self.pulled.remove(id);
+            self.pulled.retain(|pulled| !names.contains(pulled));
+        }
+        self.pulled.remove(&name);
+    }
+
+    /// Whether a call has pulled this image.
+    fn is_pulled(&self, reference: &str) -> bool {
+        self.pulled.contains(reference)
+            || full(reference).is_some_and(|reference| self.pulled.contains(&reference))
+            || self.names.get(reference).is_some_and(|names| !names.is_disjoint(&self.pulled))
+    }
+
+    fn image_list(&mut self, list: &Bytes) {
+        let list = read::<v1::ListImagesResponse>(list).unwrap_or_default();
+        list.images.into_iter().for_each(|image| self.image(image));
+    }
+
+    fn image(&mut self, image: v1::Image) {
+        let names: BTreeSet<String> = image.repo_tags.into_iter().chain(image.repo_digests).collect();
+        self.references.extend(names.iter().cloned());
+        self.names.entry(image.id).or_default().extend(names);
+    }
+
+    fn runtime_config(&mut self, answer: &Bytes) {
+        let config = read::<v1::RuntimeConfigResponse>(answer);
+        self.driver =
+            config.and_then(|config| config.linux).map(|linux| linux.cgroup_driver()).or(self.driver);
+    }
+}
+
+/// Whether something in these bytes is sealed.
+pub(crate) fn has_token(bytes: &[u8]) -> bool {
+    bytes.windows(SEALED.len()).any(|part| part == SEALED)
+}
+
+/// A message in the types of v1, whose numbers are those of every generation.
+fn read<M: Message + Default>(bytes: &Bytes) -> Option<M> {
+    M::decode(bytes.as_ref()).ok()
+}

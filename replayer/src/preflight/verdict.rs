@@ -1,0 +1,138 @@
+//! Which differences follow from what the preflight has found, and so are no findings.
+//!
+//! Each case looks at the one call itself: what it asked for must be what is missing here, and it must have gone wrong in the way
+//! that follows. Everything else stays a finding.
+
+use cri::{Method, v1};
+use critape_calls::{Call, merged};
+use critape_differ::{Compared, Divergence};
+use prost::Message;
+
+use crate::answer::Answer;
+use crate::engine::Shared;
+
+/// What a runtime says that does not take a cgroup of another driver.
+const OF_CGROUPS: [&str; 3] = ["cgroup", ".slice", "systemd"];
+
+impl Shared {
+    /// Takes out of what a call differs in what follows from a limitation. Gives the reason where nothing is left.
+    pub(crate) async fn without_limits(
+        &self,
+        call: &Call,
+        method: &Method,
+        answer: &Answer,
+        compared: &mut Compared,
+    ) -> Option<String> {
+        if compared.divergences.is_empty() {
+            return None;
+        }
+        let reason = match method.name.as_str() {
+            "ImageStatus" => self.image_status(call, answer),
+            "ListImages" => Some("an image was on the runtime before the replay".to_owned()),
+            "CreateContainer" => self.create_container(call, answer).await,
+            "RunPodSandbox" => self.run_pod_sandbox(call, answer),
+            _ => None,
+        }?;
+        compared.divergences.retain(|divergence| match method.name.as_str() {
+            "ImageStatus" => {
+                divergence.path.segments().first().is_none_or(|part| part != "image" && part != "info")
+            }
+            "ListImages" => !self.is_foreign_image(divergence),
+            _ => divergence.path.segments() != ["outcome", "code"],
+        });
+        compared.divergences.is_empty().then_some(reason)
+    }
+
+    /// An image that was there before the replay, or is not here though the recording found it without a pull.
+    fn image_status(&self, call: &Call, answer: &Answer) -> Option<String> {
+        if !call.outcome.is_ok() || !answer.outcome.is_ok() {
+            return None;
+        }
+        let recorded: v1::ImageStatusResponse = read(&merged(call)?)?;
+        let live: v1::ImageStatusResponse = read(&answer.message)?;
+        match (recorded.image, live.image) {
+            (None, Some(image)) if self.was_here(&image.id) => {
+                Some("its image was on the runtime before the replay".to_owned())
+            }
+            (Some(_), None) => {
+                let asked: v1::ImageStatusRequest = read(call.request()?)?;
+                self.missing(&asked.image?.image)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_foreign_image(&self, divergence: &Divergence) -> bool {
+        divergence.path.to_string() == "images[]"
+            && divergence.recorded.is_null()
+            && divergence
+                .live
+                .get("id")
+                .and_then(serde_json::Value::as_str)
+                .is_some_and(|id| self.was_here(id))
+    }
+
+    /// Whether the replay found this image, and has left it alone.
+    fn was_here(&self, id: &str) -> bool {
+        self.target.images.contains(id) && !self.has_removed_images.get()
+    }
+
+    fn missing(&self, reference: &str) -> Option<String> {
+        let is_missing = self.target.limits.missing_images.contains(reference);
+        is_missing.then(|| "its image is not on the runtime, and the recording does not pull it".to_owned())
+    }
+
+    async fn create_container(&self, call: &Call, answer: &Answer) -> Option<String> {
+        if !call.outcome.is_ok() || answer.outcome.is_ok() {
+            return None;
+        }
+        let limits = &self.target.limits;
+        let asked: v1::CreateContainerRequest = read(call.request()?)?;
+        let config = asked.config?;
+        let volumes = config.mounts.iter().filter_map(|mount| mount.image.as_ref());
+        for image in config.image.iter().chain(volumes) {
+            // It may have come since.
+            let live = self.ids.borrow().mapped_reference(&image.image).map(str::to_owned);
+            if let Some(reason) = self.missing(&image.image)
+                && self.live_image(live.as_deref().unwrap_or(&image.image)).await.is_none()
+            {
+                return Some(reason);
+            }
+        }
+        if config.devices.iter().any(|device| limits.missing_devices.contains(&device.host_path)) {
+            return Some("it asks for a device that this host does not have".to_owned());
+        }
+        let is_missing = |path: &str| limits.missing_paths.contains(path);
+        config
+            .mounts
+            .iter()
+            .any(|mount| is_missing(&mount.host_path))
+            .then(|| "it mounts a path that this host does not have".to_owned())
+    }
+
+    fn run_pod_sandbox(&self, call: &Call, answer: &Answer) -> Option<String> {
+        if !call.outcome.is_ok() || answer.outcome.is_ok() {
+            return None;
+        }
+        let limits = &self.target.limits;
+        let asked: v1::RunPodSandboxRequest = read(call.request()?)?;
+        if limits.missing_handlers.contains(&asked.runtime_handler) {
+            return Some("it asks for a runtime handler that the runtime does not have".to_owned());
+        }
+        let message = answer.outcome.message.to_lowercase();
+        let config = asked.config?;
+        // All others were free when they were taken.
+        let is_fixed = |port: &v1::PortMapping| port.protocol() == v1::Protocol::Sctp && port.host_port != 0;
+        if config.port_mappings.iter().any(is_fixed) && message.contains("in use") {
+            return Some("it asks for a port of the host that is taken".to_owned());
+        }
+        let parent = config.linux?.cgroup_parent;
+        let is_of_cgroups = OF_CGROUPS.iter().any(|word| message.contains(word));
+        (limits.drivers.is_some() && !parent.is_empty() && is_of_cgroups)
+            .then(|| "its cgroup is one of another cgroup driver".to_owned())
+    }
+}
+
+fn read<M: Message + Default>(bytes: &bytes::Bytes) -> Option<M> {
+    M::decode(bytes.as_ref()).ok()
+}
