@@ -83,6 +83,14 @@ async fn how_late_calls_were_is_told_where_they_were_due() {
     let lateness = report.timing.unwrap().lateness.unwrap();
     assert_eq!(lateness.calls, report.calls.sent);
     assert!(lateness.p50 <= lateness.p99 && lateness.p99 <= lateness.max, "{lateness:?}");
+    let tape = recorded(&World::new(&[]), async |client: &Client| {
+        client.pull("registry.example/app:1").await;
+        let sandbox = client.run(pod("job")).await;
+        let container = client.create(&sandbox, container_request("app", "sleep 2")).await;
+        client.start(&container).await;
+        client.until_exited(&container).await;
+    })
+    .await;
     let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
     let timing = report.timing.unwrap();
     assert_eq!((timing.lateness, timing.held_up), (None, 0));
