@@ -77,7 +77,7 @@ impl World {
         shutdown: impl Future<Output = ()>,
     ) -> Result<Report, ReplayError> {
         let config = change(Config::new(Endpoints::both_at(self.endpoint("runtime.sock"))));
-        Replay::of(&tape.open(), config).unwrap().run(shutdown, |_| {}).await
+        Replay::of(&tape.open(), config).unwrap().run(shutdown, |_| {}, |_| {}).await
     }
 }
 
