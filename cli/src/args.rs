@@ -58,7 +58,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Example:\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --report report.json\n  critape replay node.tape -r unix:///run/containerd/containerd.sock --preflight\n  critape replay --clean -r unix:///run/containerd/containerd.sock"
     )]
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
     /// Compare two recordings of the same workload
     #[command(after_help = "Example:\n  critape diff before.tape after.tape")]
     Diff(DiffArgs),

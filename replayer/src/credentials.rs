@@ -199,7 +199,7 @@ impl Entry {
 }
 
 fn pull(method: &Method, request: &Bytes) -> Option<DynamicMessage> {
-    if method.name != "PullImage" { None } else { decode(method.input(), request) }
+    if method.name == "PullImage" { decode(method.input(), request) } else { None }
 }
 
 /// The registry, with a path where one is named, that a key of the file means.

@@ -105,8 +105,8 @@ pub(super) fn watched(replay: Replay, title: &str, preamble: Preamble) -> Result
                 bar.suspend(|| preflight::say(found));
             }
         };
-        let found =
-            replay.run(shutdown, begin, move |progress| shown.set_position(progress.done as u64)).await;
+        let ran = replay.run(shutdown, begin, move |progress| shown.set_position(progress.done as u64));
+        let found = Box::pin(ran).await;
         bar.finish_and_clear();
         Ok(found?)
     })

@@ -236,7 +236,8 @@ fn foot(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
 
 /// What a preflight found, one a line, as text.
 pub fn render_limitations<'a>(limitations: impl IntoIterator<Item = &'a Limitation>) -> String {
-    limitations.into_iter().map(|limitation| format!("{}\n", limitation_line(limitation))).collect()
+    let lines: Vec<String> = limitations.into_iter().map(|it| limitation_line(it) + "\n").collect();
+    lines.concat()
 }
 
 /// A limitation in one line: what becomes of how many calls, and why.

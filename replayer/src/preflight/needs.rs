@@ -223,7 +223,7 @@ impl Needs {
         let linux = config.linux.unwrap_or_default();
         match linux.cgroup_parent.trim_end_matches('/') {
             "" => {}
-            parent if parent.ends_with(".slice") => self.slices.add(call.id),
+            parent if is_slice(parent) => self.slices.add(call.id),
             _ => self.cgroups.add(call.id),
         }
         let options = linux.security_context.and_then(|context| context.namespace_options);
@@ -308,6 +308,11 @@ impl Needs {
         self.driver =
             config.and_then(|config| config.linux).map(|linux| linux.cgroup_driver()).or(self.driver);
     }
+}
+
+/// Whether a cgroup is named as systemd names its slices.
+fn is_slice(parent: &str) -> bool {
+    parent.rsplit_once('.').is_some_and(|(_, unit)| unit == "slice")
 }
 
 /// Whether something in these bytes is sealed.

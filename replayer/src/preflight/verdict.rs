@@ -23,9 +23,6 @@ impl Shared {
         answer: &Answer,
         compared: &mut Compared,
     ) -> Option<String> {
-        if compared.divergences.is_empty() {
-            return None;
-        }
         let reason = match method.name.as_str() {
             "ImageStatus" => self.image_status(call, answer),
             "ListImages" => Some("an image was on the runtime before the replay".to_owned()),

@@ -51,8 +51,8 @@ fn found(limits: &Limits) -> Vec<(LimitationKind, Effect, u64)> {
     limits.list.iter().map(|it| (it.kind, it.effect, it.calls)).collect()
 }
 
-fn spec(image: &str) -> Option<v1::ImageSpec> {
-    Some(v1::ImageSpec { image: image.to_owned(), ..Default::default() })
+fn spec(image: &str) -> v1::ImageSpec {
+    v1::ImageSpec { image: image.to_owned(), ..Default::default() }
 }
 
 fn sandbox(id: u64, handler: &str, parent: &str) -> Call {
@@ -68,7 +68,7 @@ fn create(id: u64, config: v1::ContainerConfig) -> Call {
 }
 
 fn of_image(id: u64, image: &str) -> Call {
-    create(id, v1::ContainerConfig { image: spec(image), ..Default::default() })
+    create(id, v1::ContainerConfig { image: Some(spec(image)), ..Default::default() })
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn an_image_is_known_by_its_names_and_its_id() {
         ..Default::default()
     };
     let status = v1::ImageStatusResponse { image: Some(image), ..Default::default() };
-    let asked = v1::ImageStatusRequest { image: spec("app:1"), ..Default::default() };
+    let asked = v1::ImageStatusRequest { image: Some(spec("app:1")), ..Default::default() };
     let seen = call(1, "ImageStatus", &asked, &status);
     let preloaded = needs(&[seen.clone(), of_image(2, &id)]);
     let missing = limits(&preloaded, &target());
@@ -125,7 +125,7 @@ fn an_image_is_known_by_its_names_and_its_id() {
     let held = Target { images: [id.clone()].into(), ..target() };
     assert_eq!(found(&limits(&preloaded, &held)), [(LimitationKind::ImageMissing, Effect::Inconclusive, 1)]);
     // One that is pulled first is nobody's worry but the registry's.
-    let pull = v1::PullImageRequest { image: spec("app:1"), ..Default::default() };
+    let pull = v1::PullImageRequest { image: Some(spec("app:1")), ..Default::default() };
     let pulled = call(1, "PullImage", &pull, &v1::PullImageResponse { image_ref: id.clone() });
     let pulled = needs(&[pulled, seen, of_image(3, &id), of_image(4, "app:1")]);
     assert_eq!(found(&limits(&pulled, &target())), [(LimitationKind::Registry, Effect::Sent, 1)]);
@@ -134,9 +134,9 @@ fn an_image_is_known_by_its_names_and_its_id() {
 #[test]
 fn an_image_that_was_removed_has_to_be_pulled_again() {
     let id = format!("sha256:{}", "1".repeat(64));
-    let pull = v1::PullImageRequest { image: spec("app:1"), ..Default::default() };
+    let pull = v1::PullImageRequest { image: Some(spec("app:1")), ..Default::default() };
     let pulled = call(1, "PullImage", &pull, &v1::PullImageResponse { image_ref: id.clone() });
-    let remove = v1::RemoveImageRequest { image: spec(&id) };
+    let remove = v1::RemoveImageRequest { image: Some(spec(&id)) };
     let removed = call(2, "RemoveImage", &remove, &v1::RemoveImageResponse::default());
     let needs = needs(&[pulled, removed, of_image(3, "app:1")]);
     let kinds: Vec<_> = found(&limits(&needs, &target())).into_iter().map(|it| it.0).collect();
