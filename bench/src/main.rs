@@ -12,6 +12,7 @@ mod lanes;
 mod load;
 mod machine;
 mod memory;
+mod mutation;
 mod node;
 mod process;
 mod recall;
@@ -23,7 +24,7 @@ mod stats;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use args::{Arguments, CostArgs, EventsArgs, RecallArgs, ReplayArgs, SoakArgs, What};
+use args::{Arguments, CostArgs, EventsArgs, MutationArgs, RecallArgs, ReplayArgs, SoakArgs, What};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -48,6 +49,7 @@ fn run(what: Option<What>) -> Result<()> {
         Some(What::Replay(args)) => replay::measure(&args),
         Some(What::Space) => space::measure(),
         Some(What::Recall(args)) => recall::measure(&args),
+        Some(What::Mutation(args)) => mutation::measure(&args),
         Some(What::Lane(lane)) => lanes::run(lane),
     }
 }
@@ -55,7 +57,7 @@ fn run(what: Option<What>) -> Result<()> {
 /// Everything, one after the other; what is missed does not keep the rest from being measured.
 fn all() -> Result<()> {
     let soak = SoakArgs { minutes: 1.0, rate: 200, csv: None };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 8] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 9] = [
         ("cost", &|| cost::measure(&CostArgs::default())),
         ("events", &|| events::measure(&EventsArgs { quick: false })),
         ("memory", &memory::measure),
@@ -64,6 +66,7 @@ fn all() -> Result<()> {
         ("space", &space::measure),
         ("replay", &|| replay::measure(&ReplayArgs { calls: 100_000 })),
         ("recall", &|| recall::measure(&RecallArgs::default())),
+        ("mutation", &|| mutation::measure(&MutationArgs::default())),
     ];
     let mut failed = Vec::new();
     for (name, measure) in parts {

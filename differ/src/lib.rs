@@ -23,6 +23,7 @@ mod known;
 mod latency;
 mod leaves;
 mod lists;
+pub mod mutation;
 mod oracles;
 mod order;
 mod outcome;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::{IdentityKind, Method};
 use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, Resolution, decode};
-use critape_differ::{Compared, Divergence, EventSequences, Kind, Path, Severity};
+use critape_differ::{Compared, Comparer, Divergence, EventSequences, Kind, Path, Severity, Trajectories};
 use serde_json::Value;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -39,7 +39,10 @@ pub(crate) async fn follow(shared: &Shared, call: &Call, begun: Instant) {
     let outcome = collect(shared, call, method, opening, &mut live, enough).await;
     let recorded = sequences(call, method);
     shared.oracles.borrow_mut().events(call, Recorded(&recorded), Live(&live));
-    let compared = judge(shared, call, method, &live, outcome.as_ref());
+    let compared = {
+        let ids = shared.ids.borrow();
+        compare(&shared.comparer(&ids), call, method, &live, outcome.as_ref(), &shared.seen(call))
+    };
     let live = LiveSide::Events(&live, outcome.as_ref());
     let calls = Calls { recorded: call, veil: &shared.script.veil, live };
     shared.findings.borrow_mut().add(&call.path, &calls, compared);
@@ -126,15 +129,14 @@ pub(crate) fn sequences(call: &Call, method: &Method) -> EventSequences {
 }
 
 /// What the two streams differ in. `outcome` is there where the live runtime ended its stream.
-fn judge(
-    shared: &Shared,
+pub(crate) fn compare(
+    comparer: &Comparer<'_>,
     call: &Call,
     method: &Method,
     live: &EventSequences,
     outcome: Option<&Outcome>,
+    trajectories: &dyn Trajectories,
 ) -> Compared {
-    let ids = shared.ids.borrow();
-    let comparer = shared.comparer(&ids);
     let ended_by_runtime = call.outcome.ending == Ending::Status;
     let mut compared = Compared::default();
     match (ended_by_runtime, outcome) {
@@ -149,7 +151,7 @@ fn judge(
         (false, None) => {}
     }
     let recorded = sequences(call, method);
-    compared.merge(comparer.events(method, Recorded(&recorded), Live(live), &shared.seen(call)));
+    compared.merge(comparer.events(method, Recorded(&recorded), Live(live), trajectories));
     compared
 }
 

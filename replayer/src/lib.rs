@@ -21,6 +21,7 @@ mod cleanup;
 mod engine;
 mod events;
 mod hindsight;
+mod itself;
 mod node;
 mod one_call;
 mod oracles;
@@ -39,6 +40,7 @@ mod witness;
 
 pub use check::{CheckConfig, check};
 pub use hindsight::look_back;
+pub use itself::Itself;
 pub use recording::{Recording, RecordingError};
 pub use replay::{Config, Pace, Progress, Replay, ReplayError};
 pub use script::Select;

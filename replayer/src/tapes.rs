@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use cri::{Class, IdentityKind};
-use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded, merged};
+use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded};
 use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo};
 use critape_tape::SealPolicy;
 
-use crate::events::sequences;
-use crate::pairs::{self, End};
+use crate::pairs;
 use crate::recording::{Recording, is_event_stream};
 use crate::rewrite::canonical;
 use crate::trajectory::{Seen, Trajectory};
@@ -156,14 +155,8 @@ impl Pairing<'_> {
             to: call.ended,
             changing: &self.changing,
         };
-        if is_event_stream(call) {
-            let (before, now) = (sequences(call, method), sequences(other, method));
-            return self.comparer(ids).events(method, Recorded(&before), Live(&now), &seen);
-        }
-        let message = merged(other).unwrap_or_default();
-        let end = End { outcome: &other.outcome, message: &message, lasted: other.duration() };
-        pairs::bind(call, method, end, ids);
-        pairs::compare(&self.comparer(ids), call, method, end, &seen)
+        pairs::bind_calls(call, other, method, ids);
+        pairs::compare_calls(&self.comparer(ids), call, other, method, &seen)
     }
 
     fn comparer<'a>(&'a self, ids: &'a IdentityMap) -> Comparer<'a> {
