@@ -49,7 +49,7 @@ impl Expected {
 /// Then.
 #[track_caller]
 pub fn expect(report: &Value, name: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    let file = file(name);
     let known: Vec<Expected> = read(&file);
     let reasons: BTreeMap<Expected, String> =
         known.iter().map(|expected| (expected.unexplained(), expected.why.clone())).collect();
@@ -73,6 +73,11 @@ pub fn expect(report: &Value, name: &str) {
         "not as in {}\nnot explained there: {new:#?}\nnot found any more: {gone:#?}",
         file.display()
     );
+}
+
+/// The file of this name in `golden`.
+pub fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)
 }
 
 fn read(file: &PathBuf) -> Vec<Expected> {

@@ -1,6 +1,6 @@
 //! crictl through the recorder, and the tape of that on this and other releases.
 
-mod script;
+pub mod script;
 
 use std::path::PathBuf;
 
