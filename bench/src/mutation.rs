@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use critape_calls::{Body, Call, Ending, Outcome, decode};
-use critape_differ::Rules;
-use critape_differ::mutation::{Mutant, mutants, mutants_of_outcome};
+use critape_differ::mutation::{Mutant, Verdict, mutants, mutants_of_outcome};
+use critape_differ::{Compared, Rules};
 use critape_replayer::{Itself, Recording};
 use critape_tape::Tape;
 use prost::Message as _;
+use prost_reflect::{DynamicMessage, ReflectMessage};
 
 use crate::args::MutationArgs;
 use tally::Tally;
@@ -70,26 +71,43 @@ fn of_recording(recording: &Recording, rules: &Rules) -> Tally {
         for (index, response) in call.responses.iter().enumerate() {
             let message = response.body.kept().and_then(|bytes| decode(method.output(), bytes));
             let Some(message) = message else { continue };
+            if is_foreign(&message, &itself) {
+                tally.foreign_events += 1;
+                continue;
+            }
             tally.messages += 1;
             mutants(&message, &mut |mutant| {
                 let mut live = call.clone();
                 live.responses[index].body = Body::Kept(mutant.value.encode_to_vec().into());
-                judge(&itself, &mut tally, call, &live, &mutant);
+                judge(&itself, &mut tally, (call, &unchanged), &live, &mutant);
             });
         }
         // How a stream of events ends is the client's affair.
         if call.outcome.ending == Ending::Status {
             mutants_of_outcome(&call.outcome, &mut |mutant: Mutant<Outcome>| {
                 let live = Call { outcome: mutant.value.clone(), ..call.clone() };
-                judge(&itself, &mut tally, call, &live, &mutant);
+                judge(&itself, &mut tally, (call, &unchanged), &live, &mutant);
             });
         }
     }
     tally
 }
 
-fn judge<T>(itself: &Itself<'_>, tally: &mut Tally, call: &Call, live: &Call, mutant: &Mutant<T>) {
+/// Whether it is an event of something that no call on the tape made, such as a sandbox that could not be made. Replays leave it out.
+fn is_foreign(message: &DynamicMessage, itself: &Itself<'_>) -> bool {
+    let is_event = message.descriptor().name() == "ContainerEventResponse";
+    let id = message.get_field_by_name("container_id");
+    is_event && id.is_some_and(|id| id.as_str().is_some_and(|id| !itself.made(id)))
+}
+
+fn judge<T>(
+    itself: &Itself<'_>,
+    tally: &mut Tally,
+    (call, unchanged): (&Call, &Compared),
+    live: &Call,
+    mutant: &Mutant<T>,
+) {
     if let Some(compared) = itself.compare(call, live) {
-        tally.add(call, mutant, &compared);
+        tally.add(call, mutant, &Verdict::of(&compared, unchanged, &mutant.path));
     }
 }

@@ -1,10 +1,10 @@
 //! Streams of container events: followed beside the calls, compared when they end.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use cri::{IdentityKind, Method};
-use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, Resolution, decode};
+use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, Resolution, Stamp, decode};
 use critape_differ::{Compared, Comparer, Divergence, EventSequences, Kind, Path, Severity, Trajectories};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ pub(crate) async fn follow(shared: &Shared, call: &Call, begun: Instant) {
     shared.findings.borrow_mut().calls().sent += 1;
     let path = shared.stand_in(call, method).path.clone();
     let ended_by_runtime = call.outcome.ending == Ending::Status;
-    let mut live = EventSequences::default();
+    let mut live = EventSequences::begun_at(now());
     let enough = async {
         if ended_by_runtime {
             tokio::time::sleep(call.duration() + END_GRACE).await;
@@ -102,6 +102,12 @@ async fn collect(
     }
 }
 
+/// As the runtime's clock has it, which is the same machine's.
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
 /// The next message of a stream, if it is open.
 async fn next(stream: &mut Option<Streaming<Bytes>>) -> Option<Result<Option<Bytes>, Status>> {
     match stream {
@@ -119,7 +125,7 @@ fn all_came(recorded: &EventSequences, live: &EventSequences, ids: &IdentityMap)
 
 /// The recorded events of a stream, by container.
 pub(crate) fn sequences(call: &Call, method: &Method) -> EventSequences {
-    let mut sequences = EventSequences::default();
+    let mut sequences = EventSequences::begun_at(call.started);
     for message in &call.responses {
         if let Some(event) = message.body.kept().and_then(|bytes| decode(method.output(), bytes)) {
             sequences.push(event);

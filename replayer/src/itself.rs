@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use critape_calls::{Call, Ending, IdentityMap};
+use cri::IdentityKind;
+use critape_calls::{Call, Ending, IdentityMap, Resolution};
 use critape_differ::{Compared, Comparer, Memory, Rules};
 
 use crate::pairs;
@@ -30,6 +31,11 @@ impl<'a> Itself<'a> {
             }
         }
         Self { recording, rules, ids, changing: RefCell::default() }
+    }
+
+    /// Whether one of its calls made the object with this id.
+    pub fn made(&self, id: &str) -> bool {
+        matches!(self.ids.resolve(IdentityKind::Object, id), Resolution::Live(_))
     }
 
     /// What a replay would say of `live`, had `call` ended so. `None` where it says nothing of such calls.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cri::{IdentityKind, Method};
@@ -14,6 +15,9 @@ use crate::recording::{is_mutating, request_ids};
 
 /// Messages that are the state of an object, by the name of their type.
 const STATES: [&str; 4] = ["PodSandbox", "PodSandboxStatus", "Container", "ContainerStatus"];
+
+/// An event is made up within this of the change that it tells of.
+const AROUND: Duration = Duration::from_secs(1);
 
 /// One state of an object, and when it was first seen.
 #[derive(Debug)]
@@ -172,5 +176,9 @@ impl Trajectories for Seen<'_> {
 
     fn is_changing(&self, id: &str) -> bool {
         self.changing.borrow().contains_key(id) || self.trajectory.changes_during(id, self.from, self.to)
+    }
+
+    fn around(&self, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
+        Some(Box::new(Self { from: at.minus(AROUND), to: at.plus(AROUND), ..*self }))
     }
 }

@@ -16,8 +16,9 @@ pub(super) fn print(file: &Path, recording: &Recording, tally: &Tally, rules: &R
     println!("{name}: {} {}, {calls} calls", recording.side.runtime, recording.side.version);
     let Share { all, found } = tally.all;
     println!(
-        "{} response messages (and {} calls that are never compared), {all} changes: {found} found ({}), {} let pass by a rule",
+        "{} response messages ({} events of objects that no call made, and {} calls, are never compared), {all} changes: {found} found ({}), {} let pass by a rule",
         tally.messages,
+        tally.foreign_events,
         tally.left_out,
         percent(found, all),
         all - found,

@@ -34,6 +34,8 @@ struct Place {
 pub(super) struct Tally {
     /// Calls that are not compared: cut, or not CRI's.
     pub(super) left_out: u64,
+    /// Events of objects that no call made, which are not compared.
+    pub(super) foreign_events: u64,
     /// Response messages.
     pub(super) messages: u64,
     pub(super) all: Share,
@@ -55,10 +57,9 @@ impl Tally {
         }
     }
 
-    pub(super) fn add<T>(&mut self, call: &Call, mutant: &Mutant<T>, compared: &Compared) {
+    pub(super) fn add<T>(&mut self, call: &Call, mutant: &Mutant<T>, verdict: &Verdict) {
         let Mutant { path, change, message, .. } = mutant;
-        let verdict = Verdict::of(compared, path);
-        let found = verdict == Verdict::Found;
+        let found = *verdict == Verdict::Found;
         self.all.add(found);
         self.by_change.entry(*change).or_default().add(found);
         if let Some(message) = message {
@@ -74,7 +75,7 @@ impl Tally {
             Verdict::Found => return,
             Verdict::Passed(rules) => {
                 for rule in rules {
-                    *self.passed.entry(rule).or_default() += 1;
+                    *self.passed.entry(rule.clone()).or_default() += 1;
                 }
                 return;
             }

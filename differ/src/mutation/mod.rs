@@ -258,20 +258,27 @@ impl Verdict {
     /// The name under which elements pass that are none of the recording's business.
     pub const LEFT_OUT: &str = "left-out";
 
-    /// What was said of a change at this path.
-    pub fn of(compared: &Compared, path: &Path) -> Self {
+    /// What was said of a change at this path, beyond what is said of the same thing unchanged.
+    pub fn of(compared: &Compared, unchanged: &Compared, path: &Path) -> Self {
+        // A stream of events is one sequence for each container.
+        let in_sequence = |found: &Path| {
+            found.segments() == ["events"]
+                && (*path == Path::root("container_id") || *path == Path::root("container_event_type"))
+        };
         let related = |found: &Path| {
             let both = found.segments().iter().zip(path.segments());
             both.into_iter().all(|(one, other)| one.trim_end_matches("[]") == other.trim_end_matches("[]"))
         };
-        if compared.divergences.iter().any(|it| related(&it.path)) {
+        if compared.divergences.iter().any(|it| related(&it.path) || in_sequence(&it.path)) {
             return Self::Found;
         }
         if !compared.divergences.is_empty() {
             return Self::Elsewhere(compared.divergences.iter().map(|it| it.path.to_string()).collect());
         }
-        let mut rules: Vec<String> = compared.passed.keys().cloned().collect();
-        rules.extend((compared.left_out > 0).then(|| Self::LEFT_OUT.to_owned()));
+        let usual = |rule: &String| unchanged.passed.get(rule).copied().unwrap_or_default();
+        let more = compared.passed.iter().filter(|(rule, count)| **count > usual(rule));
+        let mut rules: Vec<String> = more.map(|(rule, _)| rule.clone()).collect();
+        rules.extend((compared.left_out > unchanged.left_out).then(|| Self::LEFT_OUT.to_owned()));
         if rules.is_empty() { Self::Unnoticed } else { Self::Passed(rules) }
     }
 }

@@ -64,7 +64,12 @@ impl Watch for Times {
     }
 
     fn events(&mut self, stream: &EventStream, verdict: &mut Verdict) {
-        stream.events.iter().for_each(|event| set("created_at", event.created_at, verdict));
+        for event in &stream.events {
+            set("created_at", event.created_at, verdict);
+            if let Some(status) = &event.pod_sandbox_status {
+                set("pod_sandbox_status.created_at", status.created_at, verdict);
+            }
+        }
     }
 }
 

@@ -76,7 +76,7 @@ fn every_change_is_found_or_a_rule_is_named() {
         mutants(&message, &mut |Mutant { value, path, change, .. }| {
             changes += 1;
             let compared = compare(method, &ids, &message, &value);
-            let verdict = Verdict::of(&compared, &path);
+            let verdict = Verdict::of(&compared, &Compared::default(), &path);
             assert!(
                 matches!(verdict, Verdict::Found | Verdict::Passed(_)),
                 "{}: {path} {change}: {verdict:?}: {compared:?}",
@@ -95,7 +95,12 @@ fn no_rule_lets_a_whole_message_vanish_or_appear() {
             if change == Change::Removed && message.as_ref() == Some(&path) {
                 for (before, now) in [(&full, &value), (&value, &full)] {
                     let compared = compare(method, &met(method, &full), before, now);
-                    assert_eq!(Verdict::of(&compared, &path), Verdict::Found, "{} {path}", method.path);
+                    assert_eq!(
+                        Verdict::of(&compared, &Compared::default(), &path),
+                        Verdict::Found,
+                        "{} {path}",
+                        method.path
+                    );
                 }
             }
         });
