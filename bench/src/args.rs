@@ -32,6 +32,8 @@ pub(crate) enum What {
     Pacing(PacingArgs),
     /// What replays find of the regressions that the simulator can have
     Recall(RecallArgs),
+    /// What the differ says of every answer on real tapes with one thing changed
+    Mutation(MutationArgs),
     /// All of these, the soak for one minute
     All,
     /// A process of a run
@@ -140,6 +142,13 @@ impl Default for RecallArgs {
     fn default() -> Self {
         Self { paced: false, only: Vec::new(), seeds: 20, seed: 7 }
     }
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct MutationArgs {
+    /// Tapes, or files that `critape tape export --with-key` wrote; those of `e2e/golden` where none is named
+    #[arg(value_name = "TAPE")]
+    pub(crate) tapes: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,6 +12,7 @@ mod lanes;
 mod load;
 mod machine;
 mod memory;
+mod mutation;
 mod node;
 mod pacing;
 mod process;
@@ -24,7 +25,9 @@ mod stats;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use args::{Arguments, CostArgs, EventsArgs, PacingArgs, RecallArgs, ReplayArgs, SoakArgs, What};
+use args::{
+    Arguments, CostArgs, EventsArgs, MutationArgs, PacingArgs, RecallArgs, ReplayArgs, SoakArgs, What,
+};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn run(what: Option<What>) -> Result<()> {
         Some(What::Space) => space::measure(),
         Some(What::Pacing(args)) => pacing::measure(&args),
         Some(What::Recall(args)) => recall::measure(&args),
+        Some(What::Mutation(args)) => mutation::measure(&args),
         Some(What::Lane(lane)) => lanes::run(lane),
     }
 }
@@ -57,7 +61,7 @@ fn run(what: Option<What>) -> Result<()> {
 /// Everything, one after the other; what is missed does not keep the rest from being measured.
 fn all() -> Result<()> {
     let soak = SoakArgs { minutes: 1.0, rate: 200, csv: None };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 9] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 10] = [
         ("cost", &|| cost::measure(&CostArgs::default())),
         ("events", &|| events::measure(&EventsArgs { quick: false })),
         ("memory", &memory::measure),
@@ -67,6 +71,7 @@ fn all() -> Result<()> {
         ("replay", &|| replay::measure(&ReplayArgs { calls: 100_000 })),
         ("pacing", &|| pacing::measure(&PacingArgs::default())),
         ("recall", &|| recall::measure(&RecallArgs::default())),
+        ("mutation", &|| mutation::measure(&MutationArgs::default())),
     ];
     let mut failed = Vec::new();
     for (name, measure) in parts {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cri::Method;
-use critape_calls::{IdentityMap, Live, Recorded, decode};
+use critape_calls::{IdentityMap, Live, Recorded, Stamp, decode};
 use prost_reflect::DynamicMessage;
 
 use crate::agreed::{self, Agreed};
@@ -29,6 +29,13 @@ pub trait Trajectories {
 
     /// Whether a call that makes, changes or removes the object was on its way while the recorded or the live read was.
     fn is_changing(&self, id: &str) -> bool;
+
+    /// What was known around this moment, which lies within the call: an event of a stream tells of it. `None` where no moment is
+    /// told from another.
+    fn around(&self, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
+        let _ = at;
+        None
+    }
 }
 
 /// No states but the recorded one.

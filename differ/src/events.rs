@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cri::{IdentityKind, Method};
-use critape_calls::{Live, Recorded, Resolution};
+use critape_calls::{Live, Recorded, Resolution, Stamp};
 use prost::Message;
 use prost_reflect::DynamicMessage;
 use serde_json::Value;
@@ -12,13 +12,30 @@ use serde_json::Value;
 use crate::comparer::{Compared, Comparer, Trajectories};
 use crate::{Divergence, EventStream, Kind, Path, Severity};
 
+/// The field of an event that has the states of the pod's containers.
+const STATES: &str = "containers_statuses[]";
+
 /// What each container went through, as an event stream told it.
 #[derive(Clone, Debug, Default)]
 pub struct EventSequences {
     by_id: BTreeMap<String, Vec<DynamicMessage>>,
+    /// When the stream began.
+    begun: Stamp,
 }
 
 impl EventSequences {
+    /// None yet, of a stream that began then.
+    pub fn begun_at(begun: Stamp) -> Self {
+        Self { begun, ..Self::default() }
+    }
+
+    /// The kinds of these events, without those of the time before the stream: some runtimes hand out a few of them.
+    fn kinds_since(&self, events: &[DynamicMessage]) -> Vec<String> {
+        let is_old =
+            |event: &DynamicMessage| u64::try_from(created_at(event)).is_ok_and(|at| at < self.begun.0);
+        events.iter().filter(|event| !is_old(event)).map(event_kind).collect()
+    }
+
     /// Takes the next event of the stream.
     pub fn push(&mut self, event: DynamicMessage) {
         let id = event.get_field_by_name("container_id").and_then(|id| id.as_str().map(str::to_owned));
@@ -68,17 +85,10 @@ impl Comparer<'_> {
                 continue;
             };
             let now = live.0.by_id.get(&live_id).unwrap_or(&empty);
-            self.sequence(before, now, &mut compared);
-            for (before, now) in
-                before.iter().zip(now).filter(|(before, now)| event_kind(before) == event_kind(now))
-            {
-                let mut one = self.messages(method, Recorded(before), Live(now), trajectories);
-                // An event carries the state at the moment it was made up, which races with the state itself.
-                if one.may_settle() {
-                    one.divergences.retain(|divergence| !divergence.settles);
-                    one.pass("state-at-event");
-                }
-                compared.merge(one);
+            self.sequence((recorded.0, before), (live.0, now), &mut compared);
+            let pairs = before.iter().zip(now).filter(|(before, now)| event_kind(before) == event_kind(now));
+            for (before, now) in pairs {
+                compared.merge(self.event(method, before, now, trajectories));
             }
         }
         for id in live.0.by_id.keys() {
@@ -86,13 +96,44 @@ impl Comparer<'_> {
             if recorded_id == *id {
                 compared.left_out += 1;
             } else if !recorded.0.by_id.contains_key(&recorded_id) {
-                self.sequence(&empty, &live.0.by_id[id], &mut compared);
+                self.sequence((recorded.0, &empty), (live.0, &live.0.by_id[id]), &mut compared);
             }
         }
         compared
     }
 
-    fn sequence(&self, before: &[DynamicMessage], now: &[DynamicMessage], compared: &mut Compared) {
+    fn event(
+        &self,
+        method: &Method,
+        before: &DynamicMessage,
+        now: &DynamicMessage,
+        trajectories: &dyn Trajectories,
+    ) -> Compared {
+        let at = u64::try_from(created_at(before)).ok().map(Stamp);
+        let around = at.and_then(|at| trajectories.around(at));
+        let trajectories = around.as_deref().unwrap_or(trajectories);
+        let mut one = self.messages(method, Recorded(before), Live(now), trajectories);
+        // It carries the states of containers at the moment it was made up, which change by themselves. Whether one is there at
+        // all does not.
+        let is_state = |it: &Divergence| {
+            let is_message = it.recorded.is_object() || it.live.is_object();
+            it.settles && !is_message && it.path.segments().first().is_some_and(|first| first == STATES)
+        };
+        if one.divergences.iter().any(is_state) {
+            one.divergences.retain(|it| !is_state(it));
+            one.pass("state-at-event");
+        }
+        one
+    }
+
+    /// Compares the events of one container, each side with the stream that they are of.
+    fn sequence(
+        &self,
+        (recorded, before): (&EventSequences, &[DynamicMessage]),
+        (live, now): (&EventSequences, &[DynamicMessage]),
+        compared: &mut Compared,
+    ) {
+        let (since_before, since_now) = (recorded.kinds_since(before), live.kinds_since(now));
         let kinds = |events: &[DynamicMessage]| events.iter().map(event_kind).collect::<Vec<_>>();
         let (before, now) = (kinds(before), kinds(now));
         if before == now {
@@ -101,6 +142,10 @@ impl Comparer<'_> {
         let gone = before.last().is_some_and(|kind| kind == "DELETED");
         if !gone && now.starts_with(&before) {
             compared.pass("events-after-the-end");
+            return;
+        }
+        if since_before == since_now {
+            compared.pass("events-before-the-stream");
             return;
         }
         let path = Path::root("events");
@@ -117,6 +162,11 @@ impl Comparer<'_> {
             settles: true,
         });
     }
+}
+
+/// When it was made, in nanoseconds since the epoch, as the runtime says.
+fn created_at(event: &DynamicMessage) -> i64 {
+    event.get_field_by_name("created_at").and_then(|at| at.as_i64()).unwrap_or_default()
 }
 
 /// The kind of an event, as `CREATED`.

@@ -13,7 +13,8 @@ use crate::{Divergence, Kind, ListOrder, Path, Relation};
 impl Walk<'_> {
     /// Compares what is in two texts, where both are JSON; tells whether they were.
     pub(crate) fn json_texts(&mut self, path: &Path, pair: &Pair<'_>) -> bool {
-        let (Some(recorded), Some(live)) = (document(pair.recorded), document(pair.live)) else {
+        let text = |value: &Value| value.as_str().and_then(document);
+        let (Some(recorded), Some(live)) = (text(pair.recorded), text(pair.live)) else {
             return false;
         };
         self.json(path, &recorded, &live);
@@ -131,9 +132,8 @@ impl Walk<'_> {
 }
 
 /// The object or array that a text is. Other texts are JSON by chance, if at all.
-fn document(value: &Value) -> Option<Json> {
-    let text = value.as_str().filter(|text| text.starts_with(['{', '[']))?;
-    serde_json::from_str(text).ok()
+pub(crate) fn document(text: &str) -> Option<Json> {
+    text.starts_with(['{', '[']).then(|| serde_json::from_str(text).ok()).flatten()
 }
 
 fn is_empty(value: &Json) -> bool {

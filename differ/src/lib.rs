@@ -25,6 +25,7 @@ mod leaves;
 mod limitation;
 mod lists;
 mod lockstep;
+pub mod mutation;
 mod oracles;
 mod order;
 mod outcome;

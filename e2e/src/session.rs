@@ -1,7 +1,9 @@
-//! A session of calls that everyday clients seldom make: every RPC, and whatever a runtime has to refuse.
+//! A session of calls that everyday clients seldom make: every RPC, whatever a runtime has to refuse, and what is known to have
+//! changed between releases.
 //!
 //! It leaves the runtime as it found it, so that a second run meets what the first one met.
 
+mod changed;
 mod containers;
 mod images;
 mod pods;
@@ -11,7 +13,7 @@ mod runtime;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cri::v1;
+use cri::{Generation, v1};
 use tonic::Status;
 
 use crate::driver::{Driver, Line, open_stream};
@@ -30,22 +32,27 @@ pub struct Place {
     pub socket: PathBuf,
     /// A folder for logs and files to mount.
     pub folder: PathBuf,
+    /// What it speaks.
+    pub generation: Generation,
 }
 
 /// The whole session, one call after the other; tells how each ended.
 pub async fn run(place: &Place) -> Vec<Line> {
-    let mut driver = Driver::connect(&place.socket).await;
+    let mut driver = Driver::connect(&place.socket, place.generation).await;
     // Open all the while, as kubelet's. A runtime that has no events ends it at once.
-    let events = tokio::spawn(listen(place.socket.clone()));
+    let events = (place.generation == Generation::V1).then(|| tokio::spawn(listen(place.socket.clone())));
     runtime::run(&mut driver).await;
     images::run(&mut driver).await;
     pods::run(&mut driver, place).await;
     containers::run(&mut driver, place).await;
+    changed::run(&mut driver, place).await;
     refused::run(&mut driver).await;
     images::remove(&mut driver).await;
     // Ends the call as a kubelet that goes away does.
-    events.abort();
-    let _ = events.await;
+    if let Some(events) = events {
+        events.abort();
+        let _ = events.await;
+    }
     driver.into_lines()
 }
 

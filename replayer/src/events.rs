@@ -1,11 +1,11 @@
 //! Streams of container events: followed beside the calls, compared when they end.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use cri::{IdentityKind, Method};
-use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, Resolution, decode};
-use critape_differ::{Compared, Comparer, Divergence, EventSequences, Kind, Path, Severity};
+use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, Resolution, Stamp, decode};
+use critape_differ::{Compared, Comparer, Divergence, EventSequences, Kind, Path, Severity, Trajectories};
 use serde_json::Value;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -32,7 +32,7 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
     let Some(request) = shared.request(call, method) else { return };
     shared.findings.borrow_mut().calls().sent += 1;
     let path = &shared.way(call, method).path;
-    let mut live = EventSequences::default();
+    let mut live = EventSequences::begun_at(now());
     let enough = async {
         if ended_by_runtime(call).is_some() {
             tokio::time::sleep(call.duration() + END_GRACE).await;
@@ -45,7 +45,10 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
     let outcome = collect(shared, watched, call, method, (opening, &mut live), enough).await;
     let recorded = sequences(call, method);
     shared.oracles.borrow_mut().events(call, Recorded(&recorded), Live(&live));
-    let compared = judge(shared, call, method, &live, outcome.as_ref());
+    let compared = {
+        let ids = shared.ids.borrow();
+        compare(&shared.comparer(&ids), call, method, &live, outcome.as_ref(), &shared.seen(call))
+    };
     let live = LiveSide::Events(&live, outcome.as_ref());
     let calls = Calls { recorded: call, veil: &shared.script.veil, live };
     shared.findings.borrow_mut().add(&call.path, &calls, compared);
@@ -117,6 +120,12 @@ async fn collect(
     }
 }
 
+/// As the runtime's clock has it, which is the same machine's.
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
 /// The next message of a stream, if it is open.
 async fn next(stream: &mut Option<Streaming<Bytes>>) -> Option<Result<Option<Bytes>, Status>> {
     match stream {
@@ -134,7 +143,7 @@ fn all_came(recorded: &EventSequences, live: &EventSequences, ids: &IdentityMap)
 
 /// The recorded events of a stream, by container.
 pub(crate) fn sequences(call: &Call, method: &Method) -> EventSequences {
-    let mut sequences = EventSequences::default();
+    let mut sequences = EventSequences::begun_at(call.started);
     for message in &call.responses {
         if let Some(event) = message.body.kept().and_then(|bytes| decode(method.output(), bytes)) {
             sequences.push(event);
@@ -144,19 +153,18 @@ pub(crate) fn sequences(call: &Call, method: &Method) -> EventSequences {
 }
 
 /// What the two streams differ in. `outcome` is there where the live runtime ended its stream.
-fn judge(
-    shared: &Shared,
+pub(crate) fn compare(
+    comparer: &Comparer<'_>,
     call: &Call,
     method: &Method,
     live: &EventSequences,
     outcome: Option<&Outcome>,
+    trajectories: &dyn Trajectories,
 ) -> Compared {
-    let ids = shared.ids.borrow();
-    let comparer = shared.comparer(&ids);
-    let (mut compared, goes_on) = ends(&comparer, call, method, outcome);
+    let (mut compared, goes_on) = ends(comparer, call, method, outcome);
     if goes_on {
         let recorded = sequences(call, method);
-        compared.merge(comparer.events(method, Recorded(&recorded), Live(live), &shared.seen(call)));
+        compared.merge(comparer.events(method, Recorded(&recorded), Live(live), trajectories));
     }
     compared
 }

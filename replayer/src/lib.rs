@@ -24,6 +24,7 @@ mod events;
 mod footprint;
 mod hindsight;
 mod images;
+mod itself;
 mod list_streams;
 #[cfg(test)]
 mod made_up;
@@ -55,6 +56,7 @@ pub use check::{CheckConfig, check};
 pub use credentials::{Credentials, CredentialsError, MAX_CREDENTIALS_BYTES};
 pub use hindsight::look_back;
 pub use images::ImageMapping;
+pub use itself::Itself;
 pub use recording::{Recording, RecordingError};
 pub use replay::{Config, Pace, Preflight, Progress, Replay, ReplayError};
 pub use script::Select;

@@ -8,8 +8,8 @@ use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, de
 use critape_differ::{Compared, Comparer, Divergence, Kind, Path, Trajectories};
 
 use crate::answer::DEADLINE_SLACK;
-use crate::binding;
-use crate::recording::request_ids;
+use crate::recording::{is_event_stream, request_ids};
+use crate::{binding, events};
 
 /// How a call ended on the live side.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,12 @@ pub(crate) struct End<'a> {
     /// All response messages, as one.
     pub(crate) message: &'a Bytes,
     pub(crate) lasted: Duration,
+}
+
+impl<'a> End<'a> {
+    fn of(call: &'a Call, message: &'a Bytes) -> Self {
+        Self { outcome: &call.outcome, message, lasted: call.duration() }
+    }
 }
 
 /// Binds what both answers say, where both calls went well.
@@ -31,6 +37,29 @@ pub(crate) fn bind(call: &Call, method: &Method, live: End<'_>, ids: &mut Identi
     }
 }
 
+/// As [`bind`], where both are on tapes.
+pub(crate) fn bind_calls(call: &Call, other: &Call, method: &Method, ids: &mut IdentityMap) {
+    let message = merged(other).unwrap_or_default();
+    bind(call, method, End::of(other, &message), ids);
+}
+
+/// As [`compare`], where both are on tapes; streams of events are compared as such.
+pub(crate) fn compare_calls(
+    comparer: &Comparer<'_>,
+    call: &Call,
+    other: &Call,
+    method: &Method,
+    trajectories: &dyn Trajectories,
+) -> Compared {
+    if is_event_stream(call) {
+        let ended = (other.outcome.ending == Ending::Status).then_some(&other.outcome);
+        let live = events::sequences(other, method);
+        return events::compare(comparer, call, method, &live, ended, trajectories);
+    }
+    let message = merged(other).unwrap_or_default();
+    compare(comparer, call, method, End::of(other, &message), trajectories)
+}
+
 /// What the two differ in.
 pub(crate) fn compare(
     comparer: &Comparer<'_>,
@@ -41,7 +70,8 @@ pub(crate) fn compare(
 ) -> Compared {
     // What the client broke off may have ended by itself here; there is nothing to hold it against.
     if call.outcome.ending == Ending::Cancelled {
-        return Compared::default();
+        let same = live.outcome.ending == Ending::Cancelled;
+        return if same { Compared::default() } else { Compared::explained("broken-off") };
     }
     // At the deadline it is chance who speaks first: the client's timer, the runtime's, or what it was waiting for.
     let until_the_deadline =

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use cri::{Class, IdentityKind};
-use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded, merged};
+use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded};
 use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo};
 use critape_tape::SealPolicy;
 
-use crate::events::{ended_by_runtime, ends, sequences};
 use crate::list_streams::{ListStreams, is_refused, is_streamed, list_or_stream};
-use crate::pairs::{self, End};
+use crate::pairs;
 use crate::places::{self, place_of};
 use crate::recording::{Recording, is_event_stream};
 use crate::rewrite::canonical;
@@ -188,19 +187,8 @@ impl<'a> Pairing<'a> {
             to: call.ended,
             changing: &self.changing,
         };
-        if is_event_stream(call) {
-            let comparer = self.comparer(ids);
-            let (mut compared, goes_on) = ends(&comparer, call, method, ended_by_runtime(other));
-            if goes_on {
-                let (before, now) = (sequences(call, method), sequences(other, method));
-                compared.merge(comparer.events(method, Recorded(&before), Live(&now), &seen));
-            }
-            return compared;
-        }
-        let message = merged(other).unwrap_or_default();
-        let end = End { outcome: &other.outcome, message: &message, lasted: other.duration() };
-        pairs::bind(call, method, end, ids);
-        pairs::compare(&self.comparer(ids), call, method, end, &seen)
+        pairs::bind_calls(call, other, method, ids);
+        pairs::compare_calls(&self.comparer(ids), call, other, method, &seen)
     }
 
     fn comparer<'b>(&'b self, ids: &'b IdentityMap) -> Comparer<'b> {

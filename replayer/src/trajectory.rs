@@ -21,6 +21,9 @@ const FIRST_OF_SIGNALS: i64 = 128;
 /// Messages that are the state of an object, by the name of their type.
 const STATES: [&str; 4] = ["PodSandbox", "PodSandboxStatus", "Container", "ContainerStatus"];
 
+/// An event is made up within this of the change that it tells of.
+const AROUND: Duration = Duration::from_secs(1);
+
 /// One state of an object, and when it was first seen.
 #[derive(Debug)]
 struct State {
@@ -230,6 +233,10 @@ impl Trajectories for Seen<'_> {
 
     fn is_changing(&self, id: &str) -> bool {
         self.changing.borrow().contains_key(id) || self.trajectory.changes_during(id, self.from, self.to)
+    }
+
+    fn around(&self, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
+        Some(Box::new(Self { from: at.minus(AROUND), to: at.plus(AROUND), ..*self }))
     }
 }
 

@@ -182,6 +182,12 @@ fn times_have_their_unit_and_order() {
     assert_eq!(seen(|it| it.started_at = NOW - 1), ["status.started_at"]);
     assert_eq!(seen(|it| it.started_at = 0), ["status.started_at"], "it runs");
     assert_eq!(seen(|it| it.set_state(v1::ContainerState::ContainerExited)), ["status.finished_at"]);
+    fn ended(status: &mut v1::ContainerStatus, before: i64) {
+        status.set_state(v1::ContainerState::ContainerExited);
+        status.finished_at = status.started_at - before;
+    }
+    assert_eq!(seen(|it| ended(it, 1_000_000)), none, "its end was noted sooner than its start");
+    assert_eq!(seen(|it| ended(it, 2_000_000_000)), ["status.finished_at"]);
     let filesystem = v1::FilesystemUsage { timestamp: 1_790_000_000, ..Default::default() };
     let mut talk = Talk::default();
     let answer = v1::ImageFsInfoResponse { image_filesystems: vec![filesystem], ..Default::default() };

@@ -1,4 +1,4 @@
-//! What a comparer remembers saves work and changes nothing.
+//! What a comparer remembers of lists without an order saves work and changes nothing.
 
 use std::sync::LazyLock;
 
@@ -13,6 +13,8 @@ use crate::{compare, filled, met, mutants};
 
 /// Enough for examples of each rule to be no longer looked for.
 const ROUNDS: u64 = 110;
+/// One of so many mutants is looked at: there are thousands.
+const EVERY: usize = 23;
 
 static RULES: LazyLock<Rules> = LazyLock::new(Rules::standard);
 
@@ -51,8 +53,7 @@ fn grown(value: &Value, by: u64) -> Value {
 
 #[test]
 fn remembering_changes_nothing_that_is_said() {
-    for rpc in ["ListContainerStats", "ListPodSandboxStats", "ListContainers", "ListPodSandbox", "ListImages"]
-    {
+    for rpc in ["ListContainerStats", "ListPodSandboxStats"] {
         let method = cri::methods().by_name(cri::Generation::V1, rpc).unwrap();
         let message = filled(&method.output(), &mut 0, 7);
         let ids = met(method, &message);
@@ -64,14 +65,21 @@ fn remembering_changes_nothing_that_is_said() {
             assert_eq!(said.divergences, meant.divergences, "{rpc}, round {round}");
             assert_eq!(said.passed, meant.passed, "{rpc}, round {round}");
         }
-        for mutant in mutants(&message) {
-            let recorded = later(&message, 7);
-            for (recorded, live) in [(&recorded, &mutant.message), (&mutant.message, &recorded)] {
+        let grown = later(&message, 7);
+        let mut number = 0;
+        mutants(&message, &mut |mutant| {
+            number += 1;
+            if number % EVERY != 0 {
+                return;
+            }
+            for (recorded, live) in [(&grown, &mutant.value), (&mutant.value, &grown)] {
                 let said = remembering(&memory, method, &ids, recorded, live);
                 let meant = compare(method, &ids, recorded, live);
-                assert_eq!(said.divergences, meant.divergences, "{rpc}: {}", mutant.path);
-                assert_eq!(said.passed, meant.passed, "{rpc}: {}", mutant.path);
+                let what = format!("{rpc}: {} {}", mutant.path, mutant.change);
+                assert_eq!(said.divergences, meant.divergences, "{what}");
+                assert_eq!(said.passed, meant.passed, "{what}");
             }
-        }
+        });
+        assert!(number > EVERY, "{number}");
     }
 }

@@ -11,12 +11,12 @@ use super::{Place, container, image, need, pod, pods};
 use crate::driver::Driver;
 
 /// Stays until it is told to end, and then ends with 7.
-const STAYS: &str = "echo ready; trap 'exit 7' TERM; while :; do sleep 0.2; done";
+pub(super) const STAYS: &str = "echo ready; trap 'exit 7' TERM; while :; do sleep 0.2; done";
 
 /// The pod that all of it happens in.
-struct Pod<'a> {
-    id: &'a str,
-    config: &'a v1::PodSandboxConfig,
+pub(super) struct Pod<'a> {
+    pub(super) id: &'a str,
+    pub(super) config: &'a v1::PodSandboxConfig,
 }
 
 pub(super) async fn run(driver: &mut Driver, place: &Place) {
@@ -307,7 +307,7 @@ async fn made(driver: &mut Driver, what: &str, pod: &Pod<'_>, config: v1::Contai
     id
 }
 
-async fn create(
+pub(super) async fn create(
     driver: &mut Driver,
     what: &str,
     pod: &Pod<'_>,

@@ -138,7 +138,7 @@ pub(super) async fn start(driver: &mut Driver, what: &str, config: v1::PodSandbo
     id
 }
 
-async fn create(
+pub(super) async fn create(
     driver: &mut Driver,
     what: &str,
     config: Option<v1::PodSandboxConfig>,
@@ -148,7 +148,7 @@ async fn create(
     driver.call(what, "RunPodSandbox", &request).await
 }
 
-async fn status(driver: &mut Driver, what: &str, id: &str, verbose: bool) {
+pub(super) async fn status(driver: &mut Driver, what: &str, id: &str, verbose: bool) {
     let request = v1::PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose };
     let _ = driver.call::<_, v1::PodSandboxStatusResponse>(what, "PodSandboxStatus", &request).await;
 }

@@ -1,12 +1,11 @@
-//! crictl through the recorder, and the tape of that on this and other releases.
+//! crictl through the recorder; its tape on this and other releases is part of those in `releases`.
 
-mod script;
+pub mod script;
 
 use std::path::PathBuf;
 
-use critape_e2e::critape::Replay;
 use critape_e2e::parts::require;
-use critape_e2e::{Crictl, Critape, Part, Parts, Version, golden};
+use critape_e2e::{Crictl, Critape, Part, Parts, Version};
 use serde_json::{Value, json};
 
 use crate::place::Place;
@@ -56,42 +55,6 @@ fn makes_no_call_that_is_not_on_the_tape() {
     assert_eq!(info["peers"], json!([{ "exe": parts.crictl(), "uid": 0, "calls": calls.len() }]));
     let verified = critape.tape("verify", &tape);
     assert_eq!((&verified["whole"], &verified["calls"]), (&json!(true), &info["calls"]));
-}
-
-#[test]
-fn replays_alike_on_the_same_release() {
-    if let Some(replay) = replay_on(Version::V1_6) {
-        replay.same();
-        assert_eq!(replay.report["calls"]["recorded"], replay.report["calls"]["compared"]);
-    }
-}
-
-#[test]
-fn replays_on_1_7_with_what_has_changed() {
-    if let Some(replay) = replay_on(Version::V1_7) {
-        assert_eq!(replay.code, 1);
-        golden::expect(&replay.report, "crictl-1.6-on-1.7.json");
-    }
-}
-
-#[test]
-fn replays_on_2_1_with_what_has_changed() {
-    if let Some(replay) = replay_on(Version::V2_1) {
-        assert_eq!(replay.code, 1);
-        golden::expect(&replay.report, "crictl-1.6-on-2.1.json");
-    }
-}
-
-/// Records on 1.6 and replays on a new runtime of this release.
-fn replay_on(version: Version) -> Option<Replay> {
-    let parts = require(&[Part::Containerd(Version::V1_6), Part::Containerd(version), Part::Crictl])?;
-    let (place, critape) = (Place::new(), Critape::get());
-    let runtime = place.runtime(Version::V1_6);
-    let recording = Recording::make(&critape, &parts, &place);
-    drop(runtime);
-    let runtime = place.runtime(version);
-    println!("crictl's tape of 1.6 on {version}\n");
-    Some(critape.replay(&recording.tape, &runtime.socket(), &[]))
 }
 
 /// What a recording of the script left.

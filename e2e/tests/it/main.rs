@@ -10,6 +10,7 @@ mod grpcio;
 mod kubelet;
 mod place;
 mod plain;
+mod releases;
 mod restarts;
 mod sealed;
 mod seeds;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use critape_e2e::session::BUSYBOX;
 use critape_e2e::{Crictl, Runtime, Version};
@@ -12,11 +13,23 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct Place {
     folder: TempDir,
+    /// Of the folder that has one name always.
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Place {
     pub fn new() -> Self {
-        Self { folder: tempfile::Builder::new().prefix("ce").tempdir_in("/tmp").unwrap() }
+        Self { folder: tempfile::Builder::new().prefix("ce").tempdir_in("/tmp").unwrap(), _alone: None }
+    }
+
+    /// Where golden tapes are recorded and replayed, one at a time: errors tell the runtime's folder.
+    pub fn of_golden_tapes() -> Self {
+        static ONE: Mutex<()> = Mutex::new(());
+        // A test that failed leaves nothing behind that the next one would meet.
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder =
+            tempfile::Builder::new().prefix("critape-golden").rand_bytes(0).tempdir_in("/tmp").unwrap();
+        Self { folder, _alone: Some(alone) }
     }
 
     pub fn path(&self) -> &Path {

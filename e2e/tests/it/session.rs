@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cri::Generation;
 use critape_e2e::driver::Line;
 use critape_e2e::parts::require;
 use critape_e2e::{Critape, Part, Version, session};
@@ -54,7 +55,12 @@ fn ends_alike(version: Version, options: &[&str]) {
 }
 
 fn run(place: &Place, socket: &Path) -> Vec<Line> {
-    let place = session::Place { socket: socket.to_owned(), folder: place.join("session") };
+    run_in(place, socket, Generation::V1)
+}
+
+/// The session in this generation.
+pub fn run_in(place: &Place, socket: &Path, generation: Generation) -> Vec<Line> {
+    let place = session::Place { socket: socket.to_owned(), folder: place.join("session"), generation };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(session::run(&place))
 }
