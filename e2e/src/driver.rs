@@ -35,15 +35,16 @@ impl std::fmt::Display for Line {
 /// One client with its notes.
 pub struct Driver {
     client: Client,
+    generation: Generation,
     lines: Vec<Line>,
     /// What ids stand for, the newest last.
     names: Vec<(String, String)>,
 }
 
 impl Driver {
-    /// Connects to the socket at `socket`.
-    pub async fn connect(socket: &Path) -> Self {
-        Self { client: client(socket).await, lines: Vec::new(), names: Vec::new() }
+    /// Connects to the socket at `socket`, to speak a generation whose messages are those of v1.
+    pub async fn connect(socket: &Path, generation: Generation) -> Self {
+        Self { client: client(socket).await, generation, lines: Vec::new(), names: Vec::new() }
     }
 
     /// From now on, texts of errors show `name` for `id`.
@@ -51,7 +52,7 @@ impl Driver {
         self.names.push((id.to_owned(), format!("<{name}>")));
     }
 
-    /// One call of CRI v1.
+    /// One call of CRI.
     ///
     /// # Errors
     /// The status with which it ended, which is noted too.
@@ -75,7 +76,9 @@ impl Driver {
         request: &Q,
         deadline: Duration,
     ) -> Result<A, Status> {
-        let answer = self.raw(what, &path_of(method), request.encode_to_vec().into(), deadline).await?;
+        let answer = self
+            .raw(what, &path_of(self.generation, method), request.encode_to_vec().into(), deadline)
+            .await?;
         A::decode(answer).map_err(|error| Status::internal(error.to_string()))
     }
 
@@ -95,7 +98,7 @@ impl Driver {
         answer.map(|reply| reply.message)
     }
 
-    /// One call of CRI v1 whose answer is a stream, read to its end.
+    /// One call of CRI whose answer is a stream, read to its end.
     ///
     /// # Errors
     /// As [`Self::call`].
@@ -105,7 +108,7 @@ impl Driver {
         method: &str,
         request: &Q,
     ) -> Result<Vec<Bytes>, Status> {
-        let path = path_of(method);
+        let path = path_of(self.generation, method);
         let all = async {
             let mut stream =
                 self.client.stream(&path, request.encode_to_vec().into(), Some(DEADLINE)).await?;
@@ -148,7 +151,7 @@ pub async fn open_stream<Q: Message>(
     method: &str,
     request: &Q,
 ) -> Result<Streaming<Bytes>, Status> {
-    client(socket).await.stream(&path_of(method), request.encode_to_vec().into(), None).await
+    client(socket).await.stream(&path_of(Generation::V1, method), request.encode_to_vec().into(), None).await
 }
 
 async fn client(socket: &Path) -> Client {
@@ -162,10 +165,12 @@ async fn client(socket: &Path) -> Client {
     }
 }
 
-fn path_of(method: &str) -> String {
-    match methods().by_name(Generation::V1, method) {
+/// What a generation lacks is asked of v1, as nobody has it elsewhere.
+fn path_of(generation: Generation, method: &str) -> String {
+    let by_name = |generation| methods().by_name(generation, method);
+    match by_name(generation).or_else(|| by_name(Generation::V1)) {
         Some(method) => method.path.clone(),
-        None => panic!("CRI v1 has no {method}"),
+        None => panic!("CRI has no {method}"),
     }
 }
 

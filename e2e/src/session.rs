@@ -11,7 +11,7 @@ mod runtime;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cri::v1;
+use cri::{Generation, v1};
 use tonic::Status;
 
 use crate::driver::{Driver, Line, open_stream};
@@ -30,11 +30,13 @@ pub struct Place {
     pub socket: PathBuf,
     /// A folder for logs and files to mount.
     pub folder: PathBuf,
+    /// What it speaks; its messages have to be those of v1.
+    pub generation: Generation,
 }
 
 /// The whole session, one call after the other; tells how each ended.
 pub async fn run(place: &Place) -> Vec<Line> {
-    let mut driver = Driver::connect(&place.socket).await;
+    let mut driver = Driver::connect(&place.socket, place.generation).await;
     // Open all the while, as kubelet's. A runtime that has no events ends it at once.
     let events = tokio::spawn(listen(place.socket.clone()));
     runtime::run(&mut driver).await;
