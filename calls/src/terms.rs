@@ -1,7 +1,8 @@
 //! Calls in the terms in which they are compared.
 //!
-//! What v1alpha1 said is put into the messages of v1 ([`cri::alpha`]), and a list that was streamed is the list: its messages, one after
-//! the other, are the one of the RPC that gives it whole. So rules, ids and states know one form of each.
+//! What v1alpha1 said is put into the messages of v1 ([`cri::alpha`]), what v1alpha2 said is read with these, which know more fields, and
+//! a list that was streamed is the list: its messages, one after the other, are the one of the RPC that gives it whole. So rules, ids and
+//! states know one form of each.
 
 use cri::{Generation, Method, alpha};
 
@@ -37,9 +38,9 @@ impl Call {
 /// The RPC that stands for one that ended like this, where it is another.
 fn common(sent: &'static Method, code: Code) -> Option<&'static Method> {
     match sent.generation {
-        Generation::V1Alpha1 => sent.in_generation(Generation::V1),
-        _ if code == Code::UNIMPLEMENTED => None,
-        _ => sent.list(),
+        Generation::V1Alpha1 | Generation::V1Alpha2 => sent.in_generation(Generation::V1),
+        Generation::V1 if code == Code::UNIMPLEMENTED => None,
+        Generation::V1 => sent.list(),
     }
 }
 
@@ -101,10 +102,17 @@ mod tests {
     }
 
     #[test]
+    fn v1alpha2_is_read_as_v1() {
+        let sent = "/runtime.v1alpha2.RuntimeService/Version";
+        let before = call(sent, Code::OK, &[vec![0x0a, 0x01, 0x61]]);
+        let call = before.clone().in_common_terms();
+        assert_eq!((call.path.as_str(), call.sent_path()), ("/runtime.v1.RuntimeService/Version", sent));
+        assert_eq!(call.responses, before.responses);
+    }
+
+    #[test]
     fn all_else_stays_as_it_is() {
-        for path in
-            ["/runtime.v1.RuntimeService/Version", "/runtime.v1alpha2.RuntimeService/Version", "/x.Y/Z"]
-        {
+        for path in ["/runtime.v1.RuntimeService/Version", "/x.Y/Z"] {
             let call = call(path, Code::OK, &[Vec::new()]);
             assert_eq!(call.clone().in_common_terms(), call);
         }

@@ -1,6 +1,7 @@
 //! The kubelet by itself, directly and through the recorder.
 
 mod pods;
+mod streams;
 mod tapes;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,6 @@
 //! The driver's session through the recorder: every RPC, and whatever a runtime has to refuse.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use cri::Generation;
@@ -20,6 +21,48 @@ fn of_1_6_ends_alike_directly_recorded_and_replayed() {
 fn of_2_1_ends_alike_directly_recorded_and_replayed() {
     // Once with the calls that change the node: they are the session's own, on a runtime of its own.
     ends_alike(Version::V2_1, &["--allow-node-changes"]);
+}
+
+/// A client from before Kubernetes 1.26, and a runtime that no longer speaks its generation: what differs is what differs for a client of
+/// v1.
+#[test]
+fn in_v1alpha2_finds_on_2_1_what_it_finds_in_v1() {
+    if require(&[Part::Containerd(Version::V1_6), Part::Containerd(Version::V2_1)]).is_none() {
+        return;
+    }
+    let critape = Critape::get();
+    let [old, new] = [Generation::V1Alpha2, Generation::V1].map(|generation| {
+        let place = Place::new();
+        let tape = place.join("tape");
+        let runtime = place.runtime(Version::V1_6);
+        let recorder = critape.record(&tape, &runtime.socket(), &place.join("rec.sock"));
+        run_in(&place, recorder.socket(), generation);
+        recorder.end();
+        drop(runtime);
+        let runtime = place.runtime(Version::V2_1);
+        println!("the session's tape of 1.6 in {generation} on 2.1\n");
+        critape.replay(&tape, &runtime.socket(), &["--allow-node-changes"]).report
+    });
+    assert_eq!(
+        (text(&old, "/recorded/generation"), text(&old, "/live/generation")),
+        ("runtime.v1", "runtime.v1")
+    );
+    let (old, new) = (signatures(&old), signatures(&new));
+    let more: Vec<_> = old.difference(&new).collect();
+    let less: Vec<_> = new.difference(&old).collect();
+    assert!(more.is_empty() && less.is_empty(), "in v1alpha2 alone: {more:#?}, in v1 alone: {less:#?}");
+    // The session asks for the version in each generation, whichever it speaks.
+    assert!(old.contains("Version outcome.code OK→UNIMPLEMENTED"), "{old:#?}");
+}
+
+/// What a report's findings are, whatever the generation.
+fn signatures(report: &Value) -> BTreeSet<String> {
+    let findings = report["findings"].as_array().into_iter().flatten();
+    let of = |finding: &Value| {
+        let rpc = text(finding, "/method").rsplit('/').next().unwrap_or_default().to_owned();
+        format!("{rpc} {} {}", text(finding, "/path"), finding["transition"].as_str().unwrap_or_default())
+    };
+    findings.map(of).collect()
 }
 
 #[track_caller]

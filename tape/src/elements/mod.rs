@@ -25,7 +25,7 @@ const SHORTEST_ELEMENT: usize = 48;
 /// Longer ones are not kept for later.
 const LONGEST_ELEMENT: usize = 1024 * 1024;
 /// When the slots hold this much, both sides forget all of them.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+const MOST_BYTES: usize = 3 * 1024 * 1024;
 const MOST_SLOTS: usize = 1 << 16;
 
 /// What stands next in a message that was taken apart, as a number. An even one is twice the number of a slot whose element has not

@@ -15,7 +15,7 @@ use super::snapshots::remove_orphan_snapshots;
 use crate::TapeError;
 
 /// sled's cache; tapes are written once and read in order, so a small one will do.
-const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 /// How long to wait for another process that has the store open: readers are brief, and packing takes seconds.
 const BUSY_WAIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// How often to look whether it has finished.

@@ -34,7 +34,8 @@ pub fn restarts(pods: &[Pod]) -> u64 {
     pods.iter().find(|pod| pod.name == "crashing").map(|pod| pod.restarts).unwrap_or_default()
 }
 
-fn pod(name: &str, restarts: &str, script: &str) -> Value {
+/// A pod whose container runs this in a shell, and is started again as `restarts` says.
+pub fn pod(name: &str, restarts: &str, script: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
