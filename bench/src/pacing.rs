@@ -72,7 +72,7 @@ fn replay(tape: &Path, live: &Path, round: usize) -> Result<Lateness> {
     println!(
         "  {round:>5} {:>7} {:>8} {:>9.0} {:>9.0} {:>9.0}",
         number(&calls["sent"]),
-        number(&timing["held_up"]),
+        number(&timing["held_up"]["calls"]),
         lateness.p50,
         lateness.p99,
         lateness.max

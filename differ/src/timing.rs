@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 /// What became of a replay's schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
-    /// By how much calls were sent later than they were due; null where none was due, at another pace than the recorded one.
+    /// By how much calls were sent later than they were due or, where something that they follow from had not happened by then, than
+    /// it had; null where none was due, at another pace than the recorded one.
     pub lateness: Option<Times>,
-    /// Calls that were late because something they follow from had not happened yet.
-    pub held_up: u64,
+    /// By how much what calls follow from came later than they were due; null where none was held up by it.
+    pub held_up: Option<Times>,
     /// How long the reads that had to be asked again took, from the first time on; null where none had to.
     pub settling: Option<Times>,
 }
@@ -32,19 +33,19 @@ pub struct Times {
 #[derive(Clone, Debug, Default)]
 pub struct Clocks {
     late: Vec<u64>,
-    held_up: u64,
+    held_up: Vec<u64>,
     settling: Vec<u64>,
 }
 
 impl Clocks {
-    /// A call was sent so much later than it was due.
+    /// A call was sent so much later than it was due or free to go.
     pub fn sent(&mut self, late: Duration) {
         self.late.push(nanos(late));
     }
 
-    /// A call was late because of what it follows from.
-    pub fn held_up(&mut self) {
-        self.held_up += 1;
+    /// A call was free to go so much later than it was due.
+    pub fn held_up(&mut self, by: Duration) {
+        self.held_up.push(nanos(by));
     }
 
     /// A read had to be asked again, for so long.
@@ -53,7 +54,11 @@ impl Clocks {
     }
 
     pub(crate) fn timing(self) -> Timing {
-        Timing { lateness: Times::of(self.late), held_up: self.held_up, settling: Times::of(self.settling) }
+        Timing {
+            lateness: Times::of(self.late),
+            held_up: Times::of(self.held_up),
+            settling: Times::of(self.settling),
+        }
     }
 }
 
@@ -78,9 +83,8 @@ mod tests {
     fn times_are_some_that_were_seen() {
         let mut clocks = Clocks::default();
         (1..=1000).rev().for_each(|nanos| clocks.sent(Duration::from_nanos(nanos)));
-        clocks.held_up();
         let timing = clocks.timing();
         assert_eq!(timing.lateness, Some(Times { calls: 1000, p50: 501, p99: 991, max: 1000 }));
-        assert_eq!((timing.held_up, timing.settling), (1, None));
+        assert_eq!((timing.held_up, timing.settling), (None, None));
     }
 }

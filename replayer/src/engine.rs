@@ -38,8 +38,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 pub(crate) struct Turn {
     /// When it was due, at the recorded pace.
     pub(crate) due: Option<Instant>,
-    /// Whether it had to wait beyond that for what it follows from.
-    pub(crate) is_held_up: bool,
+    /// When what it follows from had happened, where it had to wait for that.
+    pub(crate) free: Option<Instant>,
 }
 
 /// A replay that is under way. Everything is on one thread.
@@ -128,6 +128,8 @@ impl Engine {
         let timer = Timer::new().map_err(ReplayError::Timer)?;
         shared.begun.set(Instant::now());
         let mut tasks = JoinSet::new();
+        // Whether a stream has just been opened.
+        let mut begins = false;
         for index in 0..total {
             if shared.script.collapsed.is_collapsed(index) {
                 shared.note_end(index);
@@ -140,8 +142,8 @@ impl Engine {
                 continue;
             };
             let waited = shared.config.pace != Pace::Serial && shared.order.turn(index).await;
-            let mut turn =
-                Turn { is_held_up: waited && shared.due(index) < Instant::now(), due: shared.is_due(index) };
+            let waited = std::mem::take(&mut begins) || waited;
+            let mut turn = Turn { due: shared.is_due(index), free: waited.then(Instant::now) };
             if let Pace::Recorded(_) = shared.config.pace {
                 timer.until(shared.due(index).into_std()).await.map_err(ReplayError::Timer)?;
             }
@@ -152,7 +154,9 @@ impl Engine {
                 if follows {
                     events::follow(&own, index, &call).await;
                 } else {
-                    turn.is_held_up |= own.streams.follow(&own, index).await;
+                    if own.streams.follow(&own, index).await {
+                        turn.free = Some(Instant::now());
+                    }
                     own.call(turn, &call).await;
                 }
                 own.note_end(index);
@@ -165,6 +169,7 @@ impl Engine {
             }
             if let Some(stream) = shared.streams.at(index) {
                 stream.until_it_stands().await;
+                begins = true;
             }
             while tasks.try_join_next().is_some() {}
         }
@@ -230,9 +235,10 @@ impl Shared {
         let mut findings = self.findings.borrow_mut();
         findings.calls().sent += 1;
         if let Some(due) = turn.due {
-            findings.clocks().sent(Instant::now().saturating_duration_since(due));
-            if turn.is_held_up {
-                findings.clocks().held_up();
+            let ready = turn.free.map_or(due, |free| free.max(due));
+            findings.clocks().sent(ready.elapsed());
+            if ready > due {
+                findings.clocks().held_up(ready - due);
             }
         }
     }

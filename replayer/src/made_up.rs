@@ -21,6 +21,7 @@ pub(crate) fn call(
     asked: &impl Message,
     said: &impl Message,
 ) -> Call {
+    let method = cri::methods().by_name(cri::Generation::V1, rpc);
     let (started, ended) = (Stamp(ms(from)), Stamp(ms(to)));
     let message =
         |at, bytes: Vec<u8>| RecordedMessage { at, compressed: false, body: Body::Kept(Bytes::from(bytes)) };
@@ -29,7 +30,7 @@ pub(crate) fn call(
         connection: ConnectionId(1),
         peer: Some(Peer { pid: 1, uid: 0, exe: "/kubelet".to_owned() }),
         started,
-        path: cri::methods().by_name(cri::Generation::V1, rpc).unwrap().path.clone(),
+        path: method.map(|method| method.path.clone()).unwrap_or_default(),
         sent_as: None,
         metadata: Metadata::default(),
         deadline: None,

@@ -75,11 +75,13 @@ fn head(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
     }
     writeln!(out)?;
     if let Some(lateness) = report.timing.and_then(|timing| timing.lateness) {
-        let [half, most, max] = [lateness.p50, lateness.p99, lateness.max].map(milliseconds);
-        writeln!(
-            out,
-            "pace      calls were late by {half} ms, 1 in 100 by more than {most} ms, one by {max} ms"
-        )?;
+        let [half, most] = [lateness.p50, lateness.p99].map(milliseconds);
+        write!(out, "pace      calls were late by {half} ms, 1 in 100 by more than {most} ms")?;
+        if let Some(held) = report.timing.and_then(|timing| timing.held_up) {
+            let max = milliseconds(held.max);
+            write!(out, "; what {} calls follow from came up to {max} ms after they were due", held.calls)?;
+        }
+        writeln!(out)?;
     }
     if report.suppressed.count > 0 {
         let named: Vec<_> = report
