@@ -79,7 +79,7 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
     let removed = if config.active {
         let cleaned = cleanup::clean(&client, target.generation, &run, &BTreeSet::new()).await;
         for left in &cleaned.left {
-            tracing::warn!(what = %left, "could not be removed: remove it by hand");
+            tracing::warn!(what = %left, "could not be removed: `critape replay --clean` tries again");
         }
         cleaned.sandboxes
     } else {

@@ -10,6 +10,7 @@ use prost::Message;
 
 use crate::answer::Answer;
 use crate::engine::Shared;
+use crate::preflight::Limits;
 
 /// What a runtime says that does not take a cgroup of another driver.
 const OF_CGROUPS: [&str; 3] = ["cgroup", ".slice", "systemd"];
@@ -96,40 +97,96 @@ impl Shared {
                 return Some(reason);
             }
         }
-        if config.devices.iter().any(|device| limits.missing_devices.contains(&device.host_path)) {
-            return Some("it asks for a device that this host does not have".to_owned());
-        }
-        let is_missing = |path: &str| limits.missing_paths.contains(path);
-        config
-            .mounts
-            .iter()
-            .any(|mount| is_missing(&mount.host_path))
-            .then(|| "it mounts a path that this host does not have".to_owned())
+        limits.why_no_container(&config)
     }
 
     fn run_pod_sandbox(&self, call: &Call, answer: &Answer) -> Option<String> {
         if !call.outcome.is_ok() || answer.outcome.is_ok() {
             return None;
         }
-        let limits = &self.target.limits;
-        let asked: v1::RunPodSandboxRequest = read(call.request()?)?;
-        if limits.missing_handlers.contains(&asked.runtime_handler) {
+        self.target.limits.why_no_sandbox(&read(call.request()?)?, &answer.outcome.message)
+    }
+}
+
+impl Limits {
+    /// Why this container can't be made, where that is known.
+    fn why_no_container(&self, config: &v1::ContainerConfig) -> Option<String> {
+        if config.devices.iter().any(|device| self.missing_devices.contains(&device.host_path)) {
+            return Some("it asks for a device that this host does not have".to_owned());
+        }
+        let is_missing = config.mounts.iter().any(|mount| self.missing_paths.contains(&mount.host_path));
+        is_missing.then(|| "it mounts a path that this host does not have".to_owned())
+    }
+
+    /// Why this sandbox can't be made, where that is known; `message` is what the runtime says to it.
+    fn why_no_sandbox(&self, asked: &v1::RunPodSandboxRequest, message: &str) -> Option<String> {
+        if self.missing_handlers.contains(&asked.runtime_handler) {
             return Some("it asks for a runtime handler that the runtime does not have".to_owned());
         }
-        let message = answer.outcome.message.to_lowercase();
-        let config = asked.config?;
+        let message = message.to_lowercase();
+        let config = asked.config.as_ref()?;
         // All others were free when they were taken.
         let is_fixed = |port: &v1::PortMapping| port.protocol() == v1::Protocol::Sctp && port.host_port != 0;
         if config.port_mappings.iter().any(is_fixed) && message.contains("in use") {
             return Some("it asks for a port of the host that is taken".to_owned());
         }
-        let parent = config.linux?.cgroup_parent;
+        let parent = &config.linux.as_ref()?.cgroup_parent;
         let is_of_cgroups = OF_CGROUPS.iter().any(|word| message.contains(word));
-        (limits.drivers.is_some() && !parent.is_empty() && is_of_cgroups)
+        (self.drivers.is_some() && !parent.is_empty() && is_of_cgroups)
             .then(|| "its cgroup is one of another cgroup driver".to_owned())
     }
 }
 
 fn read<M: Message + Default>(bytes: &bytes::Bytes) -> Option<M> {
     M::decode(bytes.as_ref()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_fails_for_want_of_what_it_asks_for() {
+        let limits = Limits {
+            missing_devices: ["/dev/x".to_owned()].into(),
+            missing_paths: ["/run/x".to_owned()].into(),
+            ..Limits::default()
+        };
+        let device = |path: &str| v1::Device { host_path: path.to_owned(), ..Default::default() };
+        let mount = |path: &str| v1::Mount { host_path: path.to_owned(), ..Default::default() };
+        let why = |devices: &[&str], mounts: &[&str]| {
+            limits.why_no_container(&v1::ContainerConfig {
+                devices: devices.iter().map(|path| device(path)).collect(),
+                mounts: mounts.iter().map(|path| mount(path)).collect(),
+                ..Default::default()
+            })
+        };
+        assert_eq!(why(&["/dev/null"], &["/run"]), None);
+        assert!(why(&["/dev/null", "/dev/x"], &[]).unwrap().contains("device"));
+        assert!(why(&[], &["/run/x"]).unwrap().contains("path"));
+    }
+
+    #[test]
+    fn a_sandbox_fails_for_want_of_what_it_asks_for_and_says_so() {
+        let drivers = Some((v1::CgroupDriver::Systemd, v1::CgroupDriver::Cgroupfs));
+        let limits = Limits { missing_handlers: ["kata".to_owned()].into(), drivers, ..Limits::default() };
+        let asked = |handler: &str, parent: &str, protocol: v1::Protocol| {
+            let port = v1::PortMapping { protocol: protocol.into(), host_port: 9, ..Default::default() };
+            let linux = v1::LinuxPodSandboxConfig { cgroup_parent: parent.to_owned(), ..Default::default() };
+            let config =
+                v1::PodSandboxConfig { port_mappings: vec![port], linux: Some(linux), ..Default::default() };
+            v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler.to_owned() }
+        };
+        let plain = asked("runc", "", v1::Protocol::Tcp);
+        for message in ["", "port 9 is in use", "invalid cgroup path"] {
+            assert_eq!(limits.why_no_sandbox(&plain, message), None, "{message}");
+        }
+        let why = |asked: &v1::RunPodSandboxRequest, message: &str| limits.why_no_sandbox(asked, message);
+        assert!(why(&asked("kata", "", v1::Protocol::Tcp), "").unwrap().contains("handler"));
+        assert!(why(&asked("", "", v1::Protocol::Sctp), "port 9 is in use").unwrap().contains("port"));
+        let sliced = asked("", "/kubepods.slice", v1::Protocol::Tcp);
+        assert!(why(&sliced, "expected cgroupsPath to be of another form").unwrap().contains("driver"));
+        assert_eq!(why(&sliced, "no such image"), None);
+        assert_eq!(Limits::default().why_no_sandbox(&sliced, "invalid cgroup path"), None);
+    }
 }

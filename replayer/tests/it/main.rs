@@ -139,10 +139,18 @@ async fn what_could_not_be_made_here_makes_its_calls_inconclusive() {
     })
     .await;
     let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
-    // What follows from the missing image is known before the first call, and no finding.
+    // That it can't be made was known before, and the rest follows.
     assert_eq!(signatures(&report), Vec::<String>::new());
     assert_eq!(report.calls.inconclusive, 3, "{:?}", report.inconclusive);
-    assert_eq!(report.verdict, Verdict::Inconclusive);
+    let reasons: Vec<_> = report.inconclusive.iter().map(|it| (it.count, it.reason.as_str())).collect();
+    assert!(
+        reasons.contains(&(1, "its image is not on the runtime, and the recording does not pull it")),
+        "{reasons:?}"
+    );
+    assert!(
+        reasons.iter().any(|(count, reason)| *count == 2 && reason.contains("did not succeed here")),
+        "{reasons:?}"
+    );
 }
 
 #[tokio::test]
