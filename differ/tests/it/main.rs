@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod events;
+
 use std::sync::LazyLock;
 
 use cri::{Generation, IdentityKind, Method, methods};
