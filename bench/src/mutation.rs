@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use critape_calls::{Body, Call, Ending, Outcome, decode};
+use critape_calls::{Body, Call, Ending, Outcome, RecordedMessage, decode};
 use critape_differ::mutation::{Mutant, Verdict, mutants, mutants_of_outcome};
 use critape_differ::{Compared, Rules};
 use critape_replayer::{Itself, Recording};
@@ -68,7 +68,7 @@ fn of_recording(recording: &Recording, rules: &Rules) -> Tally {
             continue;
         };
         tally.is_itself(call, &unchanged);
-        for (index, response) in call.responses.iter().enumerate() {
+        for response in &call.responses {
             let message = response.body.kept().and_then(|bytes| decode(method.output(), bytes));
             let Some(message) = message else { continue };
             if is_foreign(&message, &itself) {
@@ -76,10 +76,13 @@ fn of_recording(recording: &Recording, rules: &Rules) -> Tally {
                 continue;
             }
             tally.messages += 1;
+            // Each message of a stream by itself: a stream of events has many.
+            let call = Call { responses: vec![response.clone()], ..call.clone() };
+            let unchanged = itself.compare(&call, &call).unwrap_or_default();
             mutants(&message, &mut |mutant| {
-                let mut live = call.clone();
-                live.responses[index].body = Body::Kept(mutant.value.encode_to_vec().into());
-                judge(&itself, &mut tally, (call, &unchanged), &live, &mutant);
+                let body = Body::Kept(mutant.value.encode_to_vec().into());
+                let live = Call { responses: vec![RecordedMessage { body, ..*response }], ..call.clone() };
+                judge(&itself, &mut tally, (&call, &unchanged), &live, &mutant);
             });
         }
         // How a stream of events ends is the client's affair.

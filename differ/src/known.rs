@@ -287,44 +287,6 @@ mod tests {
         assert_eq!(known(("else", "1.7.20"), ("else", "1.7.21"), "NOT_FOUND→OK"), None);
     }
 
-    /// What real runtimes were found to differ in, with the reasons that people wrote down.
-    #[test]
-    fn what_containerd_was_found_to_have_changed_is_known() {
-        for (file, live) in [("crictl-1.6-on-1.7.json", "1.7.29"), ("crictl-1.6-on-2.1.json", "2.1.4")] {
-            let path = format!("{}/../e2e/golden/{file}", env!("CARGO_MANIFEST_DIR"));
-            let text = std::fs::read_to_string(path).unwrap();
-            let found: Vec<Value> = serde_json::from_str(&text).unwrap();
-            // What a runtime tells of its insides has no catalogue.
-            let is_inside =
-                |found: &Value| found["path"].as_str().is_some_and(|path| path.starts_with("info."));
-            for found in found.into_iter().filter(|found| !is_inside(found)) {
-                let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
-                let kind: Kind = serde_json::from_value(found["kind"].clone()).unwrap();
-                let path: Vec<&str> = found["path"].as_str().unwrap().split('.').collect();
-                let divergence = Divergence {
-                    path: Path::of(&path),
-                    kind,
-                    transition: found["transition"].as_str().map(str::to_owned),
-                    recorded: Value::Null,
-                    live: Value::Null,
-                    rule: "exact".into(),
-                    severity: Severity::Cosmetic,
-                    settles: false,
-                };
-                let mut findings = Findings::default();
-                findings.add_divergence(&text("method"), &Ids::default(), divergence);
-                let sides = (side("containerd", "1.6.20~ds1"), side("containerd", live));
-                let report = findings.into_report(sides.0, sides.1, &Rules::standard(), 0.01);
-                let known = report.findings[0].known.as_ref();
-                let known =
-                    known.unwrap_or_else(|| panic!("{file}: {} {path:?} is not known", text("method")));
-                let named =
-                    text("why").contains(&known.reference) || known.reference.starts_with("kubernetes: ");
-                assert!(named, "{file}: {path:?} is {}, and people say: {}", known.reference, text("why"));
-            }
-        }
-    }
-
     #[test]
     fn versions_are_compared_within_their_lines() {
         let since: Vec<Version> = ["1.6.35", "1.7.21", "2.0.0"].map(|it| version(it).unwrap()).to_vec();

@@ -21,8 +21,8 @@ const FIRST_OF_SIGNALS: i64 = 128;
 /// Messages that are the state of an object, by the name of their type.
 const STATES: [&str; 4] = ["PodSandbox", "PodSandboxStatus", "Container", "ContainerStatus"];
 
-/// An event is made up within this of the change that it tells of.
-const AROUND: Duration = Duration::from_secs(1);
+/// An event's states are read within this of the moment that it tells.
+const AROUND: Duration = Duration::from_millis(100);
 
 /// One state of an object, and when it was first seen.
 #[derive(Debug)]

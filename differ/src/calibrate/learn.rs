@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use critape_calls::SEALED_PREFIX;
 use serde_json::Value;
 
 use super::Place;
@@ -99,6 +100,11 @@ pub(super) fn lesson(place: &Place, runs: &[Run], keys: Option<Vec<Vec<String>>>
         };
     }
     let values = values.unwrap_or_default();
+    // A token tells that there is a value, and no more.
+    let is_sealed = |value: &String| value.contains(SEALED_PREFIX);
+    if values.iter().any(is_sealed) {
+        return Ok(Lesson { relation: Learned::Presence, seen: format!("sealed values, {how_often}") });
+    }
     let relation = relation(&values);
     Ok(Lesson { relation, seen: format!("{}, {how_often}", summary(&values)) })
 }

@@ -131,3 +131,12 @@ fn odd_keys_and_values_are_written_so_that_they_can_be_read() {
     let learnt = learnt(&path, &json!("new\nline \\ \"quote\" 3"), &live);
     assert!(Rules::parse("noise.toml", &learnt.text).is_ok(), "{}", learnt.text);
 }
+
+#[test]
+fn of_sealed_values_only_their_presence_is_learnt() {
+    let path = ["info", "info", "source"];
+    let sealed = |token: &str| json!(format!("sealed:v1:AAAA{token}."));
+    let calibration = learnt(&path, &sealed("one"), &["two", "three", "four"].map(sealed));
+    assert_eq!(relation(&calibration), "presence");
+    assert!(!calibration.text.contains("AAAA"), "{}", calibration.text);
+}

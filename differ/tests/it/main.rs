@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod remembered;
+mod events;
 
 use std::sync::LazyLock;
 

@@ -36,6 +36,8 @@ pub struct Expected {
     kind: String,
     transition: Option<String>,
     severity: String,
+    /// The entry of the program's catalogue that the report gave for it.
+    known: Option<String>,
 }
 
 impl Expected {
@@ -48,6 +50,7 @@ impl Expected {
             kind: needed("kind"),
             transition: text("transition"),
             severity: needed("severity"),
+            known: finding["known"]["ref"].as_str().map(str::to_owned),
         }
     }
 

@@ -38,7 +38,7 @@ fn reasons() -> Vec<Reason> {
     toml::<File>("reasons.toml").reason
 }
 
-/// Findings without a reason, and reasons without a finding.
+/// Findings without a reason or with another than the catalogue gives, and reasons without a finding.
 pub fn unjudged() -> Vec<String> {
     let reasons = reasons();
     let mut used = vec![false; reasons.len()];
@@ -47,7 +47,14 @@ pub fn unjudged() -> Vec<String> {
         let name = pair_name(pair);
         for finding in findings(pair) {
             match reasons.iter().position(|reason| reason.is_of(&name, &finding)) {
-                Some(index) => used[index] = true,
+                Some(index) => {
+                    used[index] = true;
+                    let source = &reasons[index].source;
+                    let numbered = finding.known.as_deref().and_then(|known| known.split_once('#'));
+                    if let Some((_, number)) = numbered.filter(|(_, number)| !source.contains(*number)) {
+                        missing.push(format!("{name}: {finding:?} is #{number}, and people say: {source}"));
+                    }
+                }
                 None => missing.push(format!("{name}: {finding:?} has no reason")),
             }
         }
