@@ -132,7 +132,7 @@ impl Comparer<'_> {
         let trajectories = around.as_deref().unwrap_or(trajectories);
         let own = Some(text(before, &["container_id"])).filter(|own| {
             // What is deleted may be gone, and a sandbox's own event tells of its change.
-            kind_of(before) != DELETED && *own != text(before, &["pod_sandbox_status", "id"])
+            event_kind(before) != DELETED && *own != text(before, &["pod_sandbox_status", "id"])
         });
         let trajectories = OfEvent { trajectories, own };
         let mut one = self.messages(method, Recorded(before), Live(now), &trajectories);

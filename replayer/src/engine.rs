@@ -36,6 +36,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// How the turn of a call came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
+    /// Where the call stands in the script.
+    pub(crate) index: usize,
     /// When it was due, at the recorded pace.
     pub(crate) due: Option<Instant>,
     /// When what it follows from had happened, where it had to wait for that.
@@ -143,7 +145,7 @@ impl Engine {
             };
             let waited = shared.config.pace != Pace::Serial && shared.order.turn(index).await;
             let waited = std::mem::take(&mut begins) || waited;
-            let mut turn = Turn { due: shared.is_due(index), free: waited.then(Instant::now) };
+            let mut turn = Turn { index, due: shared.is_due(index), free: waited.then(Instant::now) };
             if let Pace::Recorded(_) = shared.config.pace {
                 timer.until(shared.due(index).into_std()).await.map_err(ReplayError::Timer)?;
             }

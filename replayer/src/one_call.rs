@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cri::{Class, IdentityKind, Method};
-use critape_calls::{Call, Ending, Live, Recorded};
+use critape_calls::{Call, Code, Ending, Live, Recorded};
 use critape_differ::{Compared, Signature};
 use tokio::time::Instant;
 
@@ -37,10 +37,10 @@ impl Shared {
         self.note_sent(turn);
         self.note_sending(method, &request);
         let mut way = self.way(call, method);
-        let (mut answer, mut compared) = self.ask_until_settled(call, method, way, &request).await;
+        let (mut answer, mut compared) = self.ask_until_settled(turn, call, method, way, &request).await;
         while let Some(other) = self.other_way(call, way, &answer).await {
             way = other;
-            (answer, compared) = self.ask_until_settled(call, method, way, &request).await;
+            (answer, compared) = self.ask_until_settled(turn, call, method, way, &request).await;
         }
         self.unmark_changing(&changed);
         if let Some(credentials) = &self.config.credentials {
@@ -77,6 +77,7 @@ impl Shared {
     /// too, where that was looked at.
     async fn ask_until_settled(
         &self,
+        turn: Turn,
         call: &Call,
         method: &Method,
         way: &Method,
@@ -87,6 +88,11 @@ impl Shared {
         let mut answer = ask().await;
         if method.class != Class::ReadOnly || !is_comparable(call) {
             return (answer, None);
+        }
+        if !binding::binds(method) && answer.outcome.code != Code::UNIMPLEMENTED {
+            self.order.note_answer(turn.index);
+            // The next read is on its way while this one is compared.
+            tokio::task::yield_now().await;
         }
         let mut pause = FIRST_PAUSE;
         let mut asked = 1;

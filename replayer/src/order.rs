@@ -18,9 +18,43 @@ pub(crate) struct Order {
     ends: Vec<Stamp>,
     /// Where each call stands in the order of ends.
     place: Vec<Option<usize>>,
-    has_ended: RefCell<Vec<bool>>,
-    /// How many calls of the order of ends have ended here, up to the first that has not.
-    ended: watch::Sender<usize>,
+    is_read: Vec<bool>,
+    /// Calls that have been judged, or will not be sent.
+    ended: Line,
+    /// Those, and reads whose answer has come: the next read need not wait until it is judged.
+    answered: Line,
+}
+
+/// Calls in the order of their ends, and up to which all have come so far.
+#[derive(Debug)]
+struct Line {
+    has_come: RefCell<Vec<bool>>,
+    all_up_to: watch::Sender<usize>,
+}
+
+impl Line {
+    fn of(calls: usize) -> Self {
+        Self { has_come: RefCell::new(vec![false; calls]), all_up_to: watch::Sender::new(0) }
+    }
+
+    fn note(&self, place: usize) {
+        let mut has_come = self.has_come.borrow_mut();
+        has_come[place] = true;
+        let first = *self.all_up_to.borrow();
+        let count = has_come[first..].iter().take_while(|come| **come).count();
+        if count > 0 {
+            self.all_up_to.send_modify(|up_to| *up_to += count);
+        }
+    }
+
+    async fn wait_for(&self, count: usize) -> bool {
+        if *self.all_up_to.borrow() >= count {
+            return false;
+        }
+        // The sender lives as long as this.
+        let _ = self.all_up_to.subscribe().wait_for(|up_to| *up_to >= count).await;
+        true
+    }
 }
 
 impl Order {
@@ -34,38 +68,34 @@ impl Order {
         }
         let ends: Vec<Stamp> = by_end.iter().map(|index| calls[*index].known).collect();
         let needed = calls.iter().map(|call| ends.partition_point(|ended| *ended < call.started)).collect();
-        let has_ended = RefCell::new(vec![false; ends.len()]);
-        Self { needed, ends, place, has_ended, ended: watch::Sender::new(0) }
+        let is_read = calls.iter().map(|call| !call.is_mutating && !call.is_event_stream).collect();
+        let (ended, answered) = (Line::of(ends.len()), Line::of(ends.len()));
+        Self { needed, ends, place, is_read, ended, answered }
     }
 
     /// Waits until it is this call's turn. Says whether it had to.
     pub(crate) async fn turn(&self, index: usize) -> bool {
-        self.wait_for(self.needed[index]).await
+        let line = if self.is_read[index] { &self.answered } else { &self.ended };
+        line.wait_for(self.needed[index]).await
     }
 
     /// Waits until all has ended here that had ended by this moment.
     pub(crate) async fn until(&self, at: Stamp) {
-        self.wait_for(self.ends.partition_point(|ended| *ended <= at)).await;
+        self.ended.wait_for(self.ends.partition_point(|ended| *ended <= at)).await;
     }
 
-    async fn wait_for(&self, count: usize) -> bool {
-        if *self.ended.borrow() >= count {
-            return false;
+    /// Takes note that the answer to this read has come, which nothing but its judging needs.
+    pub(crate) fn note_answer(&self, index: usize) {
+        if let Some(place) = self.place[index] {
+            self.answered.note(place);
         }
-        // The sender lives as long as this.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended >= count).await;
-        true
     }
 
     /// Takes note that this call has ended here, or will not be sent.
     pub(crate) fn note_end(&self, index: usize) {
-        let Some(place) = self.place[index] else { return };
-        let mut has_ended = self.has_ended.borrow_mut();
-        has_ended[place] = true;
-        let first = *self.ended.borrow();
-        let count = has_ended[first..].iter().take_while(|ended| **ended).count();
-        if count > 0 {
-            self.ended.send_modify(|ended| *ended += count);
+        self.note_answer(index);
+        if let Some(place) = self.place[index] {
+            self.ended.note(place);
         }
     }
 }
@@ -115,6 +145,25 @@ mod tests {
         assert!(may_start(&order, 2).await, "the second is still under way, as it was");
         order.note_end(1);
         assert!(!may_start(&order, 3).await, "the third has not ended");
+        order.note_end(2);
+        assert!(may_start(&order, 3).await);
+    }
+
+    #[tokio::test]
+    async fn a_read_waits_for_the_answers_of_reads_and_a_change_until_they_are_judged() {
+        let read = |id, from, to| {
+            let asked = v1::ListContainersRequest::default();
+            call(id, "ListContainers", (from, to), &asked, &v1::ListContainersResponse::default())
+        };
+        let order = order(&[read(1, 0, 10), read(2, 11, 20), stop(3, 21, 30), read(4, 31, 40)]);
+        assert!(!may_start(&order, 1).await);
+        order.note_answer(0);
+        assert!(may_start(&order, 1).await);
+        order.note_answer(1);
+        assert!(!may_start(&order, 2).await, "the reads may have to be asked again");
+        order.note_end(0);
+        order.note_end(1);
+        assert!(may_start(&order, 2).await && !may_start(&order, 3).await);
         order.note_end(2);
         assert!(may_start(&order, 3).await);
     }

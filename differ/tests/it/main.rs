@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod remembered;
 mod events;
+mod remembered;
 
 use std::sync::LazyLock;
 
