@@ -44,7 +44,8 @@ fn drive(kubelet: &Kubelet, form: Form) {
         for (stream, list) in LISTS {
             let streams = form == Form::Streamed && !refused.contains(&stream);
             // A filter where it is wanted; all of these requests have it in their first field.
-            let request = if list == "ListContainerStats" { only_a.clone() } else { Default::default() };
+            let all = v1::ListContainerStatsRequest::default();
+            let request = if list == "ListContainerStats" { only_a.clone() } else { all };
             let streamed = streams.then(|| kubelet.stream(stream, &request));
             match streamed {
                 Some(Ok(messages)) => assert!(!messages.is_empty()),
