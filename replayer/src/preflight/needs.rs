@@ -52,7 +52,9 @@ pub(crate) struct Needs {
     pub(crate) names: BTreeMap<String, BTreeSet<String>>,
     /// By reference: reads that found no image.
     pub(crate) absent: Tallies<String>,
-    /// By reference: reads and makings that found an image which no call had pulled.
+    /// Ids and names of the images that were there when the tape began, where it tells.
+    before: Option<BTreeSet<String>>,
+    /// By reference: reads and makings that found an image which had been there from the beginning.
     pub(crate) found: Tallies<String>,
     /// By reference.
     pub(crate) pulls: Tallies<String>,
@@ -93,6 +95,9 @@ impl Needs {
     pub(crate) fn opening(&mut self, opening: &Opening) {
         if let Some(list) = opening.answer("ListImages") {
             self.image_list(list);
+            if self.before.is_none() {
+                self.before = Some(self.names.keys().chain(self.names.values().flatten()).cloned().collect());
+            }
         }
         if let Some(config) = opening.answer("RuntimeConfig") {
             self.runtime_config(config);
@@ -197,7 +202,7 @@ impl Needs {
         let Some(status) = answer.and_then(|answer| read::<v1::ImageStatusResponse>(&answer)) else { return };
         if status.image.is_none() {
             self.absent.entry(reference).or_default().add(call.id);
-        } else if !self.is_pulled(&reference) {
+        } else if self.was_there(&reference) {
             self.found.entry(reference).or_default().add(call.id);
         }
     }
@@ -248,7 +253,7 @@ impl Needs {
         let volumes = volumes.filter(|image| !image.image.is_empty()).collect::<Vec<_>>();
         for image in own.into_iter().chain(volumes) {
             let reference = self.reference(Some(image));
-            if call.outcome.is_ok() && !self.is_pulled(&reference) {
+            if call.outcome.is_ok() && self.was_there(&reference) {
                 self.found.entry(reference).or_default().add(call.id);
             }
         }
@@ -283,6 +288,20 @@ impl Needs {
             self.pulled.retain(|pulled| !names.contains(pulled));
         }
         self.pulled.remove(&name);
+    }
+
+    /// Whether an image that is there was so from the beginning. What came later without a pull, the replay may bring as well.
+    fn was_there(&self, reference: &str) -> bool {
+        let was_there = match &self.before {
+            Some(before) => {
+                let names = self.names.get(reference);
+                before.contains(reference)
+                    || full(reference).is_some_and(|reference| before.contains(&reference))
+                    || names.is_some_and(|names| !names.is_disjoint(before))
+            }
+            None => !self.absent.contains_key(reference),
+        };
+        was_there && !self.is_pulled(reference)
     }
 
     /// Whether a call has pulled this image.

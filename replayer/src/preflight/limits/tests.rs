@@ -131,6 +131,36 @@ fn an_image_is_known_by_its_names_and_its_id() {
     assert_eq!(found(&limits(&pulled, &target())), [(LimitationKind::Registry, Effect::Sent, 1)]);
 }
 
+/// A container may pull one past CRI, and will do so again.
+#[test]
+fn an_image_that_came_without_a_pull_is_not_missing() {
+    let status = |id: u64, image: Option<v1::Image>| {
+        let asked = v1::ImageStatusRequest { image: Some(spec("app:1")), ..Default::default() };
+        call(id, "ImageStatus", &asked, &v1::ImageStatusResponse { image, ..Default::default() })
+    };
+    let came = || v1::Image { id: "sha256:1".to_owned(), ..Default::default() };
+    let calls = [status(1, None), status(2, Some(came())), of_image(3, "app:1")];
+    assert_eq!(found(&limits(&needs(&calls), &target())), []);
+    // That it was not there at first is told by the opening as well.
+    let opened = |images: Vec<v1::Image>| {
+        let answer = critape_calls::OpeningAnswer {
+            path: "/runtime.v1.ImageService/ListImages".to_owned(),
+            request: Bytes::new(),
+            code: 0,
+            message: String::new(),
+            response: v1::ListImagesResponse { images }.encode_to_vec().into(),
+        };
+        let mut needs = Needs::default();
+        needs.opening(&critape_calls::Opening { answers: vec![answer] });
+        calls[1..].iter().for_each(|call| needs.call(call));
+        needs
+    };
+    assert_eq!(found(&limits(&opened(Vec::new()), &target())), []);
+    let named = v1::Image { repo_tags: vec!["docker.io/library/app:1".to_owned()], ..came() };
+    let missing = found(&limits(&opened(vec![named]), &target()));
+    assert_eq!(missing, [(LimitationKind::ImageMissing, Effect::Inconclusive, 2)]);
+}
+
 #[test]
 fn an_image_that_was_removed_has_to_be_pulled_again() {
     let id = format!("sha256:{}", "1".repeat(64));
