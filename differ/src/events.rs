@@ -130,17 +130,18 @@ impl Comparer<'_> {
         let at = u64::try_from(created_at(before)).ok().map(Stamp);
         let around = at.and_then(|at| trajectories.around(at));
         let trajectories = around.as_deref().unwrap_or(trajectories);
-        let own = Some(text(before, &["container_id"])).filter(|own| {
-            // What is deleted may be gone, and a sandbox's own event tells of its change.
-            event_kind(before) != DELETED && *own != text(before, &["pod_sandbox_status", "id"])
-        });
-        let trajectories = OfEvent { trajectories, own };
+        let id = text(before, &["container_id"]);
+        let is_changing = trajectories.is_changing(&id);
+        // What is deleted may be gone, and a sandbox's own event tells of its change.
+        let is_own = event_kind(before) != DELETED && id != text(before, &["pod_sandbox_status", "id"]);
+        let trajectories = OfEvent { trajectories, own: is_own.then_some(id) };
         let mut one = self.messages(method, Recorded(before), Live(now), &trajectories);
-        // It carries the states of containers at the moment it was made up, which change by themselves. Whether one is there at
-        // all does not.
+        // It carries the states of containers at the moment it was made up, which change by themselves; what is told of one whole
+        // changes with the calls that make and remove it. Whether it is there at all does not.
         let is_state = |it: &Divergence| {
+            let [first, rest @ ..] = it.path.segments() else { return false };
             let is_message = it.recorded.is_object() || it.live.is_object();
-            it.settles && !is_message && it.path.segments().first().is_some_and(|first| first == STATES)
+            it.settles && first == STATES && (!is_message || is_changing && !rest.is_empty())
         };
         if one.divergences.iter().any(is_state) {
             one.divergences.retain(|it| !is_state(it));
@@ -162,7 +163,7 @@ impl Comparer<'_> {
         if before == now {
             return;
         }
-        let gone = before.last().is_some_and(|kind| kind == "DELETED");
+        let gone = before.last().is_some_and(|kind| kind == DELETED);
         if !gone && now.starts_with(&before) {
             compared.pass("events-after-the-end");
             return;
