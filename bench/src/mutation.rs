@@ -61,7 +61,8 @@ fn opened(file: &Path, folder: &Path) -> Result<PathBuf> {
 fn of_recording(recording: &Recording, rules: &Rules) -> Tally {
     let itself = Itself::new(recording, rules);
     let mut tally = Tally::default();
-    for call in &recording.calls {
+    for call in recording.calls() {
+        let call = &call;
         let unchanged = itself.compare(call, call).zip(call.method());
         let Some((unchanged, method)) = unchanged else {
             tally.left_out += 1;

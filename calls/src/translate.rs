@@ -52,6 +52,7 @@ pub struct IdentityMap {
     forward: Texts,
     backward: Texts,
     mapped: Mapped,
+    version: u64,
 }
 
 /// Sandboxes and containers share one space of ids in most runtimes, but a prefix is looked for within one kind.
@@ -70,7 +71,7 @@ impl IdentityMap {
             return;
         }
         for kind in kinds(kind) {
-            self.known.insert((*kind, recorded.to_owned()), Known::Bound(live.to_owned()));
+            self.know(*kind, recorded, Known::Bound(live.to_owned()));
         }
         self.live.insert(live.to_owned());
         if recorded != live {
@@ -82,7 +83,7 @@ impl IdentityMap {
     /// From here on `live` stands for this reference of an image, where a request names one and in answers. Other text of requests
     /// stays as it is.
     pub fn map_reference(&mut self, recorded: &str, live: &str) {
-        self.known.insert((Kind::Image, recorded.to_owned()), Known::Bound(live.to_owned()));
+        self.know(Kind::Image, recorded, Known::Bound(live.to_owned()));
         self.mapped.reference(recorded, live);
     }
 
@@ -93,6 +94,7 @@ impl IdentityMap {
 
     /// From here on `live` stands for this port of the host.
     pub fn map_port(&mut self, recorded: u16, live: u16) {
+        self.version += 1;
         self.mapped.port(recorded, live);
     }
 
@@ -103,12 +105,14 @@ impl IdentityMap {
 
     /// Text that begins with `recorded` begins with `live` in the live run: a folder that was moved.
     pub fn bind_folder(&mut self, recorded: &str, live: &str) {
+        self.version += 1;
         self.forward.add_folder(recorded, live);
         self.backward.add_folder(live, recorded);
     }
 
     /// The recording shows this id, and nothing stands for it.
     pub fn declare(&mut self, kind: IdentityKind, recorded: &str, unbound: Unbound) {
+        self.version += 1;
         for kind in kinds(kind) {
             self.known.entry((*kind, recorded.to_owned())).or_insert(Known::Unbound(unbound));
         }
@@ -116,15 +120,26 @@ impl IdentityMap {
 
     /// The recording removed this thing: from here on no prefix means it.
     pub fn remove(&mut self, recorded: &str) {
+        self.version += 1;
         self.gone.insert(recorded.to_owned());
     }
 
     /// The call that should have made this thing did not: so say requests about it.
     pub fn fail(&mut self, kind: IdentityKind, recorded: &str, call: CallId) {
         for kind in kinds(kind) {
-            let unbound = Known::Unbound(Unbound::ProducerFailed(call));
-            self.known.insert((*kind, recorded.to_owned()), unbound);
+            self.know(*kind, recorded, Known::Unbound(Unbound::ProducerFailed(call)));
         }
+    }
+
+    fn know(&mut self, kind: Kind, recorded: &str, known: Known) {
+        if self.known.insert((kind, recorded.to_owned()), known.clone()) != Some(known) {
+            self.version += 1;
+        }
+    }
+
+    /// A number that grows whenever what this map says may have changed.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// What an id in a request becomes. Unambiguous prefixes of sandbox, container and image ids are ids too.

@@ -25,9 +25,9 @@ impl<'a> Itself<'a> {
     pub fn new(recording: &'a Recording, rules: &'a Rules) -> Self {
         let mut ids = IdentityMap::default();
         recording.declare(&mut ids);
-        for call in &recording.calls {
+        for call in recording.calls() {
             if let Some(method) = call.method() {
-                pairs::bind_calls(call, call, method, &mut ids);
+                pairs::bind_calls(&call, &call, method, &mut ids);
             }
         }
         Self { recording, rules, ids, changing: RefCell::default() }

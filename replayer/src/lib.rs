@@ -41,6 +41,7 @@ mod replay;
 mod rewrite;
 mod schedule;
 mod script;
+mod shelf;
 mod stand_in_images;
 mod streams;
 mod survey;

@@ -14,9 +14,9 @@ pub(crate) struct ListStreams<'a> {
 }
 
 impl<'a> ListStreams<'a> {
-    pub(crate) fn of(calls: &'a [Call]) -> Self {
+    pub(crate) fn of(calls: impl Iterator<Item = &'a Call>) -> Self {
         let mut streams = Self::default();
-        for call in calls.iter().filter(|call| call.outcome.ending == Ending::Status) {
+        for call in calls.filter(|call| call.outcome.ending == Ending::Status) {
             let Some(sent) = call.sent_method().filter(|sent| sent.list().is_some()) else { continue };
             let of = if is_refused(call) { &mut streams.refused } else { &mut streams.served };
             of.entry(sent.name.as_str()).or_insert(call);

@@ -9,6 +9,7 @@ use critape_tape::{SealPolicy, Tape, TapeError};
 use thiserror::Error;
 
 use crate::preflight::{Tally, has_token, names};
+use crate::shelf::Shelf;
 use crate::survey::Survey;
 use crate::witness::Veil;
 
@@ -16,7 +17,7 @@ use crate::witness::Veil;
 #[derive(Debug)]
 pub struct Recording {
     /// Calls of CRI, in the order of their starts.
-    pub calls: Vec<Call>,
+    pub(crate) calls: Shelf,
     /// The runtime that was recorded.
     pub side: SideInfo,
     /// What is sealed on it and can't be opened, because the tape's key is not there.
@@ -44,14 +45,24 @@ impl Recording {
     /// Reads a tape, with its secrets where its key is there.
     pub fn read(tape: &Tape) -> Result<Self, RecordingError> {
         let mut survey = Survey::default();
-        let mut calls = Vec::new();
-        let sealed = each_call(tape, &mut survey, |_, call| calls.push(call))?;
-        if calls.is_empty() {
+        let mut calls = Shelf::default();
+        let sealed = each_call(tape, &mut survey, |_, call| calls.put(call))?;
+        if calls.len() == 0 {
             return Err(RecordingError::Empty(tape.path().to_owned()));
         }
-        calls.sort_by_key(|call| (call.started, call.id));
+        calls.sort();
         let veil = Veil::of(tape, survey.sealed)?;
         Ok(Self { calls, side: survey.side(), sealed, veil, survey })
+    }
+
+    /// Its calls of CRI, in the order of their starts.
+    pub fn calls(&self) -> impl Iterator<Item = Call> {
+        (0..self.calls.len()).map(|place| self.calls.call(place))
+    }
+
+    /// How many calls it has.
+    pub fn count(&self) -> usize {
+        self.calls.len()
     }
 
     /// What is sealed on it, where its key is not there: in how many calls, and in calls of which methods.
@@ -61,9 +72,9 @@ impl Recording {
         }
         let mut methods = BTreeSet::new();
         let mut tally = Tally::default();
-        for call in self.calls.iter().filter(|call| holds_sealed(call)) {
+        for call in self.calls().filter(holds_sealed) {
             tally.add(call.id);
-            methods.insert(call.path.rsplit('/').next().unwrap_or_default());
+            methods.insert(call.path.rsplit('/').next().unwrap_or_default().to_owned());
         }
         let summary = format!(
             "{} is sealed and its key is not here: what is sealed counts as the same, in calls of {}",

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
 use cri::wire::fields;
-use critape_calls::{Body, Call};
+use critape_calls::{Body, Call, CallId};
 use foldhash::fast::RandomState;
 
 /// Calls in the order in which they were put.
@@ -47,21 +47,21 @@ impl Shelf {
         call
     }
 
-    /// The call at this place without the bytes of its answers.
-    pub(crate) fn head(&self, place: usize) -> &Call {
-        &self.calls[place].head
-    }
-
-    /// All calls without the bytes of their answers.
+    /// All calls without the bytes of their answers, in order.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter().map(|shelved| &shelved.head)
+    }
+
+    /// The call with this number, whole.
+    pub(crate) fn find(&self, id: CallId) -> Option<Call> {
+        self.heads().position(|head| head.id == id).map(|place| self.call(place))
     }
 
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
     }
 
-    /// Puts them in the order of their starts; nothing can be put any more without losing it.
+    /// Puts them in the order of their starts.
     pub(crate) fn sort(&mut self) {
         self.calls.sort_by_key(|shelved| (shelved.head.started, shelved.head.id));
     }

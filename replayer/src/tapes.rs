@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use cri::{Class, IdentityKind};
@@ -19,6 +20,9 @@ use crate::witness::{Calls, LiveSide};
 
 /// What two calls must share to be the same call: the method and the request, ids apart.
 type Key = (String, Option<Bytes>);
+
+/// At how many other moments of the second run a read is looked for, the nearest first.
+const MOST_MOMENTS: usize = 256;
 
 /// Compares two recordings. Calls find each other by method and request, in order; reads that one recording has more often than
 /// the other are left out, because how often a client asks is its own affair.
@@ -97,21 +101,23 @@ struct Pairing<'a> {
 
 impl<'a> Pairing<'a> {
     fn compare(&mut self, ids: &mut IdentityMap) {
-        let same = IdentityMap::default();
         let sealed = self.before.sealed.max(self.now.sealed);
-        let mut waiting: HashMap<Key, VecDeque<&Call>> = HashMap::new();
-        for call in &self.now.calls {
-            waiting.entry(key(call, &same, sealed)).or_default().push_back(call);
+        let (same, mut keys) = (IdentityMap::default(), Keys::new(sealed));
+        let mut waiting: HashMap<Rc<Key>, VecDeque<usize>> = HashMap::new();
+        for (place, call) in self.now.calls.heads().enumerate() {
+            waiting.entry(keys.of(call, &same)).or_default().push_back(place);
         }
-        let all: HashMap<Key, Vec<&Call>> =
-            waiting.iter().map(|(key, calls)| (key.clone(), calls.iter().copied().collect())).collect();
-        self.now.calls.iter().for_each(|call| self.now.veil.learn(call));
-        for call in &self.before.calls {
+        let all: HashMap<Rc<Key>, Vec<usize>> =
+            waiting.iter().map(|(key, places)| (key.clone(), places.iter().copied().collect())).collect();
+        self.now.calls().for_each(|call| self.now.veil.learn(&call));
+        let mut keys = Keys::new(sealed);
+        for call in self.before.calls() {
+            let call = &call;
             self.before.veil.learn(call);
-            let key = key(call, ids, sealed);
+            let key = keys.of(call, ids);
             let candidates = all.get(&key).map_or(&[][..], Vec::as_slice);
             match waiting.get_mut(&key).and_then(VecDeque::pop_front) {
-                Some(other) => self.pair(call, other, candidates, ids),
+                Some(place) => self.pair(call, place, candidates, ids),
                 None if is_refused(call) => {
                     self.findings
                         .skipped(call.id, "the second tape asks for this list in another way".to_owned());
@@ -128,9 +134,14 @@ impl<'a> Pairing<'a> {
 
     /// Streams of lists that one of the two runtimes does not serve: no call need be in the place of one that is refused.
     fn compare_streams(&mut self, ids: &IdentityMap) {
-        let [before, now] = [self.before, self.now].map(|recording| ListStreams::of(&recording.calls));
+        let [before, now] = [self.before, self.now].map(|recording| ListStreams::of(recording.calls.heads()));
         for (call, other) in before.changes(&now) {
             let Some(sent) = call.sent_method() else { continue };
+            let (Some(call), Some(other)) = (self.before.calls.find(call.id), self.now.calls.find(other.id))
+            else {
+                continue;
+            };
+            let (call, other) = (&call, &other);
             let comparer = Comparer::new(self.rules, ids, &self.memory);
             let divergence = comparer.capability(&sent.name, Recorded(&call.outcome), Live(&other.outcome));
             let calls = self.witness(call, other);
@@ -138,26 +149,32 @@ impl<'a> Pairing<'a> {
         }
     }
 
-    fn pair(&mut self, call: &Call, other: &Call, candidates: &[&Call], ids: &mut IdentityMap) {
+    fn pair(&mut self, call: &Call, place: usize, candidates: &[usize], ids: &mut IdentityMap) {
+        let other = &self.now.calls.call(place);
         // A stream of events has no end of its own: it is compared as far as it goes.
         let is_cut = |call: &Call| call.outcome.ending == Ending::Truncated && !is_event_stream(call);
         if [call, other].iter().any(|call| is_cut(call) || !call.is_whole()) {
             self.findings.inconclusive(call.id, "one of the two was not recorded to its end".to_owned());
             return;
         }
-        let mut partner = other;
         let mut compared = self.two(call, other, ids);
+        let mut agreeing = None;
         if compared.may_settle() && is_read(call) {
             // The same read at another moment of the second run may have seen what this one saw.
-            let agrees = candidates.iter().find_map(|candidate| {
-                let compared = self.two(call, candidate, ids);
-                (!compared.may_settle()).then_some((*candidate, compared))
+            let mut moments = candidates.to_vec();
+            moments.sort_by_key(|moment| moment.abs_diff(place));
+            let agrees = moments.into_iter().take(MOST_MOMENTS).find_map(|moment| {
+                let candidate = self.now.calls.call(moment);
+                let compared = self.two(call, &candidate, ids);
+                (!compared.may_settle()).then_some((candidate, compared))
             });
             if let Some((candidate, agreed)) = agrees {
-                (partner, compared) = (candidate, agreed);
+                compared = agreed;
+                agreeing = Some(candidate);
                 self.findings.calls().settled += 1;
             }
         }
+        let partner = agreeing.as_ref().unwrap_or(other);
         let alike = is_streamed(call) == is_streamed(partner);
         if !alike {
             compared.merge(list_or_stream(call, partner));
@@ -193,6 +210,31 @@ impl<'a> Pairing<'a> {
 
     fn comparer<'b>(&'b self, ids: &'b IdentityMap) -> Comparer<'b> {
         Comparer::new(self.rules, ids, &self.memory)
+    }
+}
+
+/// Keys of calls. Most requests come again and again.
+struct Keys {
+    sealed: SealPolicy,
+    /// By path and request, with the version of the ids.
+    known: HashMap<(String, Bytes), (u64, Rc<Key>)>,
+}
+
+impl Keys {
+    fn new(sealed: SealPolicy) -> Self {
+        Self { sealed, known: HashMap::new() }
+    }
+
+    fn of(&mut self, call: &Call, ids: &IdentityMap) -> Rc<Key> {
+        let asked = (call.path.clone(), call.request().cloned().unwrap_or_default());
+        match self.known.get(&asked) {
+            Some((version, key)) if *version == ids.version() => key.clone(),
+            _ => {
+                let key = Rc::new(key(call, ids, self.sealed));
+                self.known.insert(asked, (ids.version(), key.clone()));
+                key
+            }
+        }
     }
 }
 

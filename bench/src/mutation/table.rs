@@ -12,7 +12,7 @@ const SHOWN: usize = 40;
 
 pub(super) fn print(file: &Path, recording: &Recording, tally: &Tally, rules: &Rules) {
     let name = file.file_name().unwrap_or_default().display();
-    let calls = recording.calls.len();
+    let calls = recording.count();
     println!("{name}: {} {}, {calls} calls", recording.side.runtime, recording.side.version);
     let Share { all, found } = tally.all;
     println!(

@@ -1,6 +1,6 @@
 //! `critape diff`.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use critape_calls::{Live, Recorded};
 use critape_replayer::{Recording, compare_tapes, look_back};
 use critape_tape::{SealPolicy, Tape};
@@ -14,8 +14,13 @@ pub(crate) fn run(args: &DiffArgs) -> Result<Exit> {
     report::check_files(&args.report)?;
     let rules = report::rules(&args.report.rules)?;
     let tape = Tape::open(&args.recorded)?;
-    let recorded = Recording::read(&tape)?;
-    let live = Recording::read(&Tape::open(&args.live)?)?;
+    let other = Tape::open(&args.live)?;
+    let (recorded, live) = std::thread::scope(|both| {
+        let live = both.spawn(|| Recording::read(&other));
+        (Recording::read(&tape), live.join())
+    });
+    let (recorded, live) =
+        (recorded?, live.map_err(|_| anyhow!("reading {} broke off", args.live.display()))??);
     for (tape, recording) in [(&args.recorded, &recorded), (&args.live, &live)] {
         if recording.sealed != SealPolicy::None {
             output::say(format_args!(

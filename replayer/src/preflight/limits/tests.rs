@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use cri::{Generation, v1};
 use critape_calls::{Call, HostPathKind};
 use prost::Message;
