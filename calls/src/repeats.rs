@@ -20,6 +20,21 @@ impl Repeats {
     /// The message without the elements that their object was last seen with, among messages of this `kind`. An object is known by
     /// the first field of its element, which is its id or has it in front. Bytes that are no message come back as they are.
     pub fn news(&mut self, kind: &str, message: &Bytes) -> Bytes {
+        self.without_seen(kind, message, |hasher, content| hasher.hash_one(content))
+    }
+
+    /// As [`Self::news`], for messages that never repeat and of which only the objects matter: without the elements whose object was
+    /// seen.
+    pub fn new_objects(&mut self, kind: &str, message: &Bytes) -> Bytes {
+        self.without_seen(kind, message, |_, _| 0)
+    }
+
+    fn without_seen(
+        &mut self,
+        kind: &str,
+        message: &Bytes,
+        version: impl Fn(&RandomState, &[u8]) -> u64,
+    ) -> Bytes {
         let mut fresh: Vec<&[u8]> = Vec::new();
         let mut count = 0;
         for field in fields(message) {
@@ -27,7 +42,7 @@ impl Repeats {
             count += 1;
             let name = fields(field.content).next().and_then(Result::ok).map(|first| first.whole);
             let object = self.last.hasher().hash_one((kind, field.number, name));
-            let version = self.last.hasher().hash_one(field.content);
+            let version = version(self.last.hasher(), field.content);
             if !field.is_delimited || self.last.insert(object, version) != Some(version) {
                 fresh.push(field.whole);
             }
@@ -59,6 +74,8 @@ mod tests {
         assert_eq!(repeats.news("m", &list(&[("a", 0), ("b", 1), ("c", 0)])), list(&[("b", 1), ("c", 0)]));
         assert_eq!(repeats.news("m", &list(&[("b", 0)])), list(&[("b", 0)]), "back again");
         assert_eq!(repeats.news("n", &first), first, "another kind");
+        assert_eq!(repeats.new_objects("o", &first), first);
+        assert_eq!(repeats.new_objects("o", &list(&[("a", 5), ("c", 0), ("b", 0)])), list(&[("c", 0)]));
     }
 
     #[test]

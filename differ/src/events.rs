@@ -132,8 +132,9 @@ impl Comparer<'_> {
         let trajectories = around.as_deref().unwrap_or(trajectories);
         let id = text(before, &["container_id"]);
         let is_changing = trajectories.is_changing(&id);
-        // What is deleted may be gone, and a sandbox's own event tells of its change.
-        let is_own = event_kind(before) != DELETED && id != text(before, &["pod_sandbox_status", "id"]);
+        // What has stopped may be on its way out, and a sandbox's own event tells of its change.
+        let is_ending = [STOPPED, DELETED].contains(&event_kind(before).as_str());
+        let is_own = !is_ending && id != text(before, &["pod_sandbox_status", "id"]);
         let trajectories = OfEvent { trajectories, own: is_own.then_some(id) };
         let mut one = self.messages(method, Recorded(before), Live(now), &trajectories);
         // It carries the states of containers at the moment it was made up, which change by themselves; what is told of one whole

@@ -55,7 +55,11 @@ impl Survey {
             self.pod_uids.extend(uids.map(|(_, uid)| uid));
         }
         let answer = if call.outcome.is_ok() && !is_event_stream(call) { merged(call) } else { None };
-        let news = answer.map(|answer| self.repeats.news(&call.path, &answer));
+        let news = answer.map(|answer| match method.name.as_str() {
+            // Their numbers tell nothing about objects.
+            "ListContainerStats" => self.repeats.new_objects(&call.path, &answer),
+            _ => self.repeats.news(&call.path, &answer),
+        });
         let ids = news.as_ref().map(|news| self.learn(call, method, news)).unwrap_or_default();
         self.trajectory.add_change(call, &ids);
     }

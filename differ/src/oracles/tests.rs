@@ -168,6 +168,12 @@ fn images_have_size_and_are_there_when_pulled() {
     assert_eq!(seen("sha256:a", Some(v1::Image { size: 0, ..image })), ["image.size"]);
 }
 
+/// Has it end so long before its start was noted, in nanoseconds.
+fn ended(status: &mut v1::ContainerStatus, before: i64) {
+    status.set_state(v1::ContainerState::ContainerExited);
+    status.finished_at = status.started_at - before;
+}
+
 #[test]
 fn times_have_their_unit_and_order() {
     let seen = |change: fn(&mut v1::ContainerStatus)| {
@@ -182,10 +188,6 @@ fn times_have_their_unit_and_order() {
     assert_eq!(seen(|it| it.started_at = NOW - 1), ["status.started_at"]);
     assert_eq!(seen(|it| it.started_at = 0), ["status.started_at"], "it runs");
     assert_eq!(seen(|it| it.set_state(v1::ContainerState::ContainerExited)), ["status.finished_at"]);
-    fn ended(status: &mut v1::ContainerStatus, before: i64) {
-        status.set_state(v1::ContainerState::ContainerExited);
-        status.finished_at = status.started_at - before;
-    }
     assert_eq!(seen(|it| ended(it, 1_000_000)), none, "its end was noted sooner than its start");
     assert_eq!(seen(|it| ended(it, 2_000_000_000)), ["status.finished_at"]);
     let filesystem = v1::FilesystemUsage { timestamp: 1_790_000_000, ..Default::default() };

@@ -42,6 +42,9 @@ struct Entry {
 }
 
 /// Changes that are to be seen and are not, and entries of the catalogue that are not in the list.
+///
+/// # Panics
+/// Where a file is not what it should be.
 pub fn unseen_changes() -> Vec<String> {
     let changes = toml::<File>("changes.toml").change;
     let mut missed = Vec::new();
@@ -76,7 +79,7 @@ pub fn changes_table() -> String {
         let shown: Vec<String> = shown.iter().map(|it| format!("`{it}`")).collect();
         let found =
             if shown.is_empty() { format!("no: {unseen}") } else { format!("yes: {}", shown.join("<br>")) };
-        out += &format!("| {reference} | {what} | {found} | {} |\n", between.join(", "));
+        out.extend([format!("| {reference} | {what} | {found} | {} |\n", between.join(", "))]);
     }
     out
 }

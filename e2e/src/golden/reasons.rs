@@ -95,7 +95,7 @@ pub fn findings_table() -> String {
             let (why, source) =
                 if nth == 0 { (reason.why.as_str(), reason.source.as_str()) } else { ("as above", "") };
             let (findings, reports) = (findings.join("<br>"), reports.join(", "));
-            out += &format!("| {findings} | {reports} | {} | {why} | {source} |\n", reason.judged);
+            out.extend([format!("| {findings} | {reports} | {} | {why} | {source} |\n", reason.judged)]);
         }
     }
     out

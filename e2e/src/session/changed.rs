@@ -97,7 +97,7 @@ async fn variants(
         (
             "container with a CDI device of none",
             changed("device", &|config| {
-                config.cdi_devices.push(v1::CdiDevice { name: "example.com/none=0".to_owned() })
+                config.cdi_devices.push(v1::CdiDevice { name: "example.com/none=0".to_owned() });
             }),
         ),
         (
@@ -158,7 +158,7 @@ async fn user_namespace(driver: &mut Driver, place: &Place) {
         namespace_options: Some(v1::NamespaceOption {
             userns_options: Some(v1::UserNamespace {
                 mode: v1::NamespaceMode::Pod.into(),
-                uids: vec![mapping.clone()],
+                uids: vec![mapping],
                 gids: vec![mapping],
             }),
             ..Default::default()

@@ -62,7 +62,10 @@ fn replays_on_itself(version: Version) {
     let runtime = place.runtime(version);
     println!("the tape of {version} on {version}\n");
     let replay = critape.replay(&tape, &runtime.socket(), &["--allow-node-changes"]);
-    replay.same();
+    let findings = replay.report["findings"].as_array().unwrap().iter();
+    // The machine may have been busier at one time than at the other.
+    let found: Vec<&Value> = findings.filter(|finding| finding["kind"] != "latency").collect();
+    assert!(found.is_empty(), "{found:#?}");
     let calls = &replay.report["calls"];
     assert!(calls["compared"].as_u64() >= Some(MANY as u64), "{calls}");
     // Where an id's beginning fits several objects, it does so by chance.
@@ -107,7 +110,7 @@ fn every_rpc_is_on_the_golden_tapes() {
     }
     let mut table = "| RPC | 1.6 | 1.7 | 2.1 |\n| --- | --- | --- | --- |\n".to_owned();
     for (rpc, answers) in &answers {
-        table += &format!("| {rpc} | {} |\n", answers.join(" | "));
+        table.extend([format!("| {rpc} | {} |\n", answers.join(" | "))]);
     }
     golden::section("rpcs", &table);
 }
