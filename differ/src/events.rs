@@ -138,11 +138,11 @@ impl Comparer<'_> {
         let trajectories = OfEvent { trajectories, own: is_own.then_some(id) };
         let mut one = self.messages(method, Recorded(before), Live(now), &trajectories);
         // It carries the states of containers at the moment it was made up, which change by themselves; what is told of one whole
-        // changes with the calls that make and remove it. Whether it is there at all does not.
+        // goes with the calls that remove it. Whether it is there at all does not.
         let is_state = |it: &Divergence| {
             let [first, rest @ ..] = it.path.segments() else { return false };
             let is_message = it.recorded.is_object() || it.live.is_object();
-            it.settles && first == STATES && (!is_message || is_changing && !rest.is_empty())
+            it.settles && first == STATES && (!is_message || is_changing && is_ending && !rest.is_empty())
         };
         if one.divergences.iter().any(is_state) {
             one.divergences.retain(|it| !is_state(it));
