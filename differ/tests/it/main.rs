@@ -69,10 +69,15 @@ fn met(method: &Method, message: &DynamicMessage) -> IdentityMap {
     ids
 }
 
+/// Methods whose messages are no other's: those of v1alpha2 are v1's.
+fn own_messages() -> impl Iterator<Item = &'static Method> {
+    methods().iter().filter(|method| method.generation != Generation::V1Alpha2)
+}
+
 #[test]
 fn every_change_is_found_or_a_rule_is_named() {
     let mut changes = 0;
-    for method in methods().iter() {
+    for method in own_messages() {
         let message = filled(&method.output(), &mut 0, 7);
         let ids = met(method, &message);
         assert_eq!(compare(method, &ids, &message, &message), Compared::default(), "{}", method.path);
@@ -92,7 +97,7 @@ fn every_change_is_found_or_a_rule_is_named() {
 
 #[test]
 fn no_rule_lets_a_whole_message_vanish_or_appear() {
-    for method in methods().iter() {
+    for method in own_messages() {
         let full = filled(&method.output(), &mut 0, 7);
         mutants(&full, &mut |Mutant { value, path, change, message }| {
             if change == Change::Removed && message.as_ref() == Some(&path) {
