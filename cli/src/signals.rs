@@ -33,14 +33,16 @@ impl Signals {
     }
 }
 
-/// Completes when the program is told to end. The handlers are in place when this returns.
+/// Completes when the program is told to end, or its terminal goes away. The handlers are in place when this returns.
 pub(crate) fn shutdown() -> Result<impl Future<Output = ()> + 'static> {
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("waiting for SIGHUP")?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
         }
     })
 }

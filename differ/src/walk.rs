@@ -167,10 +167,12 @@ impl Walk<'_> {
             let entry = path.field(&key);
             let map_key = MapKey::String(key.clone());
             match (recorded.get(&map_key), live.get(&map_key)) {
-                (Some(recorded), Some(live)) => self.leaf(&entry, None, &Pair { recorded, live }),
-                (None, Some(live)) if key == OWNED_LABEL => {
-                    self.pass("owned-label", &entry, || (serde_json::Value::Null, to_json(live, None)));
+                (recorded, Some(live)) if key == OWNED_LABEL && recorded != Some(live) => {
+                    // The recording may be that of a replay.
+                    let recorded = recorded.map_or(serde_json::Value::Null, |it| to_json(it, None));
+                    self.pass("owned-label", &entry, || (recorded, to_json(live, None)));
                 }
+                (Some(recorded), Some(live)) => self.leaf(&entry, None, &Pair { recorded, live }),
                 (recorded, live) => {
                     let shown =
                         |value: Option<&Value>| value.map_or(serde_json::Value::Null, |it| to_json(it, None));

@@ -132,6 +132,8 @@ impl Engine {
         let mut tasks = JoinSet::new();
         // Whether a stream has just been opened.
         let mut begins = false;
+        // When calls last had to wait: those behind go out in the order of their starts.
+        let mut free = None;
         for index in 0..total {
             if shared.script.collapsed.is_collapsed(index) {
                 shared.note_end(index);
@@ -145,7 +147,10 @@ impl Engine {
             };
             let waited = shared.config.pace != Pace::Serial && shared.order.turn(index).await;
             let waited = std::mem::take(&mut begins) || waited;
-            let mut turn = Turn { index, due: shared.is_due(index), free: waited.then(Instant::now) };
+            if waited {
+                free = Some(Instant::now());
+            }
+            let mut turn = Turn { index, due: shared.is_due(index), free };
             if let Pace::Recorded(_) = shared.config.pace {
                 timer.until(shared.due(index).into_std()).await.map_err(ReplayError::Timer)?;
             }

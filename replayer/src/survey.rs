@@ -125,7 +125,7 @@ impl Survey {
     /// The runtime that was recorded.
     pub(crate) fn side(&self) -> SideInfo {
         let (runtime, version) = self.opened.clone().or_else(|| self.answered.clone()).unwrap_or_default();
-        let generation = self.generations.keys().max().map(ToString::to_string).unwrap_or_default();
+        let generation = self.generation().map(|generation| generation.to_string()).unwrap_or_default();
         SideInfo { runtime, version, generation, tape: self.tape.clone(), endpoint: None }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct WayArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) pace: PaceArg,
     /// How many times as fast as recorded, where that is the pace
-    #[arg(long, value_parser = values::speed, value_name = "N")]
+    #[arg(long, value_parser = values::speed, value_name = "N", allow_hyphen_values = true)]
     pub(crate) speed: Option<f64>,
     /// The longest time without a call that is waited out
     #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D", allow_hyphen_values = true)]

@@ -2,17 +2,22 @@
 
 use std::io::{self, Write as _};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use critape_replayer::{ReplayError, sweep};
+use serde_json::json;
 
 use super::one_thread;
 use crate::args::EndpointArgs;
 use crate::exit::Exit;
 use crate::output;
+use crate::reporting::ReportFormat;
 use crate::signals;
 
 /// Removes what replays left that have crashed.
-pub(super) fn run(endpoints: &EndpointArgs) -> Result<Exit> {
+pub(super) fn run(endpoints: &EndpointArgs, form: ReportFormat) -> Result<Exit> {
+    if !matches!(form, ReportFormat::Table | ReportFormat::Json) {
+        bail!("--clean says what it did as text or JSON: leave -o out, or write -o json");
+    }
     let endpoints = endpoints.asked().resolve()?;
     let swept = one_thread()?.block_on(async {
         let shutdown = signals::shutdown()?;
@@ -28,12 +33,22 @@ pub(super) fn run(endpoints: &EndpointArgs) -> Result<Exit> {
     for what in &swept.left {
         output::say(format_args!("could not be removed: {what}"));
     }
-    writeln!(
-        io::stdout(),
-        "removed {} sandboxes, {} images and {} folders of earlier replays",
-        swept.sandboxes,
-        swept.images,
-        swept.folders
-    )?;
+    if form == ReportFormat::Json {
+        output::print_json(&json!({
+            "sandboxes": swept.sandboxes,
+            "images": swept.images,
+            "folders": swept.folders,
+            "alone": swept.alone,
+            "left": swept.left,
+        }))?;
+    } else {
+        writeln!(
+            io::stdout(),
+            "removed {} sandboxes, {} images and {} folders of earlier replays",
+            swept.sandboxes,
+            swept.images,
+            swept.folders
+        )?;
+    }
     Ok(if swept.left.is_empty() { Exit::Done } else { Exit::Failed })
 }

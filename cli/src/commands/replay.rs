@@ -1,5 +1,6 @@
 //! `critape replay`, and how it and `calibrate` replay.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use critape_calls::{Call, ObjectIndex};
 use critape_differ::{Report, Rules};
-use critape_replayer::{Config, Credentials, MAX_CREDENTIALS_BYTES, Pace, Replay, look_back};
+use critape_replayer::{Config, Credentials, MAX_CREDENTIALS_BYTES, Pace, RecordingError, Replay, look_back};
 use critape_tape::{SealPolicy, Tape};
 
 use super::{clean, one_thread, preflight, report};
@@ -26,7 +27,7 @@ pub(super) enum Preamble {
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     if args.clean {
-        return clean::run(&args.way.endpoints);
+        return clean::run(&args.way.endpoints, args.report.output);
     }
     let Some(tape) = &args.tape else { bail!("a tape is needed: name its folder") };
     report::check_files(&args.report)?;
@@ -34,8 +35,16 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     let config = Config { max_inconclusive: args.report.max_inconclusive, ..config(&args.way, rules)? };
     let filter = Filter::new(args.filter.clone())?;
     let opened = Tape::open(tape)?;
-    let is_meant = |call: &Call, objects: &ObjectIndex| filter.matches(call, objects) || filter.needs(call);
+    let any_matches = Cell::new(false);
+    let is_meant = |call: &Call, objects: &ObjectIndex| {
+        let matches = filter.matches(call, objects);
+        any_matches.set(any_matches.get() || matches);
+        matches || filter.needs(call)
+    };
     let replay = Replay::of_selected(&opened, &is_meant, config)?;
+    if !any_matches.get() {
+        return Err(RecordingError::NoneSelected(tape.clone()).into());
+    }
     note(tape, &args.way, &replay);
     if args.preflight {
         return preflight::run(&replay, args.report.output);

@@ -133,6 +133,13 @@ impl Process {
         self.ended()
     }
 
+    /// Takes its terminal away, with SIGHUP, and waits for its end.
+    #[track_caller]
+    pub fn hung_up(self) -> Ended {
+        self.signal(Signal::HUP);
+        self.ended()
+    }
+
     /// Kills it with SIGKILL, as the system does when memory has run out.
     #[track_caller]
     pub fn killed(self) {

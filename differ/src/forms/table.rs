@@ -57,12 +57,19 @@ impl Paint {
 }
 
 fn head(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
-    for (name, of) in [("recorded", &report.recorded), ("live", &report.live)] {
+    let calls = &report.calls;
+    // A check has no recorded side.
+    let has_recording = calls.recorded > 0;
+    let recorded = has_recording.then_some(("recorded", &report.recorded));
+    for (name, of) in recorded.into_iter().chain([("live", &report.live)]) {
         let at = place(of).map(|place| paint.dim(&format!("  {place}"))).unwrap_or_default();
         writeln!(out, "{name:<8}  {}{at}", side(of))?;
     }
-    let calls = &report.calls;
-    write!(out, "calls     {} recorded, {} sent, {} compared", calls.recorded, calls.sent, calls.compared)?;
+    write!(out, "calls     ")?;
+    if has_recording {
+        write!(out, "{} recorded, ", calls.recorded)?;
+    }
+    write!(out, "{} sent, {} compared", calls.sent, calls.compared)?;
     for (count, what) in [
         (calls.collapsed, "of them by the polls around them"),
         (calls.settled, "settled"),

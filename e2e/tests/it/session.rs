@@ -45,7 +45,7 @@ fn in_v1alpha2_finds_on_2_1_what_it_finds_in_v1() {
     });
     assert_eq!(
         (text(&old, "/recorded/generation"), text(&old, "/live/generation")),
-        ("runtime.v1", "runtime.v1")
+        ("runtime.v1alpha2", "runtime.v1")
     );
     let (old, new) = (signatures(&old), signatures(&new));
     let is_of_old = |finding: &&String| {

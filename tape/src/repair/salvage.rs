@@ -45,6 +45,9 @@ pub(super) fn salvage(from: &Segment, to: PathBuf, after: After) -> Result<Salva
         shed: BTreeSet::new(),
         shed_bytes: 0,
         lost: 0,
+        cut: BTreeSet::new(),
+        clients: BTreeSet::new(),
+        strangers: BTreeSet::new(),
     };
     let there = said.as_ref().map(|footer| footer.events).or(from.committed());
     salvage.take_all(from, there)?;
@@ -62,6 +65,12 @@ struct Salvage {
     shed_bytes: u64,
     /// Calls that the gaps count.
     lost: u64,
+    /// Calls that end at a hole.
+    cut: BTreeSet<u64>,
+    /// Connections whose client is known.
+    clients: BTreeSet<u64>,
+    /// Calls of which nobody knows any more who made them.
+    strangers: BTreeSet<u64>,
 }
 
 impl Salvage {
@@ -91,6 +100,9 @@ impl Salvage {
         self.has_holes = true;
         self.elements.lose();
         for event in self.calls.cut() {
+            if let Some(Kind::Truncated(it)) = &event.kind {
+                self.cut.insert(it.call);
+            }
             self.segment.append(event, "")?;
         }
         Ok(())
@@ -106,6 +118,7 @@ impl Salvage {
         if !stays {
             return Ok(());
         }
+        self.note_client(&event);
         let method = match &event.kind {
             Some(Kind::Message(message)) => {
                 if let Some(bytes) = lost {
@@ -117,6 +130,18 @@ impl Salvage {
             _ => "",
         };
         self.segment.append(event, method)
+    }
+
+    /// Who made a call is said where its connection begins, which may be in a hole.
+    fn note_client(&mut self, event: &schema::Event) {
+        match &event.kind {
+            Some(Kind::ConnectionOpened(it)) => drop(self.clients.insert(it.connection)),
+            Some(Kind::ConnectionContinues(it)) => drop(self.clients.insert(it.connection)),
+            Some(Kind::CallStarted(it)) if self.has_holes && !self.clients.contains(&it.connection) => {
+                self.strangers.insert(it.call);
+            }
+            _ => {}
+        }
     }
 
     /// Puts the message of an event together, or sheds it; then gives how many bytes it had at least.
@@ -159,7 +184,9 @@ impl Salvage {
         if let Some(said) = said {
             footer.last_connection = footer.last_connection.max(said.last_connection);
         }
-        let salvaged = Salvaged { calls: self.segment.summary().calls, lost: self.lost };
+        let told = |call: &&u64| !self.shed.contains(call) && !self.cut.contains(call);
+        let lost = self.lost + self.strangers.iter().filter(told).count() as u64;
+        let salvaged = Salvaged { calls: self.segment.summary().calls, lost };
         self.segment.end(Some(&footer))?;
         Ok(salvaged)
     }

@@ -102,6 +102,29 @@ fn what_goes_on_and_what_was_there_before_is_left_alone() {
     assert!(folders(&folder).is_empty());
 }
 
+#[test]
+fn a_replay_whose_terminal_goes_away_cleans_up() {
+    let folder = Folder::new();
+    record(&folder);
+    let _simulator = folder.simulator("r.sock", "");
+    assert_eq!(waiting(&folder, "").hung_up().code, Some(130));
+    let direct = Kubelet::connect(&folder.path("r.sock"));
+    assert!(direct.sandboxes().is_empty() && folders(&folder).is_empty());
+    let removed = folder.run(&format!("{CLEAN} -o json")).done();
+    assert!(removed.contains("\"sandboxes\": 0"), "{removed}");
+}
+
+/// A slip in a name must not pass for a replay without a difference.
+#[test]
+fn a_filter_that_fits_no_call_is_refused() {
+    let folder = Folder::new();
+    record(&folder);
+    let _simulator = folder.simulator("r.sock", "");
+    let refused = folder.run("replay node.tape -r unix://DIR/r.sock --pod nope");
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    assert!(refused.stderr.contains("holds no such calls"), "{}", refused.stderr);
+}
+
 /// Somebody runs a container of the image by now.
 #[test]
 fn an_image_that_is_in_use_stays() {
