@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use cri::IdentityKind;
 use prost_reflect::{DynamicMessage, MapKey, Value};
 
-use crate::translate::Mentions;
+use crate::texts::Mentions;
 use crate::{Call, CallId, ObjectIndex, decode, identities, merged};
 
 /// A thing that has an id.

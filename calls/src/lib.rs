@@ -21,6 +21,7 @@ mod sample;
 mod sealed;
 mod summary;
 mod terms;
+mod texts;
 mod translate;
 
 pub use assembler::Assembler;
