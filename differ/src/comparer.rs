@@ -91,10 +91,7 @@ impl Compared {
     }
 
     pub(crate) fn pass_often(&mut self, rule: &str, times: u64) {
-        match self.passed.get_mut(rule) {
-            Some(count) => *count += times,
-            None => drop(self.passed.insert(rule.to_owned(), times)),
-        }
+        count(&mut self.passed, rule, times);
     }
 
     /// Adds what another comparison found.
@@ -116,6 +113,14 @@ impl Compared {
     /// Whether waiting may change the result.
     pub fn may_settle(&self) -> bool {
         self.divergences.iter().any(|divergence| divergence.settles)
+    }
+}
+
+/// Counts that a rule let so many differences pass.
+pub(crate) fn count(passed: &mut BTreeMap<String, u64>, rule: &str, times: u64) {
+    match passed.get_mut(rule) {
+        Some(count) => *count += times,
+        None => drop(passed.insert(rule.to_owned(), times)),
     }
 }
 

@@ -17,7 +17,7 @@ use foldhash::quality::RandomState;
 use prost_reflect::{FieldDescriptor, Kind as FieldKind, MessageDescriptor};
 
 use crate::agreed::{key_of_list, lasts};
-use crate::comparer::{Comparer, NoTrajectories};
+use crate::comparer::{Comparer, NoTrajectories, count};
 use crate::walk::Walk;
 use crate::{Path, Relation, relation};
 
@@ -305,11 +305,4 @@ fn fraction(field: Option<WireField<'_>>) -> Result<f64, Untold> {
 
 fn wire_type(field: &WireField<'_>) -> u8 {
     field.whole.first().map_or(0, |key| key & 7)
-}
-
-fn count(passed: &mut Passed, rule: &str, times: u64) {
-    match passed.get_mut(rule) {
-        Some(count) => *count += times,
-        None => drop(passed.insert(rule.to_owned(), times)),
-    }
 }

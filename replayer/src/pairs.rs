@@ -52,8 +52,8 @@ pub(crate) fn compare_calls(
     trajectories: &dyn Trajectories,
 ) -> Compared {
     if is_event_stream(call) {
-        let ended = (other.outcome.ending == Ending::Status).then_some(&other.outcome);
         let live = events::sequences(other, method);
+        let ended = events::ended_by_runtime(other);
         return events::compare(comparer, call, method, &live, ended, trajectories);
     }
     let message = merged(other).unwrap_or_default();
