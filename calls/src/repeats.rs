@@ -1,7 +1,8 @@
 //! What a message says that was not said before.
 //!
 //! Kubelet lists the same pods and containers every second. Whoever learns something from each message needs to read only the
-//! elements that are new, or other than when they were last seen.
+//! elements that are new, or other than when they were last seen. Most lists are as a whole what the last one was, which a look at
+//! the bytes tells.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -10,10 +11,15 @@ use bytes::Bytes;
 use cri::wire::fields;
 use foldhash::quality::RandomState;
 
+/// Messages that are kept, to be known when they come again, have at most this many bytes.
+const LONGEST_KEPT: usize = 1 << 20;
+
 /// The last version of each object that messages have shown.
 #[derive(Debug, Default)]
 pub struct Repeats {
     last: HashMap<u64, u64, RandomState>,
+    /// The last message of each kind, and what of it belongs to no object.
+    messages: HashMap<String, (Bytes, Bytes), RandomState>,
 }
 
 impl Repeats {
@@ -35,19 +41,40 @@ impl Repeats {
         message: &Bytes,
         version: impl Fn(&RandomState, &[u8]) -> u64,
     ) -> Bytes {
-        let mut fresh: Vec<&[u8]> = Vec::new();
+        if let Some(kept) = self.messages.get_mut(kind) {
+            if kept.0 == message {
+                return kept.1.clone();
+            }
+            *kept = (Bytes::new(), Bytes::new());
+        }
+        let (mut fresh, mut rest) = (Vec::new(), Vec::new());
         let mut count = 0;
         for field in fields(message) {
             let Ok(field) = field else { return message.clone() };
             count += 1;
+            if !field.is_delimited {
+                rest.push(field.whole);
+                fresh.push(field.whole);
+                continue;
+            }
             let name = fields(field.content).next().and_then(Result::ok).map(|first| first.whole);
             let object = self.last.hasher().hash_one((kind, field.number, name));
             let version = version(self.last.hasher(), field.content);
-            if !field.is_delimited || self.last.insert(object, version) != Some(version) {
+            if self.last.insert(object, version) != Some(version) {
                 fresh.push(field.whole);
             }
         }
+        if message.len() <= LONGEST_KEPT {
+            self.keep(kind, (message.clone(), rest.concat().into()));
+        }
         if fresh.len() == count { message.clone() } else { fresh.concat().into() }
+    }
+
+    fn keep(&mut self, kind: &str, message: (Bytes, Bytes)) {
+        match self.messages.get_mut(kind) {
+            Some(last) => *last = message,
+            None => drop(self.messages.insert(kind.to_owned(), message)),
+        }
     }
 }
 
@@ -76,6 +103,31 @@ mod tests {
         assert_eq!(repeats.news("n", &first), first, "another kind");
         assert_eq!(repeats.new_objects("o", &first), first);
         assert_eq!(repeats.new_objects("o", &list(&[("a", 5), ("c", 0), ("b", 0)])), list(&[("c", 0)]));
+    }
+
+    #[test]
+    fn what_belongs_to_no_object_comes_back_each_time() {
+        let status = v1::ContainerStatus { id: "a".into(), ..Default::default() };
+        let exited = v1::ContainerStatus { exit_code: 3, ..status.clone() }.encode_to_vec().into();
+        let (status, mut repeats) = (Bytes::from(status.encode_to_vec()), Repeats::default());
+        let exit_code =
+            Bytes::from(v1::ContainerStatus { exit_code: 3, ..Default::default() }.encode_to_vec());
+        assert_eq!(repeats.news("m", &status), status);
+        assert_eq!(repeats.news("m", &status), Bytes::new());
+        assert_eq!(repeats.news("m", &exited), exit_code);
+        assert_eq!(repeats.news("m", &exited), exit_code);
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_to_be_kept_is_not_forgotten() {
+        let image = "x".repeat(LONGEST_KEPT);
+        let mut long = v1::Container::decode(&b""[..]).unwrap();
+        (long.id, long.image_ref) = ("a".into(), image);
+        let long = v1::ListContainersResponse { containers: vec![long] }.encode_to_vec().into();
+        let (short, mut repeats) = (list(&[("a", 0)]), Repeats::default());
+        for message in [&short, &long, &short] {
+            assert_eq!(repeats.news("m", message), *message, "each is other than the one before");
+        }
     }
 
     #[test]
