@@ -136,7 +136,7 @@ impl Reader {
     /// The message that was taken apart; `None` where the bytes are not what a [`Writer`] wrote. `limit` is the most that a message
     /// may grow to.
     pub(crate) fn put_together(&mut self, mut parts: &[u8], limit: usize) -> Option<Bytes> {
-        let mut message = Vec::new();
+        let mut message = Vec::with_capacity(self.length(parts).min(limit));
         while !parts.is_empty() {
             match take(&mut parts)? {
                 FORGET => *self = Self::default(),
@@ -164,6 +164,25 @@ impl Reader {
             }
         }
         Some(message.into())
+    }
+
+    /// How long a message will be; less where it repeats what it brought itself.
+    fn length(&self, mut parts: &[u8]) -> usize {
+        let slot = |slot: usize| self.slots.last.get(slot).map_or(0, Bytes::len);
+        let mut length = 0;
+        while !parts.is_empty() {
+            let Some(step) = take(&mut parts) else { break };
+            length += match step {
+                FORGET => continue,
+                step if step % 2 == 0 && !matches!(step, LITERAL | DEFINED) => slot(step / 2),
+                step => {
+                    let Some(bytes) = take_bytes(&mut parts) else { break };
+                    let stands_here = matches!(step, LITERAL | DEFINED);
+                    bytes.len() + if stands_here { 0 } else { slot((step - CHANGED) / 2) }
+                }
+            };
+        }
+        length
     }
 
     /// Takes note that messages are missing here. Those that follow and refer to what was before can't be put together, until the
