@@ -20,6 +20,9 @@ use crate::{ListOrder, Path};
 /// Whole answers that are remembered at most; then it begins anew.
 const MOST_ANSWERS: usize = 1 << 12;
 
+/// Longer answers are not kept to be known when they come again.
+const LONGEST_KEPT: usize = 1 << 20;
+
 /// Passed for reasons that hold for this read alone.
 const MOMENTARY: [&str; 2] = ["later-state", "state-was-changing"];
 
@@ -29,7 +32,17 @@ pub(crate) struct Agreed {
     methods: HashMap<String, Lists, RandomState>,
     /// Whole answers of which nothing was left to compare.
     answers: HashMap<(u64, u64), BTreeMap<String, u64>, RandomState>,
+    /// The last two of them, by request path of the method: lists mostly are what they were.
+    latest: HashMap<String, Latest, RandomState>,
     hasher: RandomState,
+}
+
+/// Two whole answers, and what rules let pass in them.
+#[derive(Debug)]
+struct Latest {
+    recorded: Bytes,
+    live: Bytes,
+    passed: BTreeMap<String, u64>,
 }
 
 /// The lists of one method's answer, by field number.
@@ -99,11 +112,21 @@ pub(crate) fn reduce(
     live: &Bytes,
 ) -> Option<Reduced> {
     let mut agreed = agreed.borrow_mut();
+    let known = |passed: &BTreeMap<String, u64>| {
+        let compared = Compared { passed: passed.clone(), ..Compared::default() };
+        Some(Reduced { recorded: Bytes::new(), live: Bytes::new(), compared })
+    };
+    if let Some(latest) = agreed.latest.get(&method.path)
+        && latest.recorded == *recorded
+        && latest.live == *live
+    {
+        return known(&latest.passed);
+    }
     let hash = |message: &Bytes| agreed.hasher.hash_one((&method.path, message));
     let pair = (hash(recorded), hash(live));
-    if let Some(passed) = agreed.answers.get(&pair) {
-        let compared = Compared { passed: passed.clone(), ..Compared::default() };
-        return Some(Reduced { recorded: Bytes::new(), live: Bytes::new(), compared });
+    if let Some(passed) = agreed.answers.get(&pair).cloned() {
+        agreed.keep(method, recorded, live, &passed);
+        return known(&passed);
     }
     let before = agreed.elements(comparer, method, recorded)?;
     let now = agreed.elements(comparer, method, live)?;
@@ -133,16 +156,17 @@ pub(crate) fn reduce(
         settled[*partner] = true;
         false
     });
-    let recorded = joined(rest, recorded);
-    let live =
-        joined(now.iter().zip(&settled).filter(|(_, settled)| !**settled).map(|(element, _)| element), live);
-    if recorded.is_empty() && live.is_empty() {
+    let rest_recorded = joined(rest, recorded);
+    let unsettled = now.iter().zip(&settled).filter(|(_, settled)| !**settled).map(|(element, _)| element);
+    let rest_live = joined(unsettled, live);
+    if rest_recorded.is_empty() && rest_live.is_empty() {
         if agreed.answers.len() >= MOST_ANSWERS {
             agreed.answers.clear();
         }
         agreed.answers.insert(pair, compared.passed.clone());
+        agreed.keep(method, recorded, live, &compared.passed);
     }
-    Some(Reduced { recorded, live, compared })
+    Some(Reduced { recorded: rest_recorded, live: rest_live, compared })
 }
 
 /// The message with these of its elements.
@@ -184,6 +208,18 @@ pub(crate) fn remember(
 }
 
 impl Agreed {
+    /// Keeps two whole answers as the latest.
+    fn keep(&mut self, method: &Method, recorded: &Bytes, live: &Bytes, passed: &BTreeMap<String, u64>) {
+        if recorded.len() > LONGEST_KEPT || live.len() > LONGEST_KEPT {
+            return;
+        }
+        let latest = Latest { recorded: recorded.clone(), live: live.clone(), passed: passed.clone() };
+        match self.latest.get_mut(&method.path) {
+            Some(before) => *before = latest,
+            None => drop(self.latest.insert(method.path.clone(), latest)),
+        }
+    }
+
     /// The fields of an answer; `None` where it is no message.
     fn elements<'a>(
         &mut self,
