@@ -48,6 +48,8 @@ pub(crate) struct Trajectory {
     changes: HashMap<String, Vec<(Stamp, Stamp)>>,
     /// Which sandbox a container is in: what happens to the sandbox happens to it.
     sandboxes: HashMap<String, String>,
+    /// The containers of each sandbox.
+    containers: HashMap<String, Vec<String>>,
     /// The lives of containers, as their runtime told of them.
     lives: HashMap<String, Life>,
 }
@@ -82,6 +84,7 @@ impl Trajectory {
         if creates {
             for (container, sandbox) in made.iter().zip(&named) {
                 self.sandboxes.insert(container.clone(), sandbox.clone());
+                self.containers.entry(sandbox.clone()).or_default().push(container.clone());
             }
         }
         let changed = if creates { made } else { [named, made].concat() };
@@ -128,7 +131,7 @@ impl Trajectory {
 
     /// The containers that were made in this sandbox.
     pub(crate) fn containers_of(&self, sandbox: &str) -> impl Iterator<Item = &str> {
-        self.sandboxes.iter().filter(move |(_, of)| *of == sandbox).map(|(container, _)| container.as_str())
+        self.containers.get(sandbox).into_iter().flatten().map(String::as_str)
     }
 
     /// How long the object took to get, from the last change to it on, to where it was at this moment.
