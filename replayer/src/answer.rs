@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use cri::client::{Client, OWN_DEADLINE};
 use critape_calls::{Code, Ending, Header, Metadata, Outcome};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
@@ -24,6 +24,8 @@ pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
     /// All response messages, as one.
     pub(crate) message: Bytes,
+    /// When it had ended.
+    pub(crate) ended: Instant,
     /// How long it took.
     pub(crate) lasted: Duration,
     /// How long it took from the first time that it was asked.
@@ -45,18 +47,22 @@ pub(crate) async fn ask(
     cancel_after: Option<Duration>,
 ) -> Answer {
     let since = Instant::now();
-    let mut message = BytesMut::new();
-    let call = collect(client, path, request.clone(), deadline, &mut message);
+    let mut messages = Vec::new();
+    let call = collect(client, path, request.clone(), deadline, &mut messages);
     let outcome = match cancel_after {
         None => call.await,
         Some(after) => tokio::time::timeout(after, call).await.unwrap_or_else(|_| cancelled()),
     };
-    let lasted = since.elapsed();
+    let ended = Instant::now();
+    let lasted = ended - since;
     // At the deadline the runtime may break the call off before our own timer does; clients call either the deadline.
     let late = deadline.is_some_and(|deadline| lasted + DEADLINE_SLACK >= deadline);
     let outcome = if late && outcome.code == Code::CANCELLED { deadline_exceeded() } else { outcome };
-    let message = message.freeze();
-    Answer { path: path.to_owned(), request, outcome, message, lasted, settled_after: lasted }
+    let message = match messages.as_slice() {
+        [one] => one.clone(),
+        many => many.concat().into(),
+    };
+    Answer { path: path.to_owned(), request, outcome, message, ended, lasted, settled_after: lasted }
 }
 
 async fn collect(
@@ -64,7 +70,7 @@ async fn collect(
     path: &str,
     request: Bytes,
     deadline: Option<Duration>,
-    into: &mut BytesMut,
+    into: &mut Vec<Bytes>,
 ) -> Outcome {
     // As a stream, whatever it is: then the trailers are to be had.
     let mut stream = match client.stream(path, request, deadline).await {
@@ -73,7 +79,7 @@ async fn collect(
     };
     loop {
         match stream.message().await {
-            Ok(Some(message)) => into.put(message),
+            Ok(Some(message)) => into.push(message),
             Ok(None) => return from_end(&mut stream).await,
             Err(status) => return from_status(&status),
         }

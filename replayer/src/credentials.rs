@@ -288,6 +288,7 @@ mod tests {
             request,
             outcome,
             message: Bytes::new(),
+            ended: std::time::Instant::now(),
             lasted: Duration::ZERO,
             settled_after: Duration::ZERO,
         };

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::events;
 use crate::footprint::Footprint;
 use crate::images;
+use crate::ledger::Ledger;
 use crate::oracles::Oracles;
 use crate::order::Order;
 use crate::preflight::Target;
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) ids: RefCell<IdentityMap>,
     pub(crate) findings: RefCell<Findings>,
     pub(crate) oracles: RefCell<Oracles>,
+    pub(crate) ledger: Ledger,
     pub(crate) memory: Memory,
     /// Objects that a call under way changes, by recorded id, with the number of such calls.
     pub(crate) changing: RefCell<HashMap<String, usize>>,
@@ -112,6 +114,7 @@ impl Engine {
             ids: RefCell::new(ids),
             findings: RefCell::new(findings),
             oracles: RefCell::new(Oracles::new()),
+            ledger: Ledger::default(),
             memory: Memory::default(),
             changing: RefCell::default(),
             pulled: RefCell::default(),

@@ -25,6 +25,7 @@ mod footprint;
 mod hindsight;
 mod images;
 mod itself;
+mod ledger;
 mod list_streams;
 #[cfg(test)]
 mod made_up;

@@ -1,5 +1,6 @@
 //! One call of a replay: sent, asked again where it must be, judged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +12,9 @@ use tokio::time::Instant;
 use crate::answer::{self, Answer};
 use crate::binding;
 use crate::engine::{Shared, Turn};
+use crate::ledger::Entry;
 use crate::pairs;
-use crate::places::{self, place_of};
 use crate::recording::{is_mutating, request_ids, response_ids};
-use crate::replay::Pace;
 use crate::stand_in_images;
 use crate::witness::{Calls, LiveSide};
 
@@ -23,7 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Shared {
-    pub(crate) async fn call(&self, turn: Turn, call: &Call) {
+    pub(crate) async fn call(&self, turn: Turn, call: &Arc<Call>) {
         let Some(method) = call.method() else {
             self.unknown_call(turn, call).await;
             return;
@@ -48,8 +48,12 @@ impl Shared {
         }
         self.note_pulled(method, &answer).await;
         self.note_objects(call, method, &answer);
-        self.oracles.borrow_mut().observe(call, &request, &answer);
-        self.judge(call, method, way, &answer, compared).await;
+        let verdict = self.judge(call, method, way, &answer, compared).await;
+        // All that a later call may depend on has happened: it goes out while this one is written down.
+        self.order.note_end(turn.index);
+        self.ledger.enter(Entry { call: call.clone(), way, request, answer, verdict });
+        tokio::task::yield_now().await;
+        self.write_down();
     }
 
     /// A method that the schema doesn't have: its bytes go out as they are, and its outcome is compared.
@@ -135,7 +139,8 @@ impl Shared {
         waiting_for(call, compared).iter().any(|signature| !unsettled.contains(signature))
     }
 
-    /// Binds what both answers say, compares them, unless that was done and nothing was bound, and keeps what was found.
+    /// Binds what both answers say and compares them, unless that was done and nothing was bound. The error is the reason why they
+    /// can't be held against each other.
     async fn judge(
         &self,
         call: &Call,
@@ -143,19 +148,16 @@ impl Shared {
         way: &Method,
         answer: &Answer,
         compared: Option<Compared>,
-    ) {
+    ) -> Result<Compared, String> {
         if call.outcome.ending == Ending::Truncated {
-            self.findings.borrow_mut().inconclusive(call.id, "its end is not on the tape".to_owned());
-            return;
+            return Err("its end is not on the tape".to_owned());
         }
         if !call.is_whole() {
-            self.findings.borrow_mut().inconclusive(call.id, "its answer was not recorded".to_owned());
-            return;
+            return Err("its answer was not recorded".to_owned());
         }
         if self.raced_with_its_end(call, method, answer) {
             let reason = "its container ended by itself while it was being stopped: what a runtime says then is chance";
-            self.findings.borrow_mut().inconclusive(call.id, reason.to_owned());
-            return;
+            return Err(reason.to_owned());
         }
         pairs::bind(call, method, answer.end(), &mut self.ids.borrow_mut());
         let mut compared = compared
@@ -166,18 +168,10 @@ impl Shared {
         if !compared.divergences.is_empty()
             && let Some(reason) = Box::pin(self.without_limits(call, method, answer, &mut compared)).await
         {
-            self.findings.borrow_mut().inconclusive(call.id, reason);
-            return;
+            return Err(reason);
         }
         self.note_unstreamed(call, way, &mut compared);
-        tracing::debug!(call = call.id.0, method = %method.name, lasted = ?answer.lasted, divergences = compared.divergences.len(), "compared");
-        let mut findings = self.findings.borrow_mut();
-        places::add(&mut findings, call, &self.witness(call, answer), compared);
-        // At another pace calls are in each other's way as they never were; a stream and a list are two things.
-        let alike = self.config.pace == Pace::Recorded(1.0) && way.name == sent_name(call);
-        if alike && call.outcome.is_ok() && answer.outcome.is_ok() {
-            findings.took(place_of(call), Recorded(call.duration()), Live(answer.settled_after));
-        }
+        Ok(compared)
     }
 
     /// Whether this is the stop of a container that ended by itself at the same time, and one of the two runs had it fail.
@@ -194,7 +188,7 @@ impl Shared {
     }
 
     /// Tells a report of this call and its answer.
-    fn witness<'a>(&'a self, call: &'a Call, answer: &'a Answer) -> Calls<'a> {
+    pub(crate) fn witness<'a>(&'a self, call: &'a Call, answer: &'a Answer) -> Calls<'a> {
         Calls { recorded: call, veil: &self.script.veil, live: LiveSide::Answer(answer) }
     }
 
@@ -252,10 +246,6 @@ impl Shared {
 /// Whether the recording says enough about the call for its answer to be compared.
 fn is_comparable(call: &Call) -> bool {
     call.is_whole() && !matches!(call.outcome.ending, Ending::Truncated | Ending::Cancelled)
-}
-
-fn sent_name(call: &Call) -> &str {
-    call.sent_method().map_or("", |sent| sent.name.as_str())
 }
 
 /// The differences that waiting may change.

@@ -1,11 +1,10 @@
 //! Both sides of a replay before the oracles: what the live runtime breaks and the recorded one did not is a finding.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use critape_calls::{Call, Ending, Live, Recorded, merged};
 use critape_differ::{EventSequences, Exchange, Findings, Observer, Rules, breaches_beyond};
-use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::recording::is_mutating;
@@ -45,7 +44,7 @@ impl Oracles {
             };
             self.recorded.observe(Some(call.id), &exchange);
         }
-        let ended = self.begun.elapsed();
+        let ended = answer.ended.saturating_duration_since(self.begun);
         let exchange = Exchange {
             method,
             request,
