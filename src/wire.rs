@@ -32,14 +32,18 @@ pub fn fields(message: &[u8]) -> Fields<'_> {
     Fields { rest: message }
 }
 
-/// The first field with this number in a message that is the field before it, and so on; `None` where there is none, or it is a
-/// number.
-pub fn text_at<'a>(message: &'a [u8], numbers: &[u32]) -> Option<&'a str> {
+/// The content of the first field with this number in a message that is the field before it, and so on; `None` where there is none.
+pub fn content_at<'a>(message: &'a [u8], numbers: &[u32]) -> Option<&'a [u8]> {
     let mut content = message;
     for number in numbers {
         content = fields(content).map_while(Result::ok).find(|field| field.number == *number)?.content;
     }
-    std::str::from_utf8(content).ok()
+    Some(content)
+}
+
+/// As [`content_at`], for a text.
+pub fn text_at<'a>(message: &'a [u8], numbers: &[u32]) -> Option<&'a str> {
+    std::str::from_utf8(content_at(message, numbers)?).ok()
 }
 
 /// See [`fields`].

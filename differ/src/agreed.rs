@@ -9,19 +9,25 @@ use std::hash::BuildHasher;
 
 use bytes::{Bytes, BytesMut};
 use cri::Method;
-use cri::wire::{WireField, fields, text_at};
+use cri::wire::{WireField, content_at, fields};
 use foldhash::quality::RandomState;
 use prost_reflect::{Kind as FieldKind, MessageDescriptor};
 
 use crate::comparer::{Compared, Comparer};
-use crate::lockstep::Lockstep;
+use crate::lockstep::{self, Lockstep};
+use crate::rule_numbers::{RuleNumber, Tally};
 use crate::{ListOrder, Path};
 
-/// Whole answers that are remembered at most; then it begins anew.
+/// Whole short answers that are remembered at most; then it begins anew.
 const MOST_ANSWERS: usize = 1 << 12;
 
+/// Longer ones are not known by their hash: it is their elements that repeat, in an order that changes.
+const LONGEST_HASHED: usize = 1 << 12;
 /// Longer answers are not kept to be known when they come again.
 const LONGEST_KEPT: usize = 1 << 20;
+
+/// Bytes that an element of a list takes at least, mostly.
+const USUAL_ELEMENT: usize = 200;
 
 /// Passed for reasons that hold for this read alone.
 const MOMENTARY: [&str; 2] = ["later-state", "state-was-changing"];
@@ -30,9 +36,9 @@ const MOMENTARY: [&str; 2] = ["later-state", "state-was-changing"];
 #[derive(Debug, Default)]
 pub(crate) struct Agreed {
     methods: HashMap<String, Lists, RandomState>,
-    /// Whole answers of which nothing was left to compare.
+    /// Short whole answers of which nothing was left to compare.
     answers: HashMap<(u64, u64), BTreeMap<String, u64>, RandomState>,
-    /// The last two of them, by request path of the method: lists mostly are what they were.
+    /// The last two long ones, by request path of the method.
     latest: HashMap<String, Latest, RandomState>,
     hasher: RandomState,
 }
@@ -55,7 +61,7 @@ struct List {
     key: Vec<u32>,
     lockstep: Lockstep,
     /// By recorded id.
-    pairs: HashMap<String, Agreement, RandomState>,
+    pairs: HashMap<Vec<u8>, Agreement, RandomState>,
 }
 
 /// What was said of two elements that agree.
@@ -63,10 +69,10 @@ struct List {
 struct Agreement {
     /// Hash of the recorded element.
     recorded: u64,
-    live_id: String,
+    live_id: Vec<u8>,
     /// Hash of the live one.
     live: u64,
-    passed: BTreeMap<String, u64>,
+    passed: Box<[(RuleNumber, u64)]>,
 }
 
 /// Two answers without the elements that are known to agree.
@@ -99,7 +105,7 @@ struct Element<'a> {
     whole: &'a [u8],
     content: &'a [u8],
     /// Of an element of a list whose elements have one.
-    id: Option<&'a str>,
+    id: Option<&'a [u8]>,
     hash: u64,
 }
 
@@ -123,33 +129,33 @@ pub(crate) fn reduce(
         return known(&latest.passed);
     }
     let hash = |message: &Bytes| agreed.hasher.hash_one((&method.path, message));
-    let pair = (hash(recorded), hash(live));
-    if let Some(passed) = agreed.answers.get(&pair).cloned() {
-        agreed.keep(method, recorded, live, &passed);
-        return known(&passed);
+    let is_short = recorded.len().max(live.len()) <= LONGEST_HASHED;
+    let pair = is_short.then(|| (hash(recorded), hash(live)));
+    if let Some(passed) = pair.and_then(|pair| agreed.answers.get(&pair)) {
+        return known(passed);
     }
     let before = agreed.elements(comparer, method, recorded)?;
     let now = agreed.elements(comparer, method, live)?;
     let lists = agreed.methods.get(&method.path)?;
-    let mut by_id: HashMap<(u32, &str), usize, RandomState> = HashMap::default();
+    let mut by_id: HashMap<(u32, &[u8]), usize, RandomState> =
+        HashMap::with_capacity_and_hasher(now.len(), RandomState::default());
     for (index, element) in now.iter().enumerate() {
         if let Some(id) = element.id {
             by_id.insert((element.number, id), index);
         }
     }
-    let mut compared = Compared::default();
+    let (mut tally, mut passed) = (Tally::default(), lockstep::Passed::new());
     let mut settled = vec![false; now.len()];
     let rest = before.iter().filter(|element| {
         let Some(list) = lists.get(&element.number).and_then(Option::as_ref) else { return true };
         let Some(agreement) = element.id.and_then(|id| list.pairs.get(id)) else { return true };
-        let partner = by_id.get(&(element.number, agreement.live_id.as_str()));
+        let partner = by_id.get(&(element.number, agreement.live_id.as_slice()));
         let Some(partner) = partner.filter(|partner| !settled[**partner]) else { return true };
         if agreement.recorded == element.hash && agreement.live == now[*partner].hash {
-            agreement.passed.iter().for_each(|(rule, times)| compared.pass_often(rule, *times));
-        } else if let Some(passed) =
-            list.lockstep.compare(comparer, method, element.content, now[*partner].content)
+            agreement.passed.iter().for_each(|(rule, times)| tally.add(*rule, *times));
+        } else if list.lockstep.compare(comparer, method, element.content, now[*partner].content, &mut passed)
         {
-            passed.iter().for_each(|(rule, times)| compared.pass_often(rule, *times));
+            passed.drain(..).for_each(|rule| tally.add(rule, 1));
         } else {
             return true;
         }
@@ -159,12 +165,16 @@ pub(crate) fn reduce(
     let rest_recorded = joined(rest, recorded);
     let unsettled = now.iter().zip(&settled).filter(|(_, settled)| !**settled).map(|(element, _)| element);
     let rest_live = joined(unsettled, live);
+    let mut compared = Compared::default();
+    tally.tell(&comparer.memory.numbers.borrow(), &mut compared);
     if rest_recorded.is_empty() && rest_live.is_empty() {
         if agreed.answers.len() >= MOST_ANSWERS {
             agreed.answers.clear();
         }
-        agreed.answers.insert(pair, compared.passed.clone());
-        agreed.keep(method, recorded, live, &compared.passed);
+        match pair {
+            Some(pair) => drop(agreed.answers.insert(pair, compared.passed.clone())),
+            None => agreed.keep(method, recorded, live, &compared.passed),
+        }
     }
     Some(Reduced { recorded: rest_recorded, live: rest_live, compared })
 }
@@ -188,7 +198,7 @@ pub(crate) fn remember(
         return;
     }
     let mut agreed = agreed.borrow_mut();
-    let mut hashes = |message| -> HashMap<(u32, String), u64> {
+    let mut hashes = |message| -> HashMap<(u32, Vec<u8>), u64> {
         let elements = agreed.elements(comparer, method, message).unwrap_or_default();
         elements.iter().filter_map(|it| Some(((it.number, it.id?.to_owned()), it.hash))).collect()
     };
@@ -199,8 +209,10 @@ pub(crate) fn remember(
         let Some(field) = method.output().get_field_by_name(name.trim_end_matches("[]")) else { continue };
         let number = field.number();
         let Some(list) = lists.get_mut(&number).and_then(Option::as_mut) else { continue };
+        let (recorded, live) = (recorded.into_bytes(), live.into_bytes());
         let both = before.get(&(number, recorded.clone())).zip(now.get(&(number, live.clone())));
         if let Some((before, now)) = both {
+            let passed = comparer.memory.numbers.borrow_mut().counts(&passed);
             let agreement = Agreement { recorded: *before, live_id: live, live: *now, passed };
             list.pairs.insert(recorded, agreement);
         }
@@ -231,12 +243,14 @@ impl Agreed {
             self.methods.insert(method.path.clone(), Lists::default());
         }
         let lists = self.methods.get_mut(&method.path)?;
-        let mut elements = Vec::new();
+        let mut elements = Vec::with_capacity(message.len() / USUAL_ELEMENT);
         for field in fields(message) {
             let field = field.ok()?;
             let list = lists.entry(field.number).or_insert_with(|| list_of(comparer, method, field.number));
-            let id =
-                list.as_ref().filter(|_| field.is_delimited).and_then(|it| text_at(field.content, &it.key));
+            let id = list
+                .as_ref()
+                .filter(|_| field.is_delimited)
+                .and_then(|it| content_at(field.content, &it.key));
             let id = id.filter(|id| !id.is_empty());
             let hash = if id.is_some() { self.hasher.hash_one(field.content) } else { 0 };
             let WireField { number, whole, content, .. } = field;

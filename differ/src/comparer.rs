@@ -10,6 +10,7 @@ use prost_reflect::DynamicMessage;
 
 use crate::agreed::{self, Agreed};
 use crate::order::Orders;
+use crate::rule_numbers::{RuleNumber, RuleNumbers};
 use crate::walk::Walk;
 use crate::{Divergence, Path, Rules};
 
@@ -76,6 +77,17 @@ pub struct Compared {
     pub examples: Vec<Passed>,
     /// List elements that belong to one side only because they are none of the recording's or replay's business.
     pub left_out: u64,
+    /// What of the two answers had not been found to agree before; `None` where they were not looked at so.
+    pub fresh: Option<Fresh>,
+}
+
+/// Two answers without the elements of lists that were found to agree before, as they are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fresh {
+    /// What is left of the recorded one.
+    pub recorded: Bytes,
+    /// What is left of the live one.
+    pub live: Bytes,
 }
 
 impl Compared {
@@ -102,6 +114,7 @@ impl Compared {
         }
         self.examples.extend(other.examples);
         self.left_out += other.left_out;
+        self.fresh = other.fresh.or(self.fresh.take());
     }
 
     /// Whether an example of this is one that there is not yet.
@@ -137,25 +150,22 @@ pub struct Comparer<'a> {
 pub struct Memory {
     pub(crate) orders: RefCell<Orders>,
     agreed: RefCell<Agreed>,
-    /// How often an example was given for each rule.
-    given: RefCell<BTreeMap<String, usize>>,
+    pub(crate) numbers: RefCell<RuleNumbers>,
 }
 
 impl Memory {
     /// Whether examples of what this rule lets pass are still looked for.
     pub(crate) fn wants(&self, rule: &str) -> bool {
-        let mut given = self.given.borrow_mut();
-        if let Some(count) = given.get_mut(rule) {
-            *count += 1;
-            return *count <= EXAMPLES_LOOKED_FOR;
-        }
-        given.insert(rule.to_owned(), 1);
-        true
+        let mut numbers = self.numbers.borrow_mut();
+        let number = numbers.number(rule);
+        let given = numbers.given(number);
+        *given += 1;
+        *given <= EXAMPLES_LOOKED_FOR
     }
 
     /// Whether no more examples of what this rule lets pass are looked for.
-    pub(crate) fn has_enough(&self, rule: &str) -> bool {
-        self.given.borrow().get(rule).is_some_and(|count| *count >= EXAMPLES_LOOKED_FOR)
+    pub(crate) fn has_enough(&self, rule: RuleNumber) -> bool {
+        *self.numbers.borrow_mut().given(rule) >= EXAMPLES_LOOKED_FOR
     }
 }
 
@@ -189,7 +199,8 @@ impl<'a> Comparer<'a> {
         trajectories: &dyn Trajectories,
     ) -> Option<Compared> {
         let mut reduced = agreed::reduce(self, &self.memory.agreed, method, recorded.0, live.0)?;
-        let compared = std::mem::take(&mut reduced.compared);
+        let mut compared = std::mem::take(&mut reduced.compared);
+        compared.fresh = Some(Fresh { recorded: reduced.recorded.clone(), live: reduced.live.clone() });
         if reduced.recorded.is_empty() && reduced.live.is_empty() {
             return Some(compared);
         }

@@ -5,9 +5,9 @@
 //! ordinary way and remembered by its bytes. Where anything is unusual, or differs, nothing is said, and the ordinary way looks.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::iter::Peekable;
+use std::iter::{Peekable, repeat_n};
 
 use bytes::Bytes;
 use cri::Method;
@@ -17,15 +17,16 @@ use foldhash::quality::RandomState;
 use prost_reflect::{FieldDescriptor, Kind as FieldKind, MessageDescriptor};
 
 use crate::agreed::{key_of_list, lasts};
-use crate::comparer::{Comparer, NoTrajectories, count};
+use crate::comparer::{Comparer, NoTrajectories};
+use crate::rule_numbers::RuleNumber;
 use crate::walk::Walk;
 use crate::{Path, Relation, relation};
 
 /// Pairs of parts that are remembered at most; then it begins anew.
 const MOST_PAIRS: usize = 1 << 16;
 
-/// Differences that rules let pass, by rule.
-type Passed = BTreeMap<String, u64>;
+/// Rules that let a difference pass, each as often as it did.
+pub(crate) type Passed = Vec<RuleNumber>;
 
 /// Messages within messages are looked into no deeper than this.
 const DEEPEST: usize = 12;
@@ -45,7 +46,8 @@ enum Untold {
 #[derive(Debug)]
 pub(crate) struct Lockstep {
     element: Part,
-    pairs: RefCell<HashMap<(u64, u64), Passed, RandomState>>,
+    /// What rules let pass in two parts that agree.
+    pairs: RefCell<HashMap<(u64, u64), Box<[(RuleNumber, u64)]>, RandomState>>,
     hasher: RandomState,
 }
 
@@ -62,7 +64,7 @@ struct Part {
 #[derive(Debug)]
 enum Child {
     /// A number, and the rule that lets it vary.
-    Number(FieldKind, Option<(String, Relation)>),
+    Number(FieldKind, Option<(RuleNumber, Relation)>),
     /// A message, or the messages of a list whose order means nothing; these are known by the text at `key`.
     Message {
         part: Part,
@@ -83,17 +85,22 @@ impl Lockstep {
         Self { element, pairs: RefCell::default(), hasher: RandomState::default() }
     }
 
-    /// What the rules let pass, where nothing else differs; `None` where that can't be told here.
+    /// Adds what the rules let pass, where nothing else differs; `false` where that can't be told here.
     pub(crate) fn compare(
         &self,
         comparer: &Comparer<'_>,
         method: &Method,
         recorded: &[u8],
         live: &[u8],
-    ) -> Option<Passed> {
-        let mut passed = Passed::new();
+        passed: &mut Passed,
+    ) -> bool {
+        let before = passed.len();
         let step = Step { lockstep: self, comparer, method };
-        step.fields(&self.element, recorded, live, &mut passed).ok().map(|()| passed)
+        let agrees = step.fields(&self.element, recorded, live, passed).is_ok();
+        if !agrees {
+            passed.truncate(before);
+        }
+        agrees
     }
 }
 
@@ -110,14 +117,14 @@ impl Step<'_> {
         if part.is_quiet && recorded == live {
             return Ok(());
         }
-        let mut own = Passed::new();
-        match self.fields(part, recorded, live, &mut own) {
-            Ok(()) => {}
-            Err(Untold::Unusual) => own = self.once(part, recorded, live).ok_or(Untold::Differs)?,
-            Err(Untold::Differs) => return Err(Untold::Differs),
+        let before = passed.len();
+        match self.fields(part, recorded, live, passed) {
+            Err(Untold::Unusual) => {
+                passed.truncate(before);
+                self.once(part, recorded, live, passed)
+            }
+            told => told,
         }
-        own.iter().for_each(|(rule, times)| count(passed, rule, *times));
-        Ok(())
     }
 
     fn fields(&self, part: &Part, recorded: &[u8], live: &[u8], passed: &mut Passed) -> Result<(), Untold> {
@@ -151,7 +158,7 @@ impl Step<'_> {
     fn number(
         &self,
         kind: &FieldKind,
-        rule: Option<&(String, Relation)>,
+        rule: Option<&(RuleNumber, Relation)>,
         recorded: Option<WireField<'_>>,
         live: Option<WireField<'_>>,
         passed: &mut Passed,
@@ -167,10 +174,10 @@ impl Step<'_> {
             recorded == live || relation::numbers(relation, recorded, live)
         };
         // As long as examples are looked for, it is the ordinary way that gives them.
-        if !agrees || !self.comparer.memory.has_enough(rule) {
+        if !agrees || !self.comparer.memory.has_enough(*rule) {
             return Err(Untold::Differs);
         }
-        count(passed, rule, 1);
+        passed.push(*rule);
         Ok(())
     }
 
@@ -181,27 +188,33 @@ impl Step<'_> {
         if same { Ok(()) } else { Err(Untold::Unusual) }
     }
 
-    /// Compares two parts in the ordinary way, once; `None` where they don't agree, or may not another time.
-    fn once(&self, part: &Part, recorded: &[u8], live: &[u8]) -> Option<Passed> {
+    /// Compares two parts in the ordinary way, once. They differ where they may do so another time.
+    fn once(&self, part: &Part, recorded: &[u8], live: &[u8], passed: &mut Passed) -> Result<(), Untold> {
         let hash = |bytes: &[u8]| self.lockstep.hasher.hash_one((&part.path, bytes));
         let pair = (hash(recorded), hash(live));
+        let add = |known: &[(RuleNumber, u64)], passed: &mut Passed| {
+            known.iter().for_each(|(rule, times)| passed.extend(repeat_n(*rule, *times as usize)));
+        };
         if let Some(known) = self.lockstep.pairs.borrow().get(&pair) {
-            return Some(known.clone());
+            add(known, passed);
+            return Ok(());
         }
         let read = |bytes: &[u8]| decode(part.descriptor.clone(), &Bytes::copy_from_slice(bytes));
-        let (before, now) = (read(recorded)?, read(live)?);
+        let (before, now) = read(recorded).zip(read(live)).ok_or(Untold::Differs)?;
         let mut walk = Walk::new(self.comparer, self.method, &NoTrajectories);
         walk.message(&part.path, &before, &now);
         let compared = walk.compared;
         if !lasts(&compared) || !compared.examples.is_empty() {
-            return None;
+            return Err(Untold::Differs);
         }
         let mut pairs = self.lockstep.pairs.borrow_mut();
         if pairs.len() >= MOST_PAIRS {
             pairs.clear();
         }
-        pairs.insert(pair, compared.passed.clone());
-        Some(compared.passed)
+        let known = self.comparer.memory.numbers.borrow_mut().counts(&compared.passed);
+        add(&known, passed);
+        pairs.insert(pair, known);
+        Ok(())
     }
 }
 
@@ -227,7 +240,9 @@ impl Child {
                 if !field.is_list() =>
             {
                 let rule = comparer.rules.rule(method, &parent.field(field.name()));
-                Self::Number(field.kind(), rule.map(|rule| (rule.name.clone(), rule.relation.clone())))
+                let mut numbers = comparer.memory.numbers.borrow_mut();
+                let rule = rule.map(|rule| (numbers.number(&rule.name), rule.relation.clone()));
+                Self::Number(field.kind(), rule)
             }
             FieldKind::Message(message) if !field.is_map() && parent.len() < DEEPEST => {
                 if !field.is_list() {
