@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::UnixStream;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
@@ -30,10 +30,20 @@ pub struct ConnectError {
     pub reason: String,
 }
 
+/// Room that is made for an answer nobody has an idea of.
+const USUAL_ROOM: usize = 8 << 10;
+/// Headers of messages, and what an answer may have grown by.
+const SPARE_ROOM: usize = 512;
+/// What a frame of HTTP/2 holds at most, unless the two ends agree on more.
+const FRAME: usize = 16 << 10;
+/// No more room is made before an answer comes.
+const MOST_ROOM: usize = 1 << 20;
+
 /// One connection to a CRI server.
 #[derive(Clone, Debug)]
 pub struct Client {
     channel: Channel,
+    room: usize,
 }
 
 /// Connections to the two services, which are one where they share a socket.
@@ -92,7 +102,15 @@ impl Client {
             }))
             .await
             .map_err(|error| ConnectError { endpoint: endpoint.clone(), reason: innermost(&error) })?;
-        Ok(Self { channel })
+        Ok(Self { channel, room: USUAL_ROOM })
+    }
+
+    /// The same connection, for a call whose answer will take about so many bytes. It may take more.
+    #[must_use]
+    pub fn expecting(&self, bytes: usize) -> Self {
+        // Once the first frame tells how long the answer is, tonic makes room for all of it behind that.
+        let room = bytes.saturating_add(bytes.min(FRAME)).saturating_add(SPARE_ROOM);
+        Self { channel: self.channel.clone(), room: room.min(MOST_ROOM) }
     }
 
     /// One unary call. `metadata` is sent as it is; a `deadline` is sent as `grpc-timeout` and held.
@@ -107,7 +125,7 @@ impl Client {
     ) -> Result<Reply, Status> {
         let path = request_path(path)?;
         let mut grpc = self.ready().await?;
-        let response = grpc.unary(request(message, deadline), path, RawCodec).await.map_err(named)?;
+        let response = grpc.unary(request(message, deadline), path, self.codec()).await.map_err(named)?;
         let (metadata, message, _) = response.into_parts();
         Ok(Reply { message, metadata })
     }
@@ -141,8 +159,12 @@ impl Client {
     ) -> Result<Streaming<Bytes>, Status> {
         let path = request_path(path)?;
         let mut grpc = self.ready().await?;
-        let response = grpc.server_streaming(request(message, deadline), path, RawCodec).await;
+        let response = grpc.server_streaming(request(message, deadline), path, self.codec()).await;
         Ok(response.map_err(named)?.into_inner())
+    }
+
+    fn codec(&self) -> RawCodec {
+        RawCodec { room: self.room }
     }
 
     async fn ready(&self) -> Result<tonic::client::Grpc<Channel>, Status> {
@@ -188,8 +210,10 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// Takes messages for bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct RawCodec;
+#[derive(Clone, Copy, Debug)]
+struct RawCodec {
+    room: usize,
+}
 
 impl Codec for RawCodec {
     type Encode = Bytes;
@@ -223,5 +247,9 @@ impl Decoder for RawCodec {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         let length = buffer.remaining();
         Ok(Some(buffer.copy_to_bytes(length)))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(self.room, USUAL_ROOM)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::LazyLock;
 
+use foldhash::quality::RandomState;
 use prost_reflect::{MessageDescriptor, MethodDescriptor};
 use serde::Deserialize;
 
@@ -157,7 +158,7 @@ impl Method {
 #[derive(Debug)]
 pub struct MethodTable {
     methods: Vec<Method>,
-    by_path: HashMap<String, usize>,
+    by_path: HashMap<String, usize, RandomState>,
 }
 
 impl MethodTable {

@@ -73,8 +73,9 @@ impl Shared {
         let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
         let is_old = way.generation == Generation::V1Alpha1;
         let sent = if is_old { alpha::lower(method.input(), request) } else { request.clone() };
-        let client = self.client.for_path(&way.path);
-        let mut answer = answer::ask(client, &way.path, sent, call.deadline, cancel_after).await;
+        let expected = call.responses.iter().map(|message| message.body.len()).sum::<u64>();
+        let client = self.client.for_path(&way.path).expecting(usize::try_from(expected).unwrap_or(0));
+        let mut answer = answer::ask(&client, &way.path, sent, call.deadline, cancel_after).await;
         if is_old {
             answer.request = request.clone();
             answer.message = alpha::lift(method.output(), &answer.message);
