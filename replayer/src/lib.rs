@@ -37,6 +37,7 @@ mod pairs;
 mod places;
 mod polls;
 mod preflight;
+mod read_ahead;
 mod recording;
 mod replay;
 mod rewrite;

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use cri::{Class, IdentityKind};
-use critape_calls::{Assembler, Call, CallId, EventKind, IdentityMap, Unbound, decode, identities, merged};
+use critape_calls::{Call, CallId, IdentityMap, Unbound, decode, identities, merged};
 use critape_differ::{Effect, Limitation, LimitationKind, SideInfo};
 use critape_tape::{SealPolicy, Tape, TapeError};
 use thiserror::Error;
 
 use crate::preflight::{Tally, has_token, names};
+use crate::read_ahead::{self, Told};
 use crate::shelf::Shelf;
 use crate::survey::Survey;
 use crate::witness::Veil;
@@ -96,24 +97,14 @@ pub(crate) fn each_call(
     survey: &mut Survey,
     mut take: impl FnMut(&mut Survey, Call),
 ) -> Result<SealPolicy, TapeError> {
-    let mut assembler = Assembler::default();
     let mut events = tape.unsealed()?.events();
-    for event in &mut events {
-        let event = event?;
-        if let EventKind::Opening(opening) = &event.kind {
-            survey.opening(opening);
-        }
-        if let Some(call) = assembler.push(event) {
-            let call = call.in_common_terms();
+    read_ahead::each(&mut events, |told| match told {
+        Told::Opening(opening) => survey.opening(&opening),
+        Told::Call(call) => {
             survey.call(&call);
             take(survey, call);
         }
-    }
-    for call in assembler.finish() {
-        let call = call.in_common_terms();
-        survey.call(&call);
-        take(survey, call);
-    }
+    })?;
     survey.sealed = events.sealed();
     survey.tape = Some(tape.path().display().to_string());
     Ok(events.left_sealed())

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::order;
 use crate::polls::{Collapsed, Polls};
+use crate::read_ahead::{BATCHES, Batch, Batches, bytes_of};
 use crate::recording::{RecordingError, changes_objects, each_call, is_event_stream, is_mutating};
 use crate::survey::Survey;
 use crate::witness::Veil;
@@ -23,12 +24,6 @@ use crate::witness::Veil;
 const LONG: Duration = Duration::from_secs(2);
 /// … as long as all those take no more than this; streams of events always are.
 const KEPT_BYTES: u64 = 64 << 20;
-/// Calls are read ahead in batches of so many, or of so many bytes.
-const BATCH_CALLS: usize = 128;
-const BATCH_BYTES: u64 = 2 << 20;
-/// Batches that wait to be taken.
-const BATCHES: usize = 2;
-
 /// Says which calls are replayed.
 pub type Select<'a> = dyn Fn(&Call, &ObjectIndex) -> bool + 'a;
 
@@ -187,17 +182,10 @@ fn changed_before(calls: &[Entry]) -> Vec<Stamp> {
     std::iter::once(Stamp(0)).chain(latest).collect()
 }
 
-/// Bytes that the messages of a call take.
-fn bytes_of(call: &Call) -> u64 {
-    call.requests.iter().chain(&call.responses).map(|message| message.body.len()).sum()
-}
-
-type Batch = Result<Vec<(usize, Call)>, TapeError>;
-
 /// Hands out calls by their place in the script.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    read: mpsc::Receiver<Batch>,
+    read: mpsc::Receiver<Batch<(usize, Call)>>,
     waiting: HashMap<usize, Arc<Call>>,
 }
 
@@ -215,32 +203,32 @@ impl Reader {
 }
 
 /// Reads until all calls that are wanted were read, or nobody takes them any more.
-fn read_calls(tape: &Tape, mut wanted: BTreeMap<CallId, usize>, batches: &mpsc::Sender<Batch>) {
+fn read_calls(
+    tape: &Tape,
+    mut wanted: BTreeMap<CallId, usize>,
+    batches: &mpsc::Sender<Batch<(usize, Call)>>,
+) {
     let mut assembler = Assembler::default();
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut batches = Batches::new(|batch| batches.blocking_send(batch).is_ok());
     for event in tape.events() {
         let event = match event {
             Ok(event) => event,
-            Err(error) => {
-                let _ = batches.blocking_send(Err(error));
-                return;
-            }
+            Err(error) => return batches.end(Some(error)),
         };
         let Some(call) = assembler.push(event) else { continue };
         let Some(index) = wanted.remove(&call.id) else { continue };
-        bytes += bytes_of(&call);
-        batch.push((index, call.in_common_terms()));
-        if batch.len() >= BATCH_CALLS || bytes >= BATCH_BYTES || wanted.is_empty() {
-            bytes = 0;
-            if batches.blocking_send(Ok(std::mem::take(&mut batch))).is_err() || wanted.is_empty() {
-                return;
-            }
+        if !batches.put(bytes_of(&call), (index, call.in_common_terms())) {
+            return;
+        }
+        if wanted.is_empty() {
+            break;
         }
     }
-    batch.extend(assembler.finish().into_iter().filter_map(|call| {
-        let index = wanted.remove(&call.id)?;
-        Some((index, call.in_common_terms()))
-    }));
-    // Nobody listens any more where the replay was interrupted.
-    let _ = batches.blocking_send(Ok(batch));
+    for call in assembler.finish() {
+        let Some(index) = wanted.remove(&call.id) else { continue };
+        if !batches.put(bytes_of(&call), (index, call.in_common_terms())) {
+            return;
+        }
+    }
+    batches.end(None);
 }
