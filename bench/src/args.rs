@@ -28,6 +28,8 @@ pub(crate) enum What {
     Space,
     /// What the replay of a long tape takes, and the comparison of two
     Replay(ReplayArgs),
+    /// Whether a tape that is far larger than memory replays without being read into it
+    Long(LongArgs),
     /// How late calls are at the recorded pace
     Pacing(PacingArgs),
     /// What replays find of the regressions that the simulator can have
@@ -101,6 +103,16 @@ pub(crate) struct ReplayArgs {
     /// Calls on the tape
     #[arg(long, default_value_t = 100_000)]
     pub(crate) calls: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LongArgs {
+    /// What the tape takes on disk
+    #[arg(long, default_value_t = 10.0, value_name = "N")]
+    pub(crate) gib: f64,
+    /// Where there is room for it
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -10,6 +10,7 @@ mod cost;
 mod events;
 mod lanes;
 mod load;
+mod long;
 mod machine;
 mod memory;
 mod mutation;
@@ -50,6 +51,7 @@ fn run(what: Option<What>) -> Result<()> {
         Some(What::All) => all(),
         Some(What::Soak(args)) => soak::measure(&args),
         Some(What::Replay(args)) => replay::measure(&args),
+        Some(What::Long(args)) => long::measure(&args),
         Some(What::Space) => space::measure(),
         Some(What::Pacing(args)) => pacing::measure(&args),
         Some(What::Recall(args)) => recall::measure(&args),

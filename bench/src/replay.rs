@@ -20,7 +20,7 @@ const PODS: usize = 40;
 const CALLS: f64 = 100_000.0;
 const REPLAY_SECONDS: f64 = 20.0;
 const DIFF_SECONDS: f64 = 5.0;
-const PEAK_BYTES: u64 = 200 << 20;
+pub(crate) const PEAK_BYTES: u64 = 200 << 20;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 pub(crate) fn measure(args: &ReplayArgs) -> Result<()> {
@@ -98,8 +98,8 @@ fn record(folder: &Path, calls: u64) -> Result<PathBuf> {
 
 pub(crate) struct Run {
     pub(crate) report: Value,
-    took: Duration,
-    peak: u64,
+    pub(crate) took: Duration,
+    pub(crate) peak: u64,
 }
 
 /// Runs critape until it ends, and looks at its memory.
