@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use cri::Method;
+use cri::{Method, v1};
 use critape_calls::{IdentityMap, Live, Recorded};
 use critape_differ::{Compared, Comparer, Memory, NoTrajectories, Rules};
 use prost::Message as _;
@@ -82,4 +82,33 @@ fn remembering_changes_nothing_that_is_said() {
         });
         assert!(number > EVERY, "{number}");
     }
+}
+
+#[test]
+fn a_long_list_that_comes_again_is_known_and_another_one_is_compared() {
+    let method = cri::methods().by_name(cri::Generation::V1, "ListContainers").unwrap();
+    let container = |number: u32| v1::Container {
+        id: format!("{number:064x}"),
+        image_ref: format!("registry.example/team/app:{number}"),
+        created_at: 1_700_000_000_000_000_000,
+        ..Default::default()
+    };
+    let list = v1::ListContainersResponse { containers: (0..100).map(container).collect() };
+    let mut other = list.clone();
+    other.containers[70].image_ref.push('x');
+    let (list, other) = (Bytes::from(list.encode_to_vec()), Bytes::from(other.encode_to_vec()));
+    let (ids, memory) = (IdentityMap::default(), Memory::default());
+    let say = |live: &Bytes| {
+        let comparer = Comparer::new(&RULES, &ids, &memory);
+        let said = comparer.answers(method, Recorded(&list), Live(live), &NoTrajectories).unwrap();
+        let fresh = said.fresh.unwrap();
+        (said.divergences.len(), fresh.recorded.len(), fresh.live.len())
+    };
+    assert_eq!(say(&list), (0, list.len(), list.len()));
+    assert_eq!(say(&list), (0, 0, 0), "its elements are known");
+    assert_eq!(say(&list), (0, 0, 0), "it is known as a whole");
+    let (found, before, now) = say(&other);
+    assert_eq!(found, 1);
+    assert!(0 < before && before < now && now < 200, "one element: {before} {now}");
+    assert_eq!(say(&list), (0, 0, 0));
 }
