@@ -24,6 +24,8 @@ pub enum LimitationKind {
     HostPath,
     /// A pod or container that is older than the tape.
     OlderThanTape,
+    /// The beginning of an id that fits several objects.
+    AmbiguousId,
     /// What is sealed, and whose key is not there.
     Sealed,
     /// What the tape lacks.
@@ -77,6 +79,7 @@ impl fmt::Display for LimitationKind {
             Self::Device => "device",
             Self::HostPath => "host-path",
             Self::OlderThanTape => "older-than-tape",
+            Self::AmbiguousId => "ambiguous-id",
             Self::Sealed => "sealed",
             Self::NotRecorded => "not-recorded",
             Self::NodeChange => "node-change",
@@ -113,6 +116,7 @@ mod tests {
             Kind::Device,
             Kind::HostPath,
             Kind::OlderThanTape,
+            Kind::AmbiguousId,
             Kind::Sealed,
             Kind::NotRecorded,
             Kind::NodeChange,

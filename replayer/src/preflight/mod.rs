@@ -2,6 +2,7 @@
 
 mod limits;
 mod needs;
+mod rehearsal;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ use crate::script::Script;
 
 use limits::Surroundings;
 pub(crate) use limits::{Limits, names};
-pub(crate) use needs::{Needs, Tally, has_token};
+pub(crate) use needs::{Needs, Tally, has_token, names_no_image};
 
 /// How long one of these questions may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -130,8 +131,10 @@ pub(crate) async fn limits(script: &Script, config: &Config, client: &Clients, t
     let mut ids = IdentityMap::default();
     script.survey.declare(&mut ids);
     images::bind(&config.map_images, script.survey.references(), &mut ids);
+    let doubts = needs.rehearsal.run(&ids, &script.survey.trajectory);
     Limits::of(&Surroundings {
         needs,
+        doubts: &doubts,
         target,
         ids: &ids,
         credentials: config.credentials.as_ref(),
