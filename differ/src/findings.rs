@@ -262,7 +262,9 @@ fn first_met(signature: &Signature, divergence: &Divergence, evidence: Option<Ev
 }
 
 fn count_reason(reasons: &mut BTreeMap<String, ReasonCount>, call: CallId, reason: String) {
-    reasons.entry(reason.clone()).or_insert(ReasonCount { reason, count: 0, first_call: call.0 }).count += 1;
+    let known = reasons.entry(reason.clone()).or_insert(ReasonCount { reason, count: 0, first_call: call.0 });
+    known.count += 1;
+    known.first_call = known.first_call.min(call.0);
 }
 
 #[cfg(test)]

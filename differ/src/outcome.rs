@@ -1,7 +1,7 @@
 //! How two calls ended.
 
-use critape_calls::{Code, Ending, Live, Outcome, Recorded, outcome_to_json, sealed_apart};
-use serde_json::Value;
+use critape_calls::{CallId, Code, Ending, Live, Outcome, Recorded, outcome_to_json, sealed_apart};
+use serde_json::{Value, json};
 
 use crate::comparer::{Compared, Comparer};
 use crate::relation;
@@ -9,6 +9,9 @@ use crate::{Divergence, Kind, Path, Relation, Severity};
 
 /// Codes that waiting does not change: an invalid argument, and what is not served.
 const NEVER_SETTLE: [Code; 2] = [Code(3), Code::UNIMPLEMENTED];
+
+/// Stands for the code of a call that found no runtime.
+pub(crate) const GONE: &str = "gone";
 
 impl Comparer<'_> {
     /// Compares how two calls of `method` (its name, as `StopContainer`) ended.
@@ -58,6 +61,24 @@ impl Comparer<'_> {
             severity: severity.unwrap_or(Severity::Behaviour),
             settles: false,
         }
+    }
+
+    /// That the runtime answers no more, from this call of `method` on.
+    pub fn gone(&self, method: &str, recorded: Recorded<&Outcome>, call: CallId) -> Compared {
+        let path = Path::of(&["outcome", "code"]);
+        let transition = format!("{}→{GONE}", recorded.0.code);
+        let severity = self.rules.severity(method, &path, Kind::Outcome, Some(&transition));
+        let gone = Divergence {
+            path,
+            kind: Kind::Outcome,
+            transition: Some(transition),
+            recorded: brief(recorded.0),
+            live: json!({ "kind": GONE, "call": call.0 }),
+            rule: "runtime-gone".to_owned(),
+            severity: severity.unwrap_or(Severity::Breaking),
+            settles: false,
+        };
+        Compared { divergences: vec![gone], ..Compared::default() }
     }
 
     fn messages_of(&self, method: &str, recorded: &Outcome, live: &Outcome, compared: &mut Compared) {

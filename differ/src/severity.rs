@@ -7,9 +7,10 @@ use crate::{Kind, Path, RuleText, Severity};
 pub(crate) const CONSEQUENCES: &str = include_str!("../rules/consequences.toml");
 
 /// Rules that can't be changed: name, reason, source.
-const FIXED: [(&str, &str, &str); 5] = [
+const FIXED: [(&str, &str, &str); 6] = [
     ("exact", "no rule says otherwise, so the values have to be the same", "runtime.v1"),
     ("outcome", "how a call ends is the first thing that a client acts upon", "gRPC status codes"),
+    ("runtime-gone", "a runtime that was there goes on answering, or is there again soon", "runtime.v1"),
     (
         "id",
         "an id names the same thing, in the same spelling, in every answer",

@@ -36,6 +36,7 @@ mod pairs;
 mod places;
 mod polls;
 mod preflight;
+mod presence;
 mod recording;
 mod replay;
 mod rewrite;

@@ -242,6 +242,17 @@ impl Replay {
             // What was being made when we were told to stop may still appear.
             tokio::time::sleep(LATE_COMERS).await;
         }
+        if engine.is_left_alone().await {
+            tracing::warn!(
+                "the runtime is gone, and nothing was removed: `critape replay --clean` does that once it is back"
+            );
+            engine.keep_footprint();
+            return if finished? {
+                Ok(engine.into_report())
+            } else {
+                Err(ReplayError::Interrupted { removed: 0 })
+            };
+        }
         let cleaned = cleanup::clean(&client, generation, &run, &engine.pulled_images()).await;
         for left in &cleaned.left {
             tracing::warn!(what = %left, "could not be removed: `critape replay --clean` tries again");

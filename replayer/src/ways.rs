@@ -75,6 +75,10 @@ impl Shared {
         let sent = if is_old { alpha::lower(method.input(), request) } else { request.clone() };
         let client = self.client.for_path(&way.path);
         let mut answer = answer::ask(client, &way.path, sent, call.deadline, cancel_after).await;
+        if answer.is_broken {
+            // Few calls come to this, and all would be larger for it.
+            Box::pin(self.look_for_runtime(call, &way.path)).await;
+        }
         if is_old {
             answer.request = request.clone();
             answer.message = alpha::lift(method.output(), &answer.message);
