@@ -23,10 +23,11 @@ impl Comparer<'_> {
             let ok = [recorded, live].map(|outcome| outcome.code.0 == 0);
             let path = Path::of(&["outcome", "code"]);
             let usual = if ok[0] == ok[1] { Severity::Behaviour } else { Severity::Breaking };
-            let severity = self.rules.severity(method, &path, Kind::Outcome, Some(&transition));
+            let kind = if is_capability(recorded.code, live.code) { Kind::Capability } else { Kind::Outcome };
+            let severity = self.rules.severity(method, &path, kind, Some(&transition));
             compared.divergences.push(Divergence {
                 path,
-                kind: Kind::Outcome,
+                kind,
                 transition: Some(transition),
                 recorded: brief(recorded),
                 live: brief(live),
@@ -110,6 +111,12 @@ impl Comparer<'_> {
     }
 }
 
+/// Whether one side serves what the other does not. Of one that can't be reached nobody knows.
+fn is_capability(recorded: Code, live: Code) -> bool {
+    let is_served = |code: Code| code != Code::UNIMPLEMENTED;
+    is_served(recorded) != is_served(live) && ![recorded, live].contains(&Code::UNAVAILABLE)
+}
+
 /// Which kinds of details a status has; their content is the runtime's own.
 fn details(recorded: &Outcome, live: &Outcome, compared: &mut Compared) {
     let kinds = |outcome: &Outcome| -> Vec<String> {
@@ -147,4 +154,31 @@ fn brief(outcome: &Outcome) -> Value {
         object.remove("details");
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use critape_calls::IdentityMap;
+
+    use super::*;
+    use crate::{Memory, Rules};
+
+    #[test]
+    fn what_one_side_alone_serves_is_a_capability() {
+        let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+        let comparer = Comparer::new(&rules, &ids, &memory);
+        let with = |code: Code| Outcome { ending: Ending::Status, code, ..Outcome::truncated() };
+        let kinds = |method: &str, before: Code, now: Code| {
+            let compared = comparer.outcomes(method, Recorded(&with(before)), Live(&with(now)));
+            compared.divergences.into_iter().map(|it| (it.kind, it.severity)).collect::<Vec<_>>()
+        };
+        let (ok, unknown, unimplemented) = (Code::OK, Code(2), Code::UNIMPLEMENTED);
+        let capability = |severity| vec![(Kind::Capability, severity)];
+        assert_eq!(kinds("RuntimeConfig", unimplemented, ok), capability(Severity::Behaviour));
+        assert_eq!(kinds("CheckpointContainer", unimplemented, unknown), capability(Severity::Behaviour));
+        assert_eq!(kinds("StopContainer", ok, unimplemented), capability(Severity::Breaking));
+        for (before, now) in [(ok, unknown), (unimplemented, Code::UNAVAILABLE)] {
+            assert_eq!(kinds("RuntimeConfig", before, now)[0].0, Kind::Outcome);
+        }
+    }
 }
