@@ -1,5 +1,7 @@
 //! How bad a difference is, and what a kubelet would do about it; and what a rule says, for people who read of it in a report.
 
+use serde_json::Value;
+
 use crate::rules::{Matcher, Rules};
 use crate::{Kind, Path, RuleText, Severity};
 
@@ -59,6 +61,21 @@ fn goes_like(pattern: &str, transition: &str) -> bool {
     sides.is_some_and(|((from, to), (before, now))| {
         (from == "*" || from == before) && (to == "*" || to == now)
     })
+}
+
+/// How a number changes that is 0 on one side: its severity may be another one for that, though it is the same finding.
+pub(crate) fn to_zero(recorded: &Value, live: &Value) -> Option<&'static str> {
+    let number = |value: &Value| match value {
+        Value::Number(number) => number.as_f64(),
+        // Those of 64 bits are texts.
+        Value::String(text) => text.parse::<i128>().ok().map(|number| number as f64),
+        _ => None,
+    };
+    match (number(recorded)?, number(live)?) {
+        (_, 0.0) => Some("more→0"),
+        (0.0, _) => Some("0→more"),
+        _ => None,
+    }
 }
 
 impl Rules {
@@ -133,6 +150,20 @@ mod tests {
         let code = Path::of(&["outcome", "code"]);
         let asked = rules.severity("Version", &code, Kind::Outcome, Some("OK→INTERNAL"));
         assert_eq!(asked, Some(Severity::Cosmetic));
+    }
+
+    #[test]
+    fn another_size_of_an_image_breaks_nothing_unless_it_is_none() {
+        let rules = Rules::standard();
+        let path = Path::of(&["image", "size"]);
+        let of = |recorded: &str, live: &str| {
+            let transition = to_zero(&recorded.into(), &live.into());
+            rules.severity("ImageStatus", &path, Kind::Value, transition)
+        };
+        assert_eq!(of("2048", "4096"), Some(Severity::Behaviour));
+        assert_eq!(of("2048", "0"), Some(Severity::Breaking));
+        assert_eq!(of("0", "2048"), Some(Severity::Behaviour));
+        assert_eq!(to_zero(&"zero".into(), &"0".into()), None);
     }
 
     #[test]
