@@ -126,10 +126,12 @@ impl Shared {
         }
         if asked > 1 {
             let left = waiting_for(call, &compared);
+            let mut findings = self.findings.borrow_mut();
             if left.is_empty() {
-                let mut findings = self.findings.borrow_mut();
                 findings.calls().settled += 1;
                 findings.clocks().settled(answer.settled_after);
+            } else {
+                findings.clocks().gave_up(answer.settled_after);
             }
             self.unsettled.borrow_mut().extend(left);
         }

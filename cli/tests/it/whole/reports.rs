@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::folder::Folder;
 use crate::kubelet::{Kubelet, container, create};
-use crate::process::Ended;
+use crate::process::{Ended, until};
 use crate::workload;
 
 const REPLAY: &str = "replay node.tape -r unix://DIR/r.sock --pace max --settle 1s";
@@ -184,6 +184,27 @@ fn the_command_that_repeats_a_finding_does() {
         assert_eq!(finding(&again, rpc, path)["id"], id.as_str());
         assert!(again["calls"]["recorded"].as_u64().unwrap() < recorded, "it is no smaller");
     }
+}
+
+/// Waited for as long as was allowed, and no longer.
+#[test]
+fn reads_that_never_settle_are_counted_with_how_long_they_were_waited_for() {
+    let folder = Folder::new();
+    workload::record_of(&folder, "node.tape", "", |socket| {
+        let kubelet = Kubelet::connect(socket);
+        kubelet.pull();
+        let web = kubelet.run_pod("web");
+        let id = kubelet.run_container(&web, "web", "job", "exit 3");
+        until("the container exits", || {
+            (workload::status(&kubelet, &id).state() == v1::ContainerState::ContainerExited).then_some(())
+        });
+    });
+    let _simulator = folder.simulator("r.sock", "--regression cri-o-9846");
+    let replay = "replay node.tape -r unix://DIR/r.sock --pace max --settle 300ms -o json";
+    let report: Value = serde_json::from_str(&folder.run(replay).with_code(1)).unwrap();
+    let unsettled = &report["timing"]["unsettled"];
+    assert!(unsettled["calls"].as_u64() >= Some(1), "{report:#}");
+    assert!(unsettled["p50"].as_u64() >= Some(300_000_000), "{unsettled:#}");
 }
 
 #[test]
