@@ -65,8 +65,9 @@ pub(crate) struct ReplayArgs {
     pub(crate) tape: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) way: WayArgs,
-    /// Say what can't be as it was recorded, and send nothing; exit code 2 where there is something
-    #[arg(long, conflicts_with_all = ["files", "baseline", "write_baseline"])]
+    /// Say what can't be as it was recorded, and send nothing; exit code 2 where there is something. Given as text or JSON, and with
+    /// --report written to files that end with .txt or .json
+    #[arg(long, conflicts_with_all = ["baseline", "write_baseline"])]
     pub(crate) preflight: bool,
     /// Remove the sandboxes, images and folders that replays left which have crashed, and do nothing else
     #[arg(long, conflicts_with_all = ["tape", "preflight", "files", "baseline", "write_baseline"])]

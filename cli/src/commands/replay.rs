@@ -31,6 +31,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     }
     let Some(tape) = &args.tape else { bail!("a tape is needed: name its folder") };
     report::check_files(&args.report)?;
+    if args.preflight {
+        preflight::check(&args.report)?;
+    }
     let rules = report::rules(&args.report.rules)?;
     let config = Config { max_inconclusive: args.report.max_inconclusive, ..config(&args.way, rules)? };
     let filter = Filter::new(args.filter.clone())?;
@@ -47,7 +50,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     }
     note(tape, &args.way, &replay);
     if args.preflight {
-        return preflight::run(&replay, args.report.output);
+        return preflight::run(&replay, &args.report);
     }
     let mut found = watched(replay, "replaying", Preamble::Said)?;
     look_back(&opened, &mut found)?;

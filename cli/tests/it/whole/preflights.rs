@@ -389,3 +389,41 @@ fn what_will_be_inconclusive_on_tapes_of_real_runtimes_is_told_before() {
         assert_eq!(counted(&replayed, "skipped"), foretold(&replayed, "skipped"), "{tape}: {replayed:#}");
     }
 }
+
+/// The one report that there is of a preflight is what it prints.
+#[test]
+fn a_preflight_is_written_to_files_in_the_forms_in_which_it_is_printed() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    std::fs::remove_file(folder.path("node.tape/key")).unwrap();
+    let _simulator = folder.simulator("r.sock", "");
+    let read = |name: &str| std::fs::read_to_string(folder.path(name)).unwrap();
+    let files = "--report DIR/p.json --report DIR/p.txt";
+    let printed = folder.run(&format!("{REPLAY} --preflight {files}")).with_code(2);
+    assert_eq!(read("p.txt"), printed);
+    assert!(printed.contains("sealed: "), "{printed}");
+    let json = folder.run(&format!("{REPLAY} --preflight -o json {files}")).with_code(2);
+    assert_eq!((read("p.json"), read("p.txt")), (json, printed));
+    assert_snapshot!(
+        folder.refused(&format!("{REPLAY} --preflight --report p.html")),
+        @"error: p.html: --preflight compares nothing, and is written to .json or .txt only"
+    );
+}
+
+/// A replay would not begin, and that is the first thing to know.
+#[test]
+fn sandboxes_of_others_come_first_in_a_preflight() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    let _simulator = folder.simulator("r.sock", "");
+    Kubelet::connect(&folder.path("r.sock")).run_pod("theirs");
+    let calls = folder.json("tape info node.tape -o json")["calls"].as_u64().unwrap();
+    let found = report(&folder, &format!("{REPLAY} --preflight"), 2);
+    assert_eq!(kinds(&found)[0], ("in-use".to_owned(), "refused".to_owned(), calls), "{found:#}");
+    let printed = folder.run(&format!("{REPLAY} --preflight")).with_code(2);
+    assert!(printed.ends_with("the replay would not begin\n"), "{printed}");
+    assert!(printed.contains("such as default/theirs"), "{printed}");
+    assert!(folder.refused(REPLAY).contains("add --share"));
+    let shared = report(&folder, &format!("{REPLAY} --preflight --share"), 0);
+    assert_eq!(kinds(&shared).len(), kinds(&found).len() - 1, "{shared:#}");
+}

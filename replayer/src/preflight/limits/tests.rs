@@ -33,6 +33,7 @@ fn target() -> Target {
         handlers: BTreeSet::new(),
         driver: None,
         left_over: 0,
+        company: None,
         limits: Limits::default(),
     }
 }
