@@ -34,9 +34,9 @@ pub(crate) struct WayArgs {
     /// How many times as fast as recorded, where that is the pace
     #[arg(long, value_parser = values::speed, value_name = "N", allow_hyphen_values = true)]
     pub(crate) speed: Option<f64>,
-    /// The longest time without a call that is waited out
-    #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D", allow_hyphen_values = true)]
-    pub(crate) max_idle: Duration,
+    /// The longest time without a call that is waited out, at the recorded pace [default: 60s]
+    #[arg(long, value_parser = values::duration, value_name = "D", allow_hyphen_values = true)]
+    pub(crate) max_idle: Option<Duration>,
     /// At the recorded pace, send polls too that only repeat what those around them say
     #[arg(long)]
     pub(crate) every_poll: bool,

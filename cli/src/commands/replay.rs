@@ -59,16 +59,14 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
 
 /// How a tape is replayed, by these rules.
 pub(super) fn config(args: &WayArgs, rules: Rules) -> Result<Config> {
-    if args.speed.is_some() && args.pace != PaceArg::Recorded {
-        bail!("--speed is for the recorded pace: leave it out, or --pace");
-    }
+    let usual = Config::new(args.endpoints.asked().resolve()?);
     Ok(Config {
         pace: match args.pace {
             PaceArg::Recorded => Pace::Recorded(args.speed.unwrap_or(1.0)),
             PaceArg::Max => Pace::Max,
             PaceArg::Serial => Pace::Serial,
         },
-        max_idle: args.max_idle,
+        max_idle: args.max_idle.unwrap_or(usual.max_idle),
         every_poll: args.every_poll,
         settle: args.settle,
         rules,
@@ -76,7 +74,7 @@ pub(super) fn config(args: &WayArgs, rules: Rules) -> Result<Config> {
         credentials: args.registry_auth.as_deref().map(credentials).transpose()?,
         share: args.share,
         allow_node_changes: args.allow_node_changes,
-        ..Config::new(args.endpoints.asked().resolve()?)
+        ..usual
     })
 }
 
@@ -101,9 +99,29 @@ pub(super) fn note(tape: &Path, args: &WayArgs, replay: &Replay) {
             tape.display()
         ));
     }
+    if let Some(without_effect) = without_effect(args) {
+        output::say(format_args!("note: {without_effect}"));
+    }
     for mapping in replay.unused_mappings() {
         output::say(format_args!("note: --map-image {mapping}: no image on the tape is named so"));
     }
+}
+
+/// Which flags say something of the recorded pace, where another one was asked for.
+fn without_effect(args: &WayArgs) -> Option<String> {
+    let pace = match args.pace {
+        PaceArg::Recorded => return None,
+        PaceArg::Max => "max",
+        PaceArg::Serial => "serial",
+    };
+    let given = [
+        (args.speed.is_some(), "--speed"),
+        (args.max_idle.is_some(), "--max-idle"),
+        (args.every_poll, "--every-poll"),
+    ];
+    let given: Vec<_> = given.into_iter().filter_map(|(is_given, flag)| is_given.then_some(flag)).collect();
+    let have = if given.len() == 1 { "has" } else { "have" };
+    (!given.is_empty()).then(|| format!("{} {have} no effect with --pace {pace}", given.join(", ")))
 }
 
 /// Replays, and shows how far it has come.

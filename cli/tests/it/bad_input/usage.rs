@@ -115,10 +115,6 @@ fn arguments_that_do_not_go_together() {
     error: the argument '[CALL]' cannot be used with '--pod <NAME>'
     `critape --help` and `critape COMMAND --help` tell what there is
     ");
-    assert_snapshot!(
-        folder.refused("replay node.tape -r unix://DIR/r.sock --pace max --speed 2"),
-        @"error: --speed is for the recorded pace: leave it out, or --pace"
-    );
     assert_snapshot!(folder.refused("tape prune node.tape"), @r"
     error: the following required arguments were not provided: --max-size <SIZE>
     `critape --help` and `critape COMMAND --help` tell what there is
