@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use critape_calls::{Call, ObjectIndex};
 use critape_differ::{Report, Rules};
-use critape_replayer::{Config, Credentials, MAX_CREDENTIALS_BYTES, Pace, RecordingError, Replay, look_back};
+use critape_replayer::{
+    Config, Credentials, ImageMapping, MAX_CREDENTIALS_BYTES, Pace, RecordingError, Replay, look_back,
+};
 use critape_tape::{SealPolicy, Tape};
 
 use super::{clean, one_thread, preflight, report};
@@ -59,6 +61,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
 
 /// How a tape is replayed, by these rules.
 pub(super) fn config(args: &WayArgs, rules: Rules) -> Result<Config> {
+    if let Some((one, other)) = ImageMapping::contradiction(&args.map_images) {
+        bail!("--map-image {one} and --map-image {other} are about the same image: leave one of them out");
+    }
     let usual = Config::new(args.endpoints.asked().resolve()?);
     Ok(Config {
         pace: match args.pace {
