@@ -193,6 +193,7 @@ impl Findings {
             recorded,
             live,
             calls: self.calls,
+            options: Vec::new(),
             methods: methods.collect(),
             timing: self.clocks.map(Clocks::timing),
             preflight: Vec::new(),

@@ -107,6 +107,11 @@ impl ImageMapping {
         })
     }
 
+    /// How it is given on a command line, without the users and passwords that may stand in it.
+    pub fn without_users(&self) -> String {
+        format!("{}={}", without_user(&self.from), without_user(&self.to))
+    }
+
     /// What stands for this reference, where it is about it.
     fn live(&self, reference: &str) -> Option<String> {
         let full_form = full(reference)?;
