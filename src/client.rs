@@ -3,6 +3,7 @@
 //! Bytes, because generated types lose fields that a newer peer knows: whoever needs the fields decodes them with
 //! [`crate::pool`]. One [`Client`] is one HTTP/2 connection; clones share it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -171,7 +172,7 @@ impl Client {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        grpc.ready().await.map_err(|error| Status::unavailable(innermost(&error)))?;
+        grpc.ready().await.map_err(|error| broken(innermost(&error), error))?;
         Ok(grpc)
     }
 }
@@ -183,9 +184,21 @@ fn named(status: Status) -> Status {
     }
     // A connection that broke is not an answer nobody understands.
     if status.code() == tonic::Code::Unknown && status.message() == "transport error" {
-        return Status::unavailable(innermost(&status));
+        return broken(innermost(&status), status);
     }
     status
+}
+
+/// The status that stands for a connection which broke or could not be made; its source tells it from what a runtime says.
+fn broken(message: String, source: impl std::error::Error + Send + Sync + 'static) -> Status {
+    let mut status = Status::unavailable(message);
+    status.set_source(Arc::new(source));
+    status
+}
+
+/// Whether this status stands for something that went wrong on the way, and the runtime did not say it.
+pub fn is_from_the_way(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
 }
 
 fn request(message: Bytes, deadline: Option<Duration>) -> Request<Bytes> {

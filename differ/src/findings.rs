@@ -10,6 +10,7 @@ use crate::evidence::{Evidence, MAX_HELD, MAX_REPORT_EVIDENCE, Witness};
 use crate::examples;
 use crate::known::Catalogue;
 use crate::latency::Durations;
+use crate::severity::to_zero;
 use crate::spread::{Seen, Spread};
 use crate::summary::summary;
 use crate::suppressed::{self, SuppressedExample};
@@ -192,6 +193,7 @@ impl Findings {
             recorded,
             live,
             calls: self.calls,
+            options: Vec::new(),
             methods: methods.collect(),
             timing: self.clocks.map(Clocks::timing),
             preflight: Vec::new(),
@@ -215,7 +217,9 @@ impl Met {
     fn explained(self, rules: &Rules, recorded: &SideInfo, live: &SideInfo) -> Finding {
         let Self { mut finding, path } = self;
         let rpc = finding.method.rsplit('/').next().unwrap_or_default();
-        let transition = finding.transition.as_deref();
+        // Of numbers, the one that made it as severe as it is.
+        let zero = finding.examples.iter().find_map(|it| to_zero(&it.recorded, &it.live));
+        let transition = finding.transition.as_deref().or(zero);
         finding.consequence =
             rules.consequence(rpc, &path, finding.kind, transition, finding.severity).map(str::to_owned);
         finding.rule_text = rules.text(&finding.rule);
@@ -262,7 +266,9 @@ fn first_met(signature: &Signature, divergence: &Divergence, evidence: Option<Ev
 }
 
 fn count_reason(reasons: &mut BTreeMap<String, ReasonCount>, call: CallId, reason: String) {
-    reasons.entry(reason.clone()).or_insert(ReasonCount { reason, count: 0, first_call: call.0 }).count += 1;
+    let known = reasons.entry(reason.clone()).or_insert(ReasonCount { reason, count: 0, first_call: call.0 });
+    known.count += 1;
+    known.first_call = known.first_call.min(call.0);
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LimitationKind {
+    /// Others use the runtime.
+    InUse,
     /// An image that is not on the runtime, and that the recording does not pull.
     ImageMissing,
     /// An image that is on the runtime already, and was absent at first when recorded.
@@ -24,6 +26,8 @@ pub enum LimitationKind {
     HostPath,
     /// A pod or container that is older than the tape.
     OlderThanTape,
+    /// The beginning of an id that fits several objects.
+    AmbiguousId,
     /// What is sealed, and whose key is not there.
     Sealed,
     /// What the tape lacks.
@@ -42,6 +46,8 @@ pub enum LimitationKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
+    /// The replay does not begin.
+    Refused,
     /// They are not sent, or a difference that follows from it does not count.
     Inconclusive,
     /// They are left out.
@@ -69,6 +75,7 @@ pub struct Limitation {
 impl fmt::Display for LimitationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::InUse => "in-use",
             Self::ImageMissing => "image-missing",
             Self::ImagePresent => "image-present",
             Self::RuntimeHandler => "runtime-handler",
@@ -77,6 +84,7 @@ impl fmt::Display for LimitationKind {
             Self::Device => "device",
             Self::HostPath => "host-path",
             Self::OlderThanTape => "older-than-tape",
+            Self::AmbiguousId => "ambiguous-id",
             Self::Sealed => "sealed",
             Self::NotRecorded => "not-recorded",
             Self::NodeChange => "node-change",
@@ -90,6 +98,7 @@ impl fmt::Display for LimitationKind {
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Refused => "refused",
             Self::Inconclusive => "inconclusive",
             Self::Skipped => "skipped",
             Self::Sent => "sent",
@@ -105,6 +114,7 @@ mod tests {
     fn its_words_are_those_of_its_json() {
         use LimitationKind as Kind;
         let kinds = [
+            Kind::InUse,
             Kind::ImageMissing,
             Kind::ImagePresent,
             Kind::RuntimeHandler,
@@ -113,6 +123,7 @@ mod tests {
             Kind::Device,
             Kind::HostPath,
             Kind::OlderThanTape,
+            Kind::AmbiguousId,
             Kind::Sealed,
             Kind::NotRecorded,
             Kind::NodeChange,
@@ -123,7 +134,7 @@ mod tests {
         for kind in kinds {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.to_string());
         }
-        for effect in [Effect::Inconclusive, Effect::Skipped, Effect::Sent] {
+        for effect in [Effect::Refused, Effect::Inconclusive, Effect::Skipped, Effect::Sent] {
             assert_eq!(serde_json::to_value(effect).unwrap(), effect.to_string());
         }
     }

@@ -1,7 +1,7 @@
 //! How two calls ended.
 
-use critape_calls::{Code, Ending, Live, Outcome, Recorded, outcome_to_json, sealed_apart};
-use serde_json::Value;
+use critape_calls::{CallId, Code, Ending, Live, Outcome, Recorded, outcome_to_json, sealed_apart};
+use serde_json::{Value, json};
 
 use crate::comparer::{Compared, Comparer};
 use crate::relation;
@@ -9,6 +9,9 @@ use crate::{Divergence, Kind, Path, Relation, Severity};
 
 /// Codes that waiting does not change: an invalid argument, and what is not served.
 const NEVER_SETTLE: [Code; 2] = [Code(3), Code::UNIMPLEMENTED];
+
+/// Stands for the code of a call that found no runtime.
+pub(crate) const GONE: &str = "gone";
 
 impl Comparer<'_> {
     /// Compares how two calls of `method` (its name, as `StopContainer`) ended.
@@ -20,10 +23,11 @@ impl Comparer<'_> {
             let ok = [recorded, live].map(|outcome| outcome.code.0 == 0);
             let path = Path::of(&["outcome", "code"]);
             let usual = if ok[0] == ok[1] { Severity::Behaviour } else { Severity::Breaking };
-            let severity = self.rules.severity(method, &path, Kind::Outcome, Some(&transition));
+            let kind = if is_capability(recorded.code, live.code) { Kind::Capability } else { Kind::Outcome };
+            let severity = self.rules.severity(method, &path, kind, Some(&transition));
             compared.divergences.push(Divergence {
                 path,
-                kind: Kind::Outcome,
+                kind,
                 transition: Some(transition),
                 recorded: brief(recorded),
                 live: brief(live),
@@ -60,6 +64,24 @@ impl Comparer<'_> {
         }
     }
 
+    /// That the runtime answers no more, from this call of `method` on.
+    pub fn gone(&self, method: &str, recorded: Recorded<&Outcome>, call: CallId) -> Compared {
+        let path = Path::of(&["outcome", "code"]);
+        let transition = format!("{}→{GONE}", recorded.0.code);
+        let severity = self.rules.severity(method, &path, Kind::Outcome, Some(&transition));
+        let gone = Divergence {
+            path,
+            kind: Kind::Outcome,
+            transition: Some(transition),
+            recorded: brief(recorded.0),
+            live: json!({ "kind": GONE, "call": call.0 }),
+            rule: "runtime-gone".to_owned(),
+            severity: severity.unwrap_or(Severity::Breaking),
+            settles: false,
+        };
+        Compared { divergences: vec![gone], ..Compared::default() }
+    }
+
     fn messages_of(&self, method: &str, recorded: &Outcome, live: &Outcome, compared: &mut Compared) {
         if recorded.message == live.message {
             return;
@@ -87,6 +109,12 @@ impl Comparer<'_> {
             settles: false,
         });
     }
+}
+
+/// Whether one side serves what the other does not. Of one that can't be reached nobody knows.
+fn is_capability(recorded: Code, live: Code) -> bool {
+    let is_served = |code: Code| code != Code::UNIMPLEMENTED;
+    is_served(recorded) != is_served(live) && ![recorded, live].contains(&Code::UNAVAILABLE)
 }
 
 /// Which kinds of details a status has; their content is the runtime's own.
@@ -126,4 +154,31 @@ fn brief(outcome: &Outcome) -> Value {
         object.remove("details");
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use critape_calls::IdentityMap;
+
+    use super::*;
+    use crate::{Memory, Rules};
+
+    #[test]
+    fn what_one_side_alone_serves_is_a_capability() {
+        let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+        let comparer = Comparer::new(&rules, &ids, &memory);
+        let with = |code: Code| Outcome { ending: Ending::Status, code, ..Outcome::truncated() };
+        let kinds = |method: &str, before: Code, now: Code| {
+            let compared = comparer.outcomes(method, Recorded(&with(before)), Live(&with(now)));
+            compared.divergences.into_iter().map(|it| (it.kind, it.severity)).collect::<Vec<_>>()
+        };
+        let (ok, unknown, unimplemented) = (Code::OK, Code(2), Code::UNIMPLEMENTED);
+        let capability = |severity| vec![(Kind::Capability, severity)];
+        assert_eq!(kinds("RuntimeConfig", unimplemented, ok), capability(Severity::Behaviour));
+        assert_eq!(kinds("CheckpointContainer", unimplemented, unknown), capability(Severity::Behaviour));
+        assert_eq!(kinds("StopContainer", ok, unimplemented), capability(Severity::Breaking));
+        for (before, now) in [(ok, unknown), (unimplemented, Code::UNAVAILABLE)] {
+            assert_eq!(kinds("RuntimeConfig", before, now)[0].0, Kind::Outcome);
+        }
+    }
 }

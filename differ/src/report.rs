@@ -182,6 +182,9 @@ pub struct Report {
     pub live: SideInfo,
     /// What became of the calls.
     pub calls: CallCounts,
+    /// What the command was told beside tape and runtime that decides what is found, word by word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
     /// The methods that were compared.
     #[serde(default)]
     pub methods: Vec<MethodCount>,

@@ -1,5 +1,7 @@
 //! How bad a difference is, and what a kubelet would do about it; and what a rule says, for people who read of it in a report.
 
+use serde_json::Value;
+
 use crate::rules::{Matcher, Rules};
 use crate::{Kind, Path, RuleText, Severity};
 
@@ -7,9 +9,10 @@ use crate::{Kind, Path, RuleText, Severity};
 pub(crate) const CONSEQUENCES: &str = include_str!("../rules/consequences.toml");
 
 /// Rules that can't be changed: name, reason, source.
-const FIXED: [(&str, &str, &str); 5] = [
+const FIXED: [(&str, &str, &str); 6] = [
     ("exact", "no rule says otherwise, so the values have to be the same", "runtime.v1"),
     ("outcome", "how a call ends is the first thing that a client acts upon", "gRPC status codes"),
+    ("runtime-gone", "a runtime that was there goes on answering, or is there again soon", "runtime.v1"),
     (
         "id",
         "an id names the same thing, in the same spelling, in every answer",
@@ -58,6 +61,21 @@ fn goes_like(pattern: &str, transition: &str) -> bool {
     sides.is_some_and(|((from, to), (before, now))| {
         (from == "*" || from == before) && (to == "*" || to == now)
     })
+}
+
+/// How a number changes that is 0 on one side: its severity may be another one for that, though it is the same finding.
+pub(crate) fn to_zero(recorded: &Value, live: &Value) -> Option<&'static str> {
+    let number = |value: &Value| match value {
+        Value::Number(number) => number.as_f64(),
+        // Those of 64 bits are texts.
+        Value::String(text) => text.parse::<i128>().ok().map(|number| number as f64),
+        _ => None,
+    };
+    match (number(recorded)?, number(live)?) {
+        (_, 0.0) => Some("more→0"),
+        (0.0, _) => Some("0→more"),
+        _ => None,
+    }
 }
 
 impl Rules {
@@ -132,6 +150,20 @@ mod tests {
         let code = Path::of(&["outcome", "code"]);
         let asked = rules.severity("Version", &code, Kind::Outcome, Some("OK→INTERNAL"));
         assert_eq!(asked, Some(Severity::Cosmetic));
+    }
+
+    #[test]
+    fn another_size_of_an_image_breaks_nothing_unless_it_is_none() {
+        let rules = Rules::standard();
+        let path = Path::of(&["image", "size"]);
+        let of = |recorded: &str, live: &str| {
+            let transition = to_zero(&recorded.into(), &live.into());
+            rules.severity("ImageStatus", &path, Kind::Value, transition)
+        };
+        assert_eq!(of("2048", "4096"), Some(Severity::Behaviour));
+        assert_eq!(of("2048", "0"), Some(Severity::Breaking));
+        assert_eq!(of("0", "2048"), Some(Severity::Behaviour));
+        assert_eq!(to_zero(&"zero".into(), &"0".into()), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One sentence about a finding.
 
+use crate::outcome::GONE;
 use crate::{Divergence, Kind, Oracle};
 
 /// One sentence about a divergence.
@@ -7,6 +8,9 @@ pub(crate) fn summary(method: &str, divergence: &Divergence) -> String {
     let rpc = method.rsplit('/').next().unwrap_or(method);
     let path = divergence.path.to_string();
     match (divergence.kind, divergence.transition.as_deref()) {
+        (Kind::Outcome, Some(transition)) if transition.ends_with(&format!("→{GONE}")) => {
+            format!("the runtime stopped answering at call {}, a {rpc}", divergence.live["call"])
+        }
         (Kind::Outcome, Some(transition)) => {
             let (before, now) = transition.split_once('→').unwrap_or((transition, ""));
             format!("{rpc} ended with {before} when recorded and ends with {now} now")

@@ -14,6 +14,10 @@ pub struct Timing {
     pub held_up: Option<Times>,
     /// How long the reads that had to be asked again took, from the first time on; null where none had to.
     pub settling: Option<Times>,
+    /// How long those were asked again that did not settle; null where all did. What one difference was waited for in vain is not
+    /// waited for again.
+    #[serde(default)]
+    pub unsettled: Option<Times>,
 }
 
 /// How long several things took, in nanoseconds.
@@ -35,6 +39,7 @@ pub struct Clocks {
     late: Vec<u64>,
     held_up: Vec<u64>,
     settling: Vec<u64>,
+    unsettled: Vec<u64>,
 }
 
 impl Clocks {
@@ -53,11 +58,17 @@ impl Clocks {
         self.settling.push(nanos(took));
     }
 
+    /// A read was asked again for so long, and in vain.
+    pub fn gave_up(&mut self, after: Duration) {
+        self.unsettled.push(nanos(after));
+    }
+
     pub(crate) fn timing(self) -> Timing {
         Timing {
             lateness: Times::of(self.late),
             held_up: Times::of(self.held_up),
             settling: Times::of(self.settling),
+            unsettled: Times::of(self.unsettled),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cri::client::{Client, OWN_DEADLINE};
+use cri::client::{Client, OWN_DEADLINE, is_from_the_way};
 use critape_calls::{Code, Ending, Header, Metadata, Outcome};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Status, Streaming};
@@ -22,6 +22,8 @@ pub(crate) struct Answer {
     pub(crate) request: Bytes,
     /// How the call ended.
     pub(crate) outcome: Outcome,
+    /// Whether it ended so because the connection broke or could not be made, and not by a word of the runtime.
+    pub(crate) is_broken: bool,
     /// All response messages, as one.
     pub(crate) message: Bytes,
     /// When it had ended.
@@ -49,10 +51,12 @@ pub(crate) async fn ask(
     let since = Instant::now();
     let mut messages = Vec::new();
     let call = collect(client, path, request.clone(), deadline, &mut messages);
-    let outcome = match cancel_after {
+    let end = match cancel_after {
         None => call.await,
-        Some(after) => tokio::time::timeout(after, call).await.unwrap_or_else(|_| cancelled()),
+        Some(after) => tokio::time::timeout(after, call).await.unwrap_or_else(|_| Ok(cancelled())),
     };
+    let is_broken = end.as_ref().is_err_and(is_from_the_way);
+    let outcome = end.unwrap_or_else(|status| from_status(&status));
     let ended = Instant::now();
     let lasted = ended - since;
     // At the deadline the runtime may break the call off before our own timer does; clients call either the deadline.
@@ -62,7 +66,16 @@ pub(crate) async fn ask(
         [one] => one.clone(),
         many => many.concat().into(),
     };
-    Answer { path: path.to_owned(), request, outcome, message, ended, lasted, settled_after: lasted }
+    Answer {
+        path: path.to_owned(),
+        request,
+        outcome,
+        is_broken,
+        message,
+        ended,
+        lasted,
+        settled_after: lasted,
+    }
 }
 
 async fn collect(
@@ -71,33 +84,25 @@ async fn collect(
     request: Bytes,
     deadline: Option<Duration>,
     into: &mut Vec<Bytes>,
-) -> Outcome {
+) -> Result<Outcome, Status> {
     // As a stream, whatever it is: then the trailers are to be had.
-    let mut stream = match client.stream(path, request, deadline).await {
-        Ok(stream) => stream,
-        Err(status) => return from_status(&status),
-    };
-    loop {
-        match stream.message().await {
-            Ok(Some(message)) => into.push(message),
-            Ok(None) => return from_end(&mut stream).await,
-            Err(status) => return from_status(&status),
-        }
+    let mut stream = client.stream(path, request, deadline).await?;
+    while let Some(message) = stream.message().await? {
+        into.push(message);
     }
+    from_end(&mut stream).await
 }
 
 /// The outcome of a stream that ended well.
-pub(crate) async fn from_end(stream: &mut Streaming<Bytes>) -> Outcome {
-    match stream.trailers().await {
-        Ok(trailers) => Outcome {
-            ending: Ending::Status,
-            code: Code::OK,
-            message: String::new(),
-            details: Vec::new(),
-            metadata: trailers.as_ref().map(metadata).unwrap_or_default(),
-        },
-        Err(status) => from_status(&status),
-    }
+pub(crate) async fn from_end(stream: &mut Streaming<Bytes>) -> Result<Outcome, Status> {
+    let trailers = stream.trailers().await?;
+    Ok(Outcome {
+        ending: Ending::Status,
+        code: Code::OK,
+        message: String::new(),
+        details: Vec::new(),
+        metadata: trailers.as_ref().map(metadata).unwrap_or_default(),
+    })
 }
 
 /// The outcome that a status stands for.

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::answer::{self, Answer};
 use crate::cleanup;
 use crate::footprint::Owner;
-use crate::preflight::{self, Company};
+use crate::preflight;
 use crate::replay::{LATE_COMERS, ReplayError};
 
 /// How long one call may take.
@@ -56,7 +56,7 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
     let mut shutdown = std::pin::pin!(shutdown);
     let client = Clients::connect(&config.endpoints).await?;
     let target = tokio::select! {
-        target = preflight::look(&client, None, Company::Shared) => target?,
+        target = preflight::look(&client, None) => target?,
         () = &mut shutdown => return Err(ReplayError::Interrupted { removed: 0 }),
     };
     let run = Owner::this_run().map_err(ReplayError::Random)?.to_string();

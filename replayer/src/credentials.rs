@@ -287,6 +287,7 @@ mod tests {
             path: method().path.clone(),
             request,
             outcome,
+            is_broken: false,
             message: Bytes::new(),
             ended: std::time::Instant::now(),
             lasted: Duration::ZERO,

@@ -20,6 +20,7 @@ use crate::ledger::Ledger;
 use crate::oracles::Oracles;
 use crate::order::Order;
 use crate::preflight::Target;
+use crate::presence::Presence;
 use crate::recording::RecordingError;
 use crate::replay::{Config, Pace, Progress, ReplayError};
 use crate::rewrite::{Rewritten, rewrite};
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) target: Target,
     /// What is asked in another way here than when it was recorded.
     pub(crate) ways: Ways,
+    /// Whether the runtime still answers.
+    pub(crate) presence: Presence,
     /// The rules where a generation is translated.
     translated_rules: Rules,
     pub(crate) footprint: Footprint,
@@ -105,6 +108,7 @@ impl Engine {
             begun: Cell::new(Instant::now()),
             translated_rules: config.rules.clone().for_translation(),
             ways: Ways::default(),
+            presence: Presence::default(),
             script,
             config,
             client,
@@ -142,6 +146,11 @@ impl Engine {
                 shared.note_end(index);
                 continue;
             }
+            if let Some(reason) = shared.presence.why_gone() {
+                shared.findings.borrow_mut().inconclusive(shared.script.calls[index].id, reason);
+                shared.note_end(index);
+                continue;
+            }
             let Some(call) = reader.take(index).await.map_err(RecordingError::Tape)? else {
                 let gone = "its segment was deleted while the tape was replayed".to_owned();
                 shared.findings.borrow_mut().inconclusive(shared.script.calls[index].id, gone);
@@ -155,14 +164,15 @@ impl Engine {
             }
             let mut turn = Turn { index, due: shared.is_due(index), free };
             if let Pace::Recorded(_) = shared.config.pace {
-                timer.until(shared.due(index).into_std()).await.map_err(ReplayError::Timer)?;
+                let due = timer.until(shared.due(index).into_std());
+                shared.presence.unless_gone(due).await.unwrap_or(Ok(())).map_err(ReplayError::Timer)?;
             }
             let (own, on_progress) = (shared.clone(), on_progress.clone());
             let follows = shared.script.calls[index].is_event_stream;
             shared.streams.turn(index).await;
             let call = async move {
                 if follows {
-                    events::follow(&own, index, &call).await;
+                    Box::pin(events::follow(&own, index, &call)).await;
                 } else {
                     if own.streams.follow(&own, index).await {
                         turn.free = Some(Instant::now());
@@ -191,6 +201,11 @@ impl Engine {
     /// Images that the replay pulled and that were not there before.
     pub(crate) fn pulled_images(&self) -> BTreeSet<String> {
         self.shared.pulled.borrow().difference(&self.shared.target.images).cloned().collect()
+    }
+
+    /// Whether the runtime stopped answering, and still does not answer.
+    pub(crate) async fn is_left_alone(&self) -> bool {
+        self.shared.presence.is_gone() && !Box::pin(self.shared.answers_again()).await
     }
 
     /// Leaves what could not be removed to a later `sweep`.

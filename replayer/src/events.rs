@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use cri::client::is_from_the_way;
 use cri::{IdentityKind, Method};
 use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, Resolution, Stamp, decode};
 use critape_differ::{Compared, Comparer, Divergence, EventSequences, Kind, Path, Severity, Trajectories};
@@ -28,6 +29,10 @@ pub(crate) async fn follow(shared: &Shared, index: usize, call: &Call) {
 }
 
 async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
+    if let Some(reason) = shared.presence.why_gone() {
+        shared.findings.borrow_mut().inconclusive(call.id, reason);
+        return;
+    }
     let Some(method) = call.method() else { return };
     let Some(request) = shared.request(call, method) else { return };
     shared.findings.borrow_mut().calls().sent += 1;
@@ -42,7 +47,13 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
     };
     // Some runtimes send nothing, not even headers, before the first event: opening is part of the waiting.
     let opening = shared.client.for_path(path).stream(path, request, None);
-    let outcome = collect(shared, watched, call, method, (opening, &mut live), enough).await;
+    let ended = collect(shared, watched, call, method, (opening, &mut live), enough).await;
+    let is_broken = ended.as_ref().is_some_and(|ended| ended.as_ref().is_err_and(is_from_the_way));
+    let outcome = ended.map(|ended| ended.unwrap_or_else(|status| answer::from_status(&status)));
+    if is_broken && Box::pin(is_gone(shared, watched, call, path)).await {
+        shared.note_gone(call, &method.name, LiveSide::Events(&live, outcome.as_ref()));
+        return;
+    }
     let recorded = sequences(call, method);
     shared.oracles.borrow_mut().events(call, Recorded(&recorded), Live(&live));
     let compared = {
@@ -54,6 +65,15 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
     shared.findings.borrow_mut().add(&call.path, &calls, compared);
 }
 
+/// Whether the runtime is gone whose stream broke. The calls beside it tell, up to its recorded end; after that it is looked for.
+async fn is_gone(shared: &Shared, watched: &Stream, call: &Call, path: &str) -> bool {
+    // Nothing more will come, whoever waits for it.
+    watched.end();
+    shared.presence.unless_gone(wait_for_recorded_end(shared, call)).await;
+    shared.look_for_runtime(call, path).await;
+    shared.presence.is_gone()
+}
+
 /// Until the moment at which the recorded client stopped listening has come here.
 async fn wait_for_recorded_end(shared: &Shared, call: &Call) {
     shared.order.until(call.ended).await;
@@ -63,8 +83,8 @@ async fn wait_for_recorded_end(shared: &Shared, call: &Call) {
     }
 }
 
-/// Collects events until the stream ends, or until `enough` and all that were recorded have come, or time is up. Gives the
-/// outcome where the runtime ended the stream.
+/// Collects events until the stream ends, or until `enough` and all that were recorded have come, or time is up. Gives how the stream
+/// ended where it did.
 async fn collect(
     shared: &Shared,
     watched: &Stream,
@@ -72,7 +92,7 @@ async fn collect(
     method: &Method,
     (opening, live): (impl Future<Output = Result<Streaming<Bytes>, Status>>, &mut EventSequences),
     enough: impl Future<Output = ()>,
-) -> Option<Outcome> {
+) -> Option<Result<Outcome, Status>> {
     let recorded = sequences(call, method);
     // Begins after the opening has been sent, on the same connection.
     let path = call.method().map_or(&call.path, |method| &shared.way(call, method).path);
@@ -89,7 +109,7 @@ async fn collect(
                     watched.stands();
                     stream = Some(opened);
                 }
-                Err(status) => return Some(answer::from_status(&status)),
+                Err(status) => return Some(Err(status)),
             },
             () = &mut stands, if !knows => {
                 knows = true;
@@ -105,9 +125,9 @@ async fn collect(
                 }
                 Ok(None) => return Some(match stream.as_mut() {
                     Some(stream) => answer::from_end(stream).await,
-                    None => Outcome::truncated(),
+                    None => Ok(Outcome::truncated()),
                 }),
-                Err(status) => return Some(answer::from_status(&status)),
+                Err(status) => return Some(Err(status)),
             },
             () = tokio::time::sleep(LOOK_EVERY), if waited.is_some() => {}
         }

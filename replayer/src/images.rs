@@ -95,6 +95,23 @@ impl std::fmt::Display for ImageMapping {
 }
 
 impl ImageMapping {
+    /// Two of these that say different things of the same images.
+    pub fn contradiction(mappings: &[Self]) -> Option<(&Self, &Self)> {
+        let of = |mapping: &Self| full(&mapping.from).filter(|_| !mapping.from.ends_with('/'));
+        let is_same = |one: &Self, other: &Self| {
+            one.from == other.from || of(one).zip(of(other)).is_some_and(|(one, other)| one == other)
+        };
+        mappings.iter().enumerate().find_map(|(place, later)| {
+            let earlier = &mappings[..place];
+            Some((earlier.iter().find(|it| is_same(it, later) && it.to != later.to)?, later))
+        })
+    }
+
+    /// How it is given on a command line, without the users and passwords that may stand in it.
+    pub fn without_users(&self) -> String {
+        format!("{}={}", without_user(&self.from), without_user(&self.to))
+    }
+
     /// What stands for this reference, where it is about it.
     fn live(&self, reference: &str) -> Option<String> {
         let full_form = full(reference)?;

@@ -37,6 +37,7 @@ mod pairs;
 mod places;
 mod polls;
 mod preflight;
+mod presence;
 mod read_ahead;
 mod recording;
 mod replay;

@@ -8,7 +8,7 @@ use prost::Message;
 use crate::answer::Answer;
 use crate::engine::Shared;
 use crate::images::without_user;
-use crate::preflight::read;
+use crate::preflight::{names_no_image, read};
 use crate::recording::request_ids;
 
 impl Shared {
@@ -20,9 +20,10 @@ impl Shared {
         match method.name.as_str() {
             "UpdateRuntimeConfig" => Some("it changes the node; --allow-node-changes sends it".to_owned()),
             "RemoveImage" => {
-                let Some((_, image)) = request_ids(call).into_iter().next() else {
+                if names_no_image(call, method) {
                     return Some("it removes an image without naming it".to_owned());
-                };
+                }
+                let (_, image) = request_ids(call).into_iter().next()?;
                 let image = self.ids.borrow().to_live(&image);
                 let id = self.live_image(&image).await?;
                 let ours = self.pulled.borrow().contains(&id) && !self.target.images.contains(&id);

@@ -24,6 +24,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Shared {
     pub(crate) async fn call(&self, turn: Turn, call: &Arc<Call>) {
+        if let Some(reason) = self.presence.why_gone() {
+            self.findings.borrow_mut().inconclusive(call.id, reason);
+            return;
+        }
         let Some(method) = call.method() else {
             self.unknown_call(turn, call).await;
             return;
@@ -43,6 +47,10 @@ impl Shared {
             (answer, compared) = self.ask_until_settled(turn, call, method, way, &request).await;
         }
         self.unmark_changing(&changed);
+        if answer.is_broken && self.presence.is_gone() {
+            self.note_gone(call, &method.name, LiveSide::Answer(&answer));
+            return;
+        }
         if let Some(credentials) = &self.config.credentials {
             credentials.hide(method, &mut answer);
         }
@@ -71,8 +79,15 @@ impl Shared {
         let answer =
             answer::ask(self.client.for_path(&call.path), &call.path, request.clone(), call.deadline, None)
                 .await;
-        let ids = self.ids.borrow();
         let name = call.path.rsplit('/').next().unwrap_or_default();
+        if answer.is_broken {
+            self.look_for_runtime(call, &call.path).await;
+            if self.presence.is_gone() {
+                self.note_gone(call, name, LiveSide::Answer(&answer));
+                return;
+            }
+        }
+        let ids = self.ids.borrow();
         let compared = self.comparer(&ids).outcomes(name, Recorded(&call.outcome), Live(&answer.outcome));
         self.findings.borrow_mut().add(&call.path, &self.witness(call, &answer), compared);
     }
@@ -105,7 +120,7 @@ impl Shared {
             return (answer, Some(compared));
         }
         let until = Instant::now() + self.patience_with(call);
-        while self.may_settle(call, &compared) && Instant::now() < until {
+        while self.may_settle(call, &compared) && Instant::now() < until && !self.presence.is_gone() {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             answer = ask().await;
@@ -117,10 +132,12 @@ impl Shared {
         compared.fresh = compared.fresh.filter(|_| asked == 1);
         if asked > 1 {
             let left = waiting_for(call, &compared);
+            let mut findings = self.findings.borrow_mut();
             if left.is_empty() {
-                let mut findings = self.findings.borrow_mut();
                 findings.calls().settled += 1;
                 findings.clocks().settled(answer.settled_after);
+            } else {
+                findings.clocks().gave_up(answer.settled_after);
             }
             self.unsettled.borrow_mut().extend(left);
         }

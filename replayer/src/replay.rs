@@ -16,7 +16,7 @@ use crate::credentials::Credentials;
 use crate::engine::Engine;
 use crate::footprint::{Footprint, Owner};
 use crate::images::{self, ImageMapping};
-use crate::preflight::{self, Company, Target};
+use crate::preflight::{self, Company, Tally, Target};
 use crate::recording::RecordingError;
 use crate::script::{Reads, Script, Select};
 
@@ -194,16 +194,23 @@ impl Replay {
         images::bind(&self.config.map_images, self.script.survey.references(), &mut IdentityMap::default())
     }
 
-    /// Looks at the runtime and says what can't be faithful on it, and does no more.
+    /// Looks at the runtime and says what can't be faithful on it, and does no more. Where others use the runtime, so that a replay
+    /// would not begin, that comes first.
     pub async fn preflight(&self) -> Result<Preflight, ReplayError> {
-        Ok(Preflight::of(&self.look().await?.1))
+        let (_, target) = self.look().await?;
+        let mut found = Preflight::of(&target);
+        if let Some(company) = target.company.filter(|_| !self.config.share) {
+            let mut all = Tally::default();
+            self.script.calls.iter().for_each(|call| all.add(call.id));
+            found.limitations.insert(0, company.limitation(all));
+        }
+        Ok(found)
     }
 
     async fn look(&self) -> Result<(Clients, Target), ReplayError> {
         let Self { script, config } = self;
-        let company = if config.share { Company::Shared } else { Company::Refused };
         let client = Clients::connect(&config.endpoints).await?;
-        let mut target = preflight::look(&client, script.survey.generation(), company).await?;
+        let mut target = preflight::look(&client, script.survey.generation()).await?;
         target.limits = preflight::limits(script, config, &client, &target).await;
         Ok((client, target))
     }
@@ -223,6 +230,9 @@ impl Replay {
             looked = self.look() => looked?,
             () = &mut shutdown => return Err(ReplayError::Interrupted { removed: 0 }),
         };
+        if let Some(Company { count, example }) = target.company.clone().filter(|_| !self.config.share) {
+            return Err(ReplayError::InUse { count, example });
+        }
         on_preflight(&Preflight::of(&target));
         let Self { script, config } = self;
         let owner = Owner::this_run().map_err(ReplayError::Random)?;
@@ -241,6 +251,17 @@ impl Replay {
         if !matches!(finished, Ok(true)) {
             // What was being made when we were told to stop may still appear.
             tokio::time::sleep(LATE_COMERS).await;
+        }
+        if engine.is_left_alone().await {
+            tracing::warn!(
+                "the runtime is gone, and nothing was removed: `critape replay --clean` does that once it is back"
+            );
+            engine.keep_footprint();
+            return if finished? {
+                Ok(engine.into_report())
+            } else {
+                Err(ReplayError::Interrupted { removed: 0 })
+            };
         }
         let cleaned = cleanup::clean(&client, generation, &run, &engine.pulled_images()).await;
         for left in &cleaned.left {

@@ -67,7 +67,7 @@ impl Survey {
     /// Learns from what an answer says that was not said before.
     fn learn(&mut self, call: &Call, method: &Method, news: &Bytes) -> Vec<Identity> {
         self.objects.observe_answer(call, news);
-        self.needs.answer(method, news);
+        self.needs.answer(method, news, call.ended);
         if method.name == "Version"
             && let Ok(version) = <cri::v1::VersionResponse as prost::Message>::decode(news.as_ref())
             && !version.runtime_name.is_empty()

@@ -76,6 +76,10 @@ impl Shared {
         let expected = call.responses.iter().map(|message| message.body.len()).sum::<u64>();
         let client = self.client.for_path(&way.path).expecting(usize::try_from(expected).unwrap_or(0));
         let mut answer = answer::ask(&client, &way.path, sent, call.deadline, cancel_after).await;
+        if answer.is_broken {
+            // Few calls come to this, and all would be larger for it.
+            Box::pin(self.look_for_runtime(call, &way.path)).await;
+        }
         if is_old {
             answer.request = request.clone();
             answer.message = alpha::lift(method.output(), &answer.message);

@@ -34,9 +34,9 @@ pub(crate) struct WayArgs {
     /// How many times as fast as recorded, where that is the pace
     #[arg(long, value_parser = values::speed, value_name = "N", allow_hyphen_values = true)]
     pub(crate) speed: Option<f64>,
-    /// The longest time without a call that is waited out
-    #[arg(long, value_parser = values::duration, default_value = "60s", value_name = "D", allow_hyphen_values = true)]
-    pub(crate) max_idle: Duration,
+    /// The longest time without a call that is waited out, at the recorded pace [default: 60s]
+    #[arg(long, value_parser = values::duration, value_name = "D", allow_hyphen_values = true)]
+    pub(crate) max_idle: Option<Duration>,
     /// At the recorded pace, send polls too that only repeat what those around them say
     #[arg(long)]
     pub(crate) every_poll: bool,
@@ -65,8 +65,9 @@ pub(crate) struct ReplayArgs {
     pub(crate) tape: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) way: WayArgs,
-    /// Say what can't be as it was recorded, and send nothing; exit code 2 where there is something
-    #[arg(long, conflicts_with_all = ["files", "baseline", "write_baseline"])]
+    /// Say what can't be as it was recorded, and send nothing; exit code 2 where there is something. Given as text or JSON, and with
+    /// --report written to files that end with .txt or .json
+    #[arg(long, conflicts_with_all = ["baseline", "write_baseline"])]
     pub(crate) preflight: bool,
     /// Remove the sandboxes, images and folders that replays left which have crashed, and do nothing else
     #[arg(long, conflicts_with_all = ["tape", "preflight", "files", "baseline", "write_baseline"])]

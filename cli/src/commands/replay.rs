@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use critape_calls::{Call, ObjectIndex};
 use critape_differ::{Report, Rules};
-use critape_replayer::{Config, Credentials, MAX_CREDENTIALS_BYTES, Pace, RecordingError, Replay, look_back};
+use critape_replayer::{
+    Config, Credentials, ImageMapping, MAX_CREDENTIALS_BYTES, Pace, RecordingError, Replay, look_back,
+};
 use critape_tape::{SealPolicy, Tape};
 
 use super::{clean, one_thread, preflight, report};
@@ -31,8 +33,12 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     }
     let Some(tape) = &args.tape else { bail!("a tape is needed: name its folder") };
     report::check_files(&args.report)?;
+    if args.preflight {
+        preflight::check(&args.report)?;
+    }
     let rules = report::rules(&args.report.rules)?;
     let config = Config { max_inconclusive: args.report.max_inconclusive, ..config(&args.way, rules)? };
+    let options = options(args, &config);
     let filter = Filter::new(args.filter.clone())?;
     let opened = Tape::open(tape)?;
     let any_matches = Cell::new(false);
@@ -47,25 +53,27 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     }
     note(tape, &args.way, &replay);
     if args.preflight {
-        return preflight::run(&replay, args.report.output);
+        return preflight::run(&replay, &args.report);
     }
     let mut found = watched(replay, "replaying", Preamble::Said)?;
+    found.options = options;
     look_back(&opened, &mut found)?;
     report::give(&found, &args.report)
 }
 
 /// How a tape is replayed, by these rules.
 pub(super) fn config(args: &WayArgs, rules: Rules) -> Result<Config> {
-    if args.speed.is_some() && args.pace != PaceArg::Recorded {
-        bail!("--speed is for the recorded pace: leave it out, or --pace");
+    if let Some((one, other)) = ImageMapping::contradiction(&args.map_images) {
+        bail!("--map-image {one} and --map-image {other} are about the same image: leave one of them out");
     }
+    let usual = Config::new(args.endpoints.asked().resolve()?);
     Ok(Config {
         pace: match args.pace {
             PaceArg::Recorded => Pace::Recorded(args.speed.unwrap_or(1.0)),
             PaceArg::Max => Pace::Max,
             PaceArg::Serial => Pace::Serial,
         },
-        max_idle: args.max_idle,
+        max_idle: args.max_idle.unwrap_or(usual.max_idle),
         every_poll: args.every_poll,
         settle: args.settle,
         rules,
@@ -73,7 +81,7 @@ pub(super) fn config(args: &WayArgs, rules: Rules) -> Result<Config> {
         credentials: args.registry_auth.as_deref().map(credentials).transpose()?,
         share: args.share,
         allow_node_changes: args.allow_node_changes,
-        ..Config::new(args.endpoints.asked().resolve()?)
+        ..usual
     })
 }
 
@@ -98,9 +106,49 @@ pub(super) fn note(tape: &Path, args: &WayArgs, replay: &Replay) {
             tape.display()
         ));
     }
+    if let Some(without_effect) = without_effect(args) {
+        output::say(format_args!("note: {without_effect}"));
+    }
     for mapping in replay.unused_mappings() {
         output::say(format_args!("note: --map-image {mapping}: no image on the tape is named so"));
     }
+}
+
+/// Which flags say something of the recorded pace, where another one was asked for.
+fn without_effect(args: &WayArgs) -> Option<String> {
+    let pace = match args.pace {
+        PaceArg::Recorded => return None,
+        PaceArg::Max => "max",
+        PaceArg::Serial => "serial",
+    };
+    let given = [
+        (args.speed.is_some(), "--speed"),
+        (args.max_idle.is_some(), "--max-idle"),
+        (args.every_poll, "--every-poll"),
+    ];
+    let given: Vec<_> = given.into_iter().filter_map(|(is_given, flag)| is_given.then_some(flag)).collect();
+    let have = if given.len() == 1 { "has" } else { "have" };
+    (!given.is_empty()).then(|| format!("{} {have} no effect with --pace {pace}", given.join(", ")))
+}
+
+/// What else was asked for and decides what is found, for who wants to see it again: each word of a command line on its own.
+fn options(args: &ReplayArgs, config: &Config) -> Vec<String> {
+    let ReplayArgs { way, report, .. } = args;
+    let mut words: Vec<String> = Vec::new();
+    let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
+    if config.endpoints.image != config.endpoints.runtime {
+        add("-i", config.endpoints.image.to_string());
+    }
+    way.map_images.iter().for_each(|mapping| add("--map-image", mapping.without_users()));
+    way.registry_auth.iter().for_each(|path| add("--registry-auth", path.display().to_string()));
+    report.rules.iter().for_each(|path| add("--rules", path.display().to_string()));
+    let switches = [
+        (way.share, "--share"),
+        (way.allow_node_changes, "--allow-node-changes"),
+        (way.every_poll, "--every-poll"),
+    ];
+    words.extend(switches.into_iter().filter(|(is_on, _)| *is_on).map(|(_, flag)| flag.to_owned()));
+    words
 }
 
 /// Replays, and shows how far it has come.

@@ -4,6 +4,7 @@ mod cleans;
 mod diffs;
 mod flags;
 mod generations;
+mod gone;
 mod judges;
 mod listens;
 mod preflights;

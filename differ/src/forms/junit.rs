@@ -8,6 +8,7 @@ use quick_junit::{
     NonSuccessKind, Property, Report as Junit, SerializeError, TestCase, TestCaseStatus, TestSuite,
 };
 
+use super::table::limitation_line;
 use super::text::{cut, known, plain, pretty, rpc, side, signature, times, until};
 use crate::{Finding, Report};
 
@@ -17,16 +18,30 @@ const MAX_VALUE: usize = 2000;
 /// The report as XML that readers of `JUnit`'s form take.
 pub(super) fn render(report: &Report) -> Result<String, SerializeError> {
     let mut junit = Junit::new("critape");
-    for (service, methods) in services(report) {
+    let mut services = services(report);
+    // Where nothing was compared, a suite without cases tells at least why.
+    if services.is_empty() && !report.preflight.is_empty() {
+        services.insert("critape", BTreeMap::new());
+    }
+    for (service, methods) in services {
         let mut suite = TestSuite::new(service);
         suite.add_property(Property::new("recorded", side(&report.recorded)));
         suite.add_property(Property::new("live", side(&report.live)));
+        for limitation in &report.preflight {
+            let name = format!("preflight.{}", limitation.kind);
+            suite.add_property(Property::new(name, squeezed(&limitation_line(limitation))));
+        }
         for (method, compared) in methods {
             suite.add_test_case(case(report, service, method, compared));
         }
         junit.add_test_suite(suite);
     }
     junit.to_string()
+}
+
+/// A line without the blanks that put lines into columns.
+fn squeezed(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The methods that were compared, by service, each with how often.
@@ -114,6 +129,31 @@ mod tests {
             .collect();
         assert_eq!(failed, ["StopContainer"]);
         assert!(text.contains("type=\"breaking\""), "{text}");
+    }
+
+    #[test]
+    fn what_was_known_before_the_first_call_is_told_with_each_suite() {
+        let told = |report: &Report| {
+            let junit = Junit::deserialize_from_str(&render(report).unwrap()).unwrap();
+            let suites = junit.test_suites.iter().map(|suite| {
+                let properties = suite.properties.iter();
+                properties
+                    .filter(|it| it.name.as_str().starts_with("preflight."))
+                    .map(|it| format!("{}: {}", it.name.as_str(), it.value.as_str()))
+                    .collect::<Vec<_>>()
+            });
+            suites.collect::<Vec<_>>()
+        };
+        let mut report = sample::report();
+        let both = [
+            "preflight.image-missing: inconclusive 2 calls image-missing: quay.example/app is not here (first: call 7)",
+            "preflight.registry: sent 2 calls registry: images are pulled from registry.example (first: call 7)",
+        ];
+        assert_eq!(told(&report), [both, both]);
+        (report.methods, report.findings) = (Vec::new(), Vec::new());
+        assert_eq!(told(&report), [both]);
+        report.preflight.clear();
+        assert_eq!(told(&report), Vec::<Vec<String>>::new());
     }
 
     #[test]

@@ -14,7 +14,14 @@ pub fn repeat(report: &Report, finding: &Finding) -> Vec<String> {
     let endpoint = report.live.endpoint.as_deref().unwrap_or("ENDPOINT");
     let mut commands =
         Vec::from_iter(crictl(finding).map(|command| format!("crictl -r {} {command}", quoted(endpoint))));
-    commands.push(format!("critape replay {} -r {}{}", quoted(tape), quoted(endpoint), selection(finding)));
+    let words = report.options.iter().flat_map(|word| [" ".to_owned(), word_of(word)]);
+    let options: String = words.collect();
+    commands.push(format!(
+        "critape replay {} -r {}{options}{}",
+        quoted(tape),
+        quoted(endpoint),
+        selection(finding)
+    ));
     commands
 }
 
@@ -78,14 +85,24 @@ fn crictl(finding: &Finding) -> Option<String> {
 }
 
 fn of_image(finding: &Finding) -> Option<String> {
-    let request = &finding.evidence.as_ref()?.recorded.as_ref()?["requests"][0];
-    let image = request["image"]["image"].as_str().filter(|image| !image.is_empty())?;
+    let evidence = finding.evidence.as_ref()?;
+    // What was asked for here may be another image than when it was recorded.
+    let image = [&evidence.live, &evidence.recorded]
+        .into_iter()
+        .flatten()
+        .find_map(|call| call["requests"][0]["image"]["image"].as_str().filter(|image| !image.is_empty()))?;
     let command = match rpc(&finding.method) {
         "PullImage" => "pull",
         "ImageStatus" => "inspecti",
         _ => "rmi",
     };
     Some(format!("{command} {}", quoted(image)))
+}
+
+/// A word that a command was told: a flag, or what stands after one.
+fn word_of(word: &str) -> String {
+    let is_flag = word.starts_with('-') && word.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase());
+    if is_flag { word.to_owned() } else { quoted(word) }
 }
 
 /// A word for a shell: names come from a tape and are not trusted.
@@ -115,6 +132,30 @@ mod tests {
         let image = repeat(&report, &report.findings[1]);
         assert_eq!(image[0], "crictl -r unix:///run/r.sock pull registry.example/app:1");
         assert!(image[1].ends_with("--method '*Image*'"), "{image:?}");
+    }
+
+    #[test]
+    fn what_a_replay_was_told_is_told_again() {
+        let mut report = sample::report();
+        let words =
+            ["--map-image", "a=b", "--rules", "my rules.toml", "--share", "-i", "unix:///i.sock", "-$(id)"];
+        report.options = words.map(str::to_owned).to_vec();
+        let commands = repeat(&report, &report.findings[0]);
+        let options = "--map-image a=b --rules 'my rules.toml' --share -i unix:///i.sock '-$(id)'";
+        assert!(
+            commands[0]
+                .starts_with(&format!("critape replay node.tape -r unix:///run/r.sock {options} --pod web")),
+            "{commands:?}"
+        );
+    }
+
+    #[test]
+    fn the_image_that_was_asked_for_here_is_named() {
+        let mut report = sample::report();
+        let live = serde_json::json!({"requests": [{"image": {"image": "mirror.example/app:1"}}]});
+        report.findings[1].evidence.as_mut().unwrap().live = Some(live);
+        let commands = repeat(&report, &report.findings[1]);
+        assert_eq!(commands[0], "crictl -r unix:///run/r.sock pull mirror.example/app:1");
     }
 
     #[test]

@@ -90,6 +90,11 @@ fn head(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
         }
         writeln!(out)?;
     }
+    if let Some(unsettled) = report.timing.and_then(|timing| timing.unsettled) {
+        let max = milliseconds(unsettled.max);
+        let reads = if unsettled.calls == 1 { "read was" } else { "reads were" };
+        writeln!(out, "settling  {} {reads} asked again in vain, for up to {max} ms", unsettled.calls)?;
+    }
     if report.suppressed.count > 0 {
         let named: Vec<_> = report
             .suppressed

@@ -12,6 +12,7 @@ use critape_differ::{Effect, Limitation, LimitationKind};
 
 use super::Target;
 use super::needs::{Needs, Tally};
+use super::rehearsal::Doubts;
 use crate::credentials::Credentials;
 use crate::images::{full, registry, without_user};
 
@@ -34,6 +35,8 @@ pub(crate) struct Limits {
 /// What a tape is held against.
 pub(crate) struct Surroundings<'a> {
     pub(crate) needs: &'a Needs,
+    /// What its calls name by the beginning of an id that means nothing here.
+    pub(crate) doubts: &'a Doubts,
     pub(crate) target: &'a Target,
     /// Ids and references, with those of the tape declared.
     pub(crate) ids: &'a IdentityMap,
@@ -147,10 +150,16 @@ impl Limits {
             let resolved = ids.resolve(cri::IdentityKind::Object, id);
             matches!(resolved, Resolution::Unbound(Unbound::OlderThanTape))
         });
+        let older = joined(older, &around.doubts.older);
         self.add(LimitationKind::OlderThanTape, Effect::Inconclusive, total(&older), || {
             let word =
                 if older.len() == 1 { "a pod or container that is" } else { "pods and containers that are" };
             format!("they name {word} older than the tape")
+        });
+        let several = &around.doubts.ambiguous;
+        self.add(LimitationKind::AmbiguousId, Effect::Inconclusive, total(several), || {
+            let shown = names(several.keys());
+            format!("they name an object by the beginning of an id that fits several on the tape: {shown}")
         });
         self.add(LimitationKind::Sealed, Effect::Inconclusive, needs.without_command, || {
             "their command is sealed, and the tape's key is not here".to_owned()
@@ -175,6 +184,9 @@ impl Limits {
         if !around.allow_node_changes {
             self.add(LimitationKind::NodeChange, Effect::Skipped, needs.configurations, || {
                 "they change the runtime's configuration; --allow-node-changes sends them".to_owned()
+            });
+            self.add(LimitationKind::NodeChange, Effect::Skipped, needs.nameless_removals, || {
+                "they remove an image without naming it; --allow-node-changes sends them".to_owned()
             });
             let here =
                 of(&needs.removals, |image| target.has_image(ids.mapped_reference(image).unwrap_or(image)));
@@ -221,6 +233,15 @@ impl Limits {
 /// Those for which this holds.
 fn of<K: Ord + Clone>(tallies: &BTreeMap<K, Tally>, holds: impl Fn(&K) -> bool) -> BTreeMap<K, Tally> {
     tallies.iter().filter(|(key, _)| holds(key)).map(|(key, tally)| (key.clone(), *tally)).collect()
+}
+
+/// The tallies of both.
+fn joined<K: Ord + Clone>(mut tallies: BTreeMap<K, Tally>, more: &BTreeMap<K, Tally>) -> BTreeMap<K, Tally> {
+    for (key, tally) in more {
+        let sum = tallies.entry(key.clone()).or_default();
+        *sum = sum.and(*tally);
+    }
+    tallies
 }
 
 fn total<K>(tallies: &BTreeMap<K, Tally>) -> Tally {

@@ -2,6 +2,7 @@
 
 mod limits;
 mod needs;
+mod rehearsal;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use cri::client::Clients;
 use cri::{Generation, Service, methods, v1};
 use critape_calls::IdentityMap;
-use critape_differ::{OWNED_LABEL, SideInfo};
+use critape_differ::{Effect, Limitation, LimitationKind, OWNED_LABEL, SideInfo};
 use prost::Message;
 use tonic::{Code, Status};
 
@@ -22,7 +23,7 @@ use crate::script::Script;
 
 use limits::Surroundings;
 pub(crate) use limits::{Limits, names};
-pub(crate) use needs::{Needs, Tally, has_token};
+pub(crate) use needs::{Needs, Tally, has_token, names_no_image};
 
 /// How long one of these questions may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -43,6 +44,8 @@ pub(crate) struct Target {
     driver: Option<v1::CgroupDriver>,
     /// Sandboxes of replays that have ended without removing them.
     pub(crate) left_over: usize,
+    /// Others that use the runtime.
+    pub(crate) company: Option<Company>,
     /// What can't be faithful on it.
     pub(crate) limits: Limits,
 }
@@ -63,19 +66,28 @@ impl Target {
     }
 }
 
-/// Whether sandboxes of others may be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Company {
-    Refused,
-    Shared,
+/// Ready sandboxes that are no replay's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Company {
+    pub(crate) count: usize,
+    /// The name of one.
+    pub(crate) example: String,
+}
+
+impl Company {
+    /// That a replay does not begin beside them; `all` are its calls.
+    pub(crate) fn limitation(&self, all: Tally) -> Limitation {
+        let Self { count, example } = self;
+        let summary = format!(
+            "the runtime has {count} ready sandboxes that are not a replay's, such as {example}: \
+             only with --share does a replay begin beside them"
+        );
+        all.limitation(LimitationKind::InUse, Effect::Refused, summary)
+    }
 }
 
 /// Asks the runtime who it is and what it holds.
-pub(crate) async fn look(
-    client: &Clients,
-    recorded: Option<Generation>,
-    company: Company,
-) -> Result<Target, ReplayError> {
+pub(crate) async fn look(client: &Clients, recorded: Option<Generation>) -> Result<Target, ReplayError> {
     let generation = client
         .of(Service::Runtime)
         .generation(DEADLINE)
@@ -83,9 +95,6 @@ pub(crate) async fn look(
         .map_err(|status| refused("Version", &status))?;
     let version: v1::VersionResponse = read(client, generation, "Version", Bytes::new()).await?;
     let list: v1::ListPodSandboxResponse = read(client, generation, "ListPodSandbox", Bytes::new()).await?;
-    if company == Company::Refused {
-        refuse_foreign_sandboxes(&list.items)?;
-    }
     let left_over = list.items.iter().filter(|it| matches!(owned_by(it), Some((_, Life::Ended)))).count();
     let images: v1::ListImagesResponse = read(client, generation, "ListImages", Bytes::new()).await?;
     // What older runtimes don't tell is not known.
@@ -99,6 +108,7 @@ pub(crate) async fn look(
         handlers: status.runtime_handlers.into_iter().map(|handler| handler.name).collect(),
         driver: config.linux.map(|linux| linux.cgroup_driver()),
         left_over,
+        company: company(&list.items),
         limits: Limits::default(),
         side: SideInfo {
             runtime: version.runtime_name,
@@ -130,8 +140,10 @@ pub(crate) async fn limits(script: &Script, config: &Config, client: &Clients, t
     let mut ids = IdentityMap::default();
     script.survey.declare(&mut ids);
     images::bind(&config.map_images, script.survey.references(), &mut ids);
+    let doubts = needs.rehearsal.run(&ids, &script.survey.trajectory);
     Limits::of(&Surroundings {
         needs,
+        doubts: &doubts,
         target,
         ids: &ids,
         credentials: config.credentials.as_ref(),
@@ -147,18 +159,18 @@ pub(crate) fn owned_by(sandbox: &v1::PodSandbox) -> Option<(Owner, Life)> {
     Some((owner, life))
 }
 
-fn refuse_foreign_sandboxes(sandboxes: &[v1::PodSandbox]) -> Result<(), ReplayError> {
+fn company(sandboxes: &[v1::PodSandbox]) -> Option<Company> {
     let foreign: Vec<_> = sandboxes
         .iter()
         .filter(|sandbox| sandbox.state() == v1::PodSandboxState::SandboxReady)
         .filter(|sandbox| !sandbox.labels.contains_key(OWNED_LABEL))
         .collect();
-    let Some(first) = foreign.first() else { return Ok(()) };
-    let name = first
+    let first = foreign.first()?;
+    let example = first
         .metadata
         .as_ref()
         .map_or_else(|| first.id.clone(), |metadata| format!("{}/{}", metadata.namespace, metadata.name));
-    Err(ReplayError::InUse { count: foreign.len(), example: name })
+    Some(Company { count: foreign.len(), example })
 }
 
 /// One question to the runtime, answered in the types of v1.

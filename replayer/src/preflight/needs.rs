@@ -5,11 +5,12 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
 use cri::{Generation, IdentityKind, Method, v1};
-use critape_calls::{Call, CallId, Code, Ending, HostPathKind, Opening, merged};
+use critape_calls::{Call, CallId, Code, Ending, HostPathKind, Opening, Stamp, merged};
 use critape_differ::{Effect, Limitation, LimitationKind};
 use critape_tape::{Needed, needs_key};
 use prost::Message;
 
+use super::rehearsal::Rehearsal;
 use crate::images::full;
 use crate::recording::{is_event_stream, request_ids};
 
@@ -59,6 +60,8 @@ pub(crate) struct Needs {
     /// By reference.
     pub(crate) pulls: Tallies<String>,
     pub(crate) removals: Tallies<String>,
+    /// Removals of images that name none.
+    pub(crate) nameless_removals: Tally,
     pulled: BTreeSet<String>,
     pub(crate) handlers: Tallies<String>,
     /// SCTP, which is not replaced.
@@ -74,11 +77,13 @@ pub(crate) struct Needs {
     pub(crate) cgroups: Tally,
     /// The cgroup driver of the recorded runtime.
     pub(crate) driver: Option<v1::CgroupDriver>,
-    /// Names of pods and containers in requests.
+    /// Names of pods and containers in requests, but for those that may be the beginning of one.
     pub(crate) named: Tallies<String>,
     /// Those of each request, by its hash.
-    asked: HashMap<u64, Vec<String>, RandomState>,
+    asked: HashMap<u64, Vec<(IdentityKind, String)>, RandomState>,
     hasher: RandomState,
+    /// What those that may be the beginning of one are held against.
+    pub(crate) rehearsal: Rehearsal,
     pub(crate) without_command: Tally,
     pub(crate) without_credentials: Tally,
     /// Pulls with credentials that are sealed, by reference.
@@ -105,15 +110,18 @@ impl Needs {
     }
 
     /// What an answer says of images, whether its call is replayed or not.
-    pub(crate) fn answer(&mut self, method: &Method, answer: &Bytes) {
-        match method.name.as_str() {
-            "ListImages" => self.image_list(answer),
-            "RuntimeConfig" => self.runtime_config(answer),
+    pub(crate) fn answer(&mut self, method: &Method, answer: &Bytes, at: Stamp) {
+        let images = match method.name.as_str() {
+            "ListImages" => read::<v1::ListImagesResponse>(answer).unwrap_or_default().images,
             "ImageStatus" => {
-                let status = read::<v1::ImageStatusResponse>(answer);
-                status.and_then(|status| status.image).into_iter().for_each(|image| self.image(image));
+                read::<v1::ImageStatusResponse>(answer).and_then(|it| it.image).into_iter().collect()
             }
-            _ => {}
+            "RuntimeConfig" => return self.runtime_config(answer),
+            _ => return,
+        };
+        for image in images {
+            self.rehearsal.shows_image(&image.id, at);
+            self.image(image);
         }
     }
 
@@ -130,6 +138,10 @@ impl Needs {
         if call.outcome.code != Code::UNIMPLEMENTED {
             self.generations.entry(method.generation).or_default().add(call.id);
         }
+        self.rehearsal.call(call, method);
+        if names_no_image(call, method) {
+            self.nameless_removals.add(call.id);
+        }
         let Some(request) = call.request().filter(|request| !request.is_empty()) else {
             if method.name == "UpdateRuntimeConfig" {
                 self.configurations.add(call.id);
@@ -137,7 +149,7 @@ impl Needs {
             return;
         };
         self.seal(call, request);
-        if method.request_ids.iter().any(|id| id.kind != IdentityKind::Image) {
+        if method.request_ids.iter().any(|id| is_thing(id.kind)) {
             self.objects(call, request);
         }
         match method.name.as_str() {
@@ -146,6 +158,9 @@ impl Needs {
             "RemoveImage" => {
                 let image = read::<v1::RemoveImageRequest>(request).and_then(|request| request.image);
                 let image = self.reference(image);
+                if image.is_empty() {
+                    return;
+                }
                 self.removals.entry(image.clone()).or_default().add(call.id);
                 self.forget(&image);
             }
@@ -181,16 +196,18 @@ impl Needs {
     /// Clients ask for the same things again and again: each request is read once.
     fn objects(&mut self, call: &Call, request: &Bytes) {
         let hash = self.hasher.hash_one((&call.path, request));
-        let ids = self.asked.entry(hash).or_insert_with(|| {
-            let is_object = |kind: &IdentityKind| {
-                matches!(kind, IdentityKind::Sandbox | IdentityKind::Container | IdentityKind::Object)
-            };
-            request_ids(call).into_iter().filter(|(kind, _)| is_object(kind)).map(|(_, id)| id).collect()
-        });
-        for id in ids {
-            match self.named.get_mut(id) {
-                Some(tally) => tally.add(call.id),
-                None => self.named.entry(id.clone()).or_default().add(call.id),
+        let ids = self
+            .asked
+            .entry(hash)
+            .or_insert_with(|| request_ids(call).into_iter().filter(|(kind, _)| is_thing(*kind)).collect());
+        for (kind, id) in ids {
+            if Rehearsal::is_for(id) {
+                self.rehearsal.ask(*kind, id, call);
+            } else if *kind != IdentityKind::Image {
+                match self.named.get_mut(id) {
+                    Some(tally) => tally.add(call.id),
+                    None => self.named.entry(id.clone()).or_default().add(call.id),
+                }
             }
         }
     }
@@ -327,6 +344,16 @@ impl Needs {
         self.driver =
             config.and_then(|config| config.linux).map(|linux| linux.cgroup_driver()).or(self.driver);
     }
+}
+
+/// Whether a removal says no image, so that nobody knows what it would remove.
+pub(crate) fn names_no_image(call: &Call, method: &Method) -> bool {
+    method.name == "RemoveImage" && call.request().is_some() && request_ids(call).is_empty()
+}
+
+/// Whether this kind of id may be written as the beginning of one.
+fn is_thing(kind: IdentityKind) -> bool {
+    !matches!(kind, IdentityKind::PodUid | IdentityKind::Token)
 }
 
 /// Whether a cgroup is named as systemd names its slices.

@@ -115,10 +115,15 @@ fn arguments_that_do_not_go_together() {
     error: the argument '[CALL]' cannot be used with '--pod <NAME>'
     `critape --help` and `critape COMMAND --help` tell what there is
     ");
-    assert_snapshot!(
-        folder.refused("replay node.tape -r unix://DIR/r.sock --pace max --speed 2"),
-        @"error: --speed is for the recorded pace: leave it out, or --pace"
-    );
+    insta::allow_duplicates! {
+        for again in ["busybox=b", "docker.io/library/busybox:latest=b"] {
+            let line = format!("replay node.tape -r unix://DIR/r.sock --map-image busybox=a --map-image {again}");
+            assert_snapshot!(
+                folder.refused(&line).replace("docker.io/library/busybox:latest", "busybox"),
+                @"error: --map-image busybox=a and --map-image busybox=b are about the same image: leave one of them out"
+            );
+        }
+    }
     assert_snapshot!(folder.refused("tape prune node.tape"), @r"
     error: the following required arguments were not provided: --max-size <SIZE>
     `critape --help` and `critape COMMAND --help` tell what there is

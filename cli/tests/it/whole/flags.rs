@@ -100,6 +100,26 @@ fn a_key_that_can_not_be_used_is_refused() {
     );
 }
 
+/// What is said of the recorded pace does nothing at another one.
+#[test]
+fn what_has_no_effect_at_another_pace_is_said() {
+    let folder = Folder::new();
+    record(&folder, "node.tape", "");
+    let _simulator = folder.simulator("r.sock", "");
+    let said = |flags: &str| {
+        let ended = folder.run(&format!("replay node.tape -r unix://DIR/r.sock {flags}"));
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stderr
+    };
+    assert_snapshot!(
+        said("--pace max --speed 2 --max-idle 1s --every-poll"),
+        @"note: --speed, --max-idle, --every-poll have no effect with --pace max"
+    );
+    assert_snapshot!(said("--pace serial --max-idle 60s"), @"note: --max-idle has no effect with --pace serial");
+    assert_eq!(said("--pace max"), "");
+    assert_eq!(said("--speed 10 --max-idle 1s --every-poll"), "");
+}
+
 /// Segments of a tape.
 fn segments(folder: &Folder, tape: &str) -> Value {
     folder.json(&format!("tape info {tape} -o json"))["segments"].clone()

@@ -304,3 +304,126 @@ fn a_preflight_is_of_the_calls_that_were_asked_for() {
     let found = report(&folder, &format!("{REPLAY} --method Version --preflight"), 0);
     assert_eq!(kinds(&found), [], "{found:#}");
 }
+
+/// The calls that a list of reasons counts.
+fn counted(report: &Value, list: &str) -> u64 {
+    report[list].as_array().unwrap().iter().map(|it| it["count"].as_u64().unwrap()).sum()
+}
+
+/// The calls that a preflight says so much of.
+fn foretold(report: &Value, effect: &str) -> u64 {
+    kinds(report).iter().filter(|(_, of, _)| of == effect).map(|(.., calls)| calls).sum()
+}
+
+/// What people type: a beginning that fits one thing at first, then several, then one again; and nothing at all.
+#[test]
+fn what_names_several_objects_or_none_is_told_before() {
+    let folder = Folder::new();
+    record(
+        &folder,
+        |_| {},
+        |kubelet| {
+            let look = |name: &str| {
+                let pod_sandbox_id = name.to_owned();
+                drop(kubelet.call(
+                    "PodSandboxStatus",
+                    &v1::PodSandboxStatusRequest { pod_sandbox_id, verbose: false },
+                ));
+            };
+            let mut ids: Vec<String> = Vec::new();
+            // Of seventeen, two begin alike.
+            let twins = (0..17).find_map(|number| {
+                let id = kubelet.run_pod(&format!("web-{number}"));
+                let twin = ids.iter().find(|other| other[..1] == id[..1]).cloned();
+                look(&id[..1]);
+                ids.push(id.clone());
+                twin.map(|twin| (twin, id))
+            });
+            let (first, second) = twins.unwrap();
+            // A prefix that fits both, in a filter.
+            let filter = v1::PodSandboxFilter { id: first[..1].to_owned(), ..Default::default() };
+            let list = v1::ListPodSandboxRequest { filter: Some(filter) };
+            drop(kubelet.call("ListPodSandbox", &list));
+            let remove = v1::RemovePodSandboxRequest { pod_sandbox_id: first };
+            kubelet.ask::<v1::RemovePodSandboxResponse>("RemovePodSandbox", &remove);
+            look(&second[..1]);
+            for image in [None, Some(v1::ImageSpec::default())] {
+                drop(kubelet.call("RemoveImage", &v1::RemoveImageRequest { image: image.clone() }));
+                drop(kubelet.call("ImageStatus", &v1::ImageStatusRequest { image, verbose: false }));
+            }
+        },
+    );
+    let _simulator = folder.simulator("r.sock", "");
+    let found = report(&folder, &format!("{REPLAY} --preflight"), 2);
+    assert!(is_of(&kinds(&found), "ambiguous-id", "inconclusive", 2), "{found:#}");
+    assert!(is_of(&kinds(&found), "node-change", "skipped", 2), "{found:#}");
+    let replayed = report(&folder, &format!("{REPLAY} --max-inconclusive 100%"), 0);
+    assert_eq!(counted(&replayed, "inconclusive"), foretold(&found, "inconclusive"), "{replayed:#}");
+    assert_eq!(counted(&replayed, "skipped"), foretold(&found, "skipped"), "{replayed:#}");
+    // Where they are sent, nobody says that they are not.
+    let allowed = report(&folder, &format!("{REPLAY} --allow-node-changes --preflight"), 2);
+    assert_eq!(foretold(&allowed, "skipped"), 0, "{allowed:#}");
+}
+
+/// On the tapes of real runtimes, whose clients did all of that.
+#[test]
+fn what_will_be_inconclusive_on_tapes_of_real_runtimes_is_told_before() {
+    let folder = Folder::new();
+    for tape in ["containerd-1.6", "containerd-2.1", "containerd-1.6-v1alpha2"] {
+        let golden = format!("{}/../e2e/golden/{tape}.critape", env!("CARGO_MANIFEST_DIR"));
+        folder.run(&format!("tape import {golden} {tape}.tape")).done();
+        let _simulator = folder.simulator("r.sock", "");
+        let replay = format!("replay {tape}.tape -r unix://DIR/r.sock --pace max --settle 100ms -o json");
+        let ended = folder.run(&replay);
+        let replayed: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let list = replayed["inconclusive"].as_array().unwrap().iter();
+        let ambiguous: Vec<_> = list
+            .filter(|it| it["reason"] == "its id is a prefix that fits several objects")
+            .map(|it| it["count"].as_u64().unwrap())
+            .collect();
+        assert!(!ambiguous.is_empty(), "{tape}: {replayed:#}");
+        assert!(
+            is_of(&kinds(&replayed), "ambiguous-id", "inconclusive", ambiguous[0]),
+            "{tape}: {replayed:#}"
+        );
+        assert_eq!(counted(&replayed, "skipped"), foretold(&replayed, "skipped"), "{tape}: {replayed:#}");
+    }
+}
+
+/// The one report that there is of a preflight is what it prints.
+#[test]
+fn a_preflight_is_written_to_files_in_the_forms_in_which_it_is_printed() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    std::fs::remove_file(folder.path("node.tape/key")).unwrap();
+    let _simulator = folder.simulator("r.sock", "");
+    let read = |name: &str| std::fs::read_to_string(folder.path(name)).unwrap();
+    let files = "--report DIR/p.json --report DIR/p.txt";
+    let printed = folder.run(&format!("{REPLAY} --preflight {files}")).with_code(2);
+    assert_eq!(read("p.txt"), printed);
+    assert!(printed.contains("sealed: "), "{printed}");
+    let json = folder.run(&format!("{REPLAY} --preflight -o json {files}")).with_code(2);
+    assert_eq!((read("p.json"), read("p.txt")), (json, printed));
+    assert_snapshot!(
+        folder.refused(&format!("{REPLAY} --preflight --report p.html")),
+        @"error: p.html: --preflight compares nothing, and is written to .json or .txt only"
+    );
+}
+
+/// A replay would not begin, and that is the first thing to know.
+#[test]
+fn sandboxes_of_others_come_first_in_a_preflight() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    let _simulator = folder.simulator("r.sock", "");
+    Kubelet::connect(&folder.path("r.sock")).run_pod("theirs");
+    let calls = folder.json("tape info node.tape -o json")["calls"].as_u64().unwrap();
+    let found = report(&folder, &format!("{REPLAY} --preflight"), 2);
+    assert_eq!(kinds(&found)[0], ("in-use".to_owned(), "refused".to_owned(), calls), "{found:#}");
+    let printed = folder.run(&format!("{REPLAY} --preflight")).with_code(2);
+    assert!(printed.ends_with("the replay would not begin\n"), "{printed}");
+    assert!(printed.contains("such as default/theirs"), "{printed}");
+    assert!(folder.refused(REPLAY).contains("add --share"));
+    let shared = report(&folder, &format!("{REPLAY} --preflight --share"), 0);
+    assert_eq!(kinds(&shared).len(), kinds(&found).len() - 1, "{shared:#}");
+}

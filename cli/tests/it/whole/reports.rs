@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::folder::Folder;
 use crate::kubelet::{Kubelet, container, create};
-use crate::process::Ended;
+use crate::process::{Ended, until};
 use crate::workload;
 
 const REPLAY: &str = "replay node.tape -r unix://DIR/r.sock --pace max --settle 1s";
@@ -184,6 +184,59 @@ fn the_command_that_repeats_a_finding_does() {
         assert_eq!(finding(&again, rpc, path)["id"], id.as_str());
         assert!(again["calls"]["recorded"].as_u64().unwrap() < recorded, "it is no smaller");
     }
+}
+
+/// And so it does with what the replay was told besides.
+#[test]
+fn the_command_that_repeats_a_finding_has_the_flags_that_it_takes() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    folder.write(
+        "r.toml",
+        "[[severity]]\npath = [\"outcome.code\"]\nseverity = \"cosmetic\"\nreason = \"mine\"\n",
+    );
+    folder.write("auth.json", r#"{"auths": {"mirror.example": {"auth": "bWU6c2VjcmV0"}}}"#);
+    let _simulator = folder.simulator("r.sock", "--regression cri-o-9728");
+    Kubelet::connect(&folder.path("r.sock")).run_pod("theirs");
+    let flags = "--map-image registry.example/=me:secret@mirror.example/ --rules r.toml --registry-auth auth.json --share";
+    let clean = flags.replace("me:secret@", "");
+    folder.run(&format!("{REPLAY} {clean} --report r.json")).with_code(1);
+    let report = json(&folder, "r.json");
+    let found = finding(&report, "/PullImage", "image_ref");
+    let explained = folder.json(&format!("explain r.json {} -o json", found["id"].as_str().unwrap()));
+    let commands: Vec<&str> =
+        explained["repeat"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    assert!(commands[0].ends_with("pull mirror.example/busybox:1.36"), "{commands:?}");
+    let command = commands.iter().find_map(|it| it.strip_prefix("critape ")).expect("a replay");
+    for flag in clean.split(" --") {
+        assert!(command.contains(flag.trim_start_matches('-')), "{flag}: {command}");
+    }
+    let again = folder.run(&format!("{} --pace max --settle 1s -o json", command.replace('\'', "")));
+    let again: Value = serde_json::from_str(&again.with_code(1)).unwrap();
+    assert_eq!(finding(&again, "/PullImage", "image_ref")["id"], found["id"]);
+    folder.run(&format!("{REPLAY} {flags} --report s.json"));
+    assert!(!read(&folder, "s.json").contains("secret@"), "a password is in a report");
+}
+
+/// Waited for as long as was allowed, and no longer.
+#[test]
+fn reads_that_never_settle_are_counted_with_how_long_they_were_waited_for() {
+    let folder = Folder::new();
+    workload::record_of(&folder, "node.tape", "", |socket| {
+        let kubelet = Kubelet::connect(socket);
+        kubelet.pull();
+        let web = kubelet.run_pod("web");
+        let id = kubelet.run_container(&web, "web", "job", "exit 3");
+        until("the container exits", || {
+            (workload::status(&kubelet, &id).state() == v1::ContainerState::ContainerExited).then_some(())
+        });
+    });
+    let _simulator = folder.simulator("r.sock", "--regression cri-o-9846");
+    let replay = "replay node.tape -r unix://DIR/r.sock --pace max --settle 300ms -o json";
+    let report: Value = serde_json::from_str(&folder.run(replay).with_code(1)).unwrap();
+    let unsettled = &report["timing"]["unsettled"];
+    assert!(unsettled["calls"].as_u64() >= Some(1), "{report:#}");
+    assert!(unsettled["p50"].as_u64() >= Some(300_000_000), "{unsettled:#}");
 }
 
 #[test]

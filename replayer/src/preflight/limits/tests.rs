@@ -18,7 +18,7 @@ fn needs(calls: &[Call]) -> Needs {
     let mut needs = Needs::default();
     for call in calls {
         let method = call.method().unwrap();
-        needs.answer(method, call.responses[0].body.kept().unwrap());
+        needs.answer(method, call.responses[0].body.kept().unwrap(), call.ended);
         needs.call(call);
     }
     needs
@@ -33,6 +33,7 @@ fn target() -> Target {
         handlers: BTreeSet::new(),
         driver: None,
         left_over: 0,
+        company: None,
         limits: Limits::default(),
     }
 }
@@ -40,6 +41,7 @@ fn target() -> Target {
 fn limits(needs: &Needs, target: &Target) -> Limits {
     Limits::of(&Surroundings {
         needs,
+        doubts: &Doubts::default(),
         target,
         ids: &IdentityMap::default(),
         credentials: None,
