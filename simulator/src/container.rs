@@ -1,13 +1,16 @@
 //! One container.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cri::v1;
+use prost::Message;
 use tokio::sync::watch;
 
+use crate::element::Element;
 use crate::images::{Image, Images};
 use crate::process::{
     Cgroup, ContainerLog, Environment, Fate, Files, KILL, MissingBinary, Namespace, Process, Program,
@@ -19,19 +22,16 @@ use crate::usage::Usage;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The number of `state` in [`v1::Container`].
+const STATE: u32 = 6;
+
 /// A container and how it fares.
 #[derive(Debug)]
 pub(crate) struct Container {
-    pub id: String,
-    pub sandbox_id: String,
-    /// Reserved while the container is there.
-    pub name: String,
-    pub config: v1::ContainerConfig,
-    /// Its log directory and what else a container takes from its pod.
-    pub sandbox_config: v1::PodSandboxConfig,
-    pub image_id: String,
-    /// Nanoseconds since the epoch, as all times here.
-    pub created_at: i64,
+    origin: Origin,
+    /// This and the next are of its origin alone, which can't be changed.
+    element: Element,
+    attributes: Vec<u8>,
     pub phase: Phase,
     pub resources: v1::LinuxContainerResources,
     pub usage: Usage,
@@ -46,6 +46,29 @@ pub(crate) struct Container {
     exited: watch::Sender<bool>,
     /// A second `StopContainer` waits for the first one's signal and sends none of its own.
     signalled: bool,
+}
+
+/// What a container is from beginning to end. A [`Container`] lets it be read as its own fields, and not be written.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub id: String,
+    pub sandbox_id: String,
+    /// Reserved while the container is there.
+    pub name: String,
+    pub config: v1::ContainerConfig,
+    /// Its log directory and what else a container takes from its pod.
+    pub sandbox_config: v1::PodSandboxConfig,
+    pub image_id: String,
+    /// Nanoseconds since the epoch, as all times here.
+    pub created_at: i64,
+}
+
+impl Deref for Container {
+    type Target = Origin;
+
+    fn deref(&self) -> &Origin {
+        &self.origin
+    }
 }
 
 /// Where in its life a container is.
@@ -117,20 +140,25 @@ impl Container {
         let config = request.config.clone().unwrap_or_default();
         let linux = config.linux.clone().unwrap_or_default();
         let resources = linux.resources.unwrap_or_default();
-        Self {
+        let origin = Origin {
             id,
-            name,
             sandbox_id: sandbox.id.clone(),
+            name,
+            config,
+            sandbox_config: request.sandbox_config.clone().unwrap_or_default(),
+            image_id: image.id.clone(),
+            created_at: now,
+        };
+        Self {
+            element: Element::new(&origin.to_item(v1::ContainerState::ContainerCreated), STATE),
+            attributes: encoded(origin.attributes()),
+            origin,
             user: user(linux.security_context.as_ref(), image),
             cgroup: Arc::new(Cgroup::with_limit(resources.memory_limit_in_bytes)),
             resources,
             files: Arc::new(spec.files()),
             spec,
             execs: Arc::default(),
-            config,
-            sandbox_config: request.sandbox_config.clone().unwrap_or_default(),
-            image_id: image.id.clone(),
-            created_at: now,
             phase: Phase::Created,
             usage,
             log: None,
@@ -255,18 +283,17 @@ impl Container {
     }
 
     pub(crate) fn to_item(&self) -> v1::Container {
-        v1::Container {
-            id: self.id.clone(),
-            pod_sandbox_id: self.sandbox_id.clone(),
-            metadata: self.config.metadata.clone(),
-            image: self.config.image.clone(),
-            image_ref: self.image_id.clone(),
-            state: self.state().into(),
-            created_at: self.created_at,
-            labels: self.config.labels.clone(),
-            annotations: self.config.annotations.clone(),
-            image_id: self.image_id.clone(),
-        }
+        self.origin.to_item(self.state())
+    }
+
+    /// [`Self::to_item`], but for the state.
+    pub(crate) fn element(&self) -> &Element {
+        &self.element
+    }
+
+    /// [`Self::attributes`], as statistics have them on the wire.
+    pub(crate) fn encoded_attributes(&self) -> &[u8] {
+        &self.attributes
     }
 
     /// Its status. The image is given by tag and by digest as long as it is on the node, else as the container knows it.
@@ -308,15 +335,6 @@ impl Container {
         }
     }
 
-    pub(crate) fn attributes(&self) -> v1::ContainerAttributes {
-        v1::ContainerAttributes {
-            id: self.id.clone(),
-            metadata: self.config.metadata.clone(),
-            labels: self.config.labels.clone(),
-            annotations: self.config.annotations.clone(),
-        }
-    }
-
     /// Whether it is under this filter, whose ids are whole ones.
     pub(crate) fn matches(&self, filter: &v1::ContainerFilter) -> bool {
         (filter.id.is_empty() || filter.id == self.id)
@@ -326,9 +344,39 @@ impl Container {
     }
 }
 
+impl Origin {
+    fn to_item(&self, state: v1::ContainerState) -> v1::Container {
+        v1::Container {
+            id: self.id.clone(),
+            pod_sandbox_id: self.sandbox_id.clone(),
+            metadata: self.config.metadata.clone(),
+            image: self.config.image.clone(),
+            image_ref: self.image_id.clone(),
+            state: state.into(),
+            created_at: self.created_at,
+            labels: self.config.labels.clone(),
+            annotations: self.config.annotations.clone(),
+            image_id: self.image_id.clone(),
+        }
+    }
+
+    pub(crate) fn attributes(&self) -> v1::ContainerAttributes {
+        v1::ContainerAttributes {
+            id: self.id.clone(),
+            metadata: self.config.metadata.clone(),
+            labels: self.config.labels.clone(),
+            annotations: self.config.annotations.clone(),
+        }
+    }
+}
+
 /// The name that a container reserves: its own within its pod's.
 pub(crate) fn reserved_name(metadata: &v1::ContainerMetadata, pod: &v1::PodSandboxMetadata) -> String {
     format!("{}_{}_{}_{}_{}", metadata.name, pod.name, pod.namespace, pod.uid, metadata.attempt)
+}
+
+fn encoded(attributes: v1::ContainerAttributes) -> Vec<u8> {
+    v1::ContainerStats { attributes: Some(attributes), ..v1::ContainerStats::default() }.encode_to_vec()
 }
 
 fn user(context: Option<&v1::LinuxContainerSecurityContext>, image: &Image) -> v1::LinuxContainerUser {

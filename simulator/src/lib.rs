@@ -11,6 +11,7 @@
 mod clock;
 mod config;
 mod container;
+mod element;
 mod events;
 mod failure;
 mod host;

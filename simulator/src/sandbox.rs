@@ -1,14 +1,33 @@
 //! One pod sandbox.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
 use cri::v1;
 
+use crate::element::Element;
 use crate::usage::Usage;
+
+/// The number of `state` in [`v1::PodSandbox`].
+const STATE: u32 = 3;
 
 /// A sandbox and how it fares.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
+    origin: Origin,
+    /// Of its origin alone, which can't be changed.
+    element: Element,
+    pub phase: Phase,
+    /// None on the host's network, and when the network was taken down.
+    pub ip: Option<String>,
+    /// The ids of its containers.
+    pub containers: BTreeSet<String>,
+    pub usage: Usage,
+}
+
+/// What a sandbox is from beginning to end. A [`Sandbox`] lets it be read as its own fields, and not be written.
+#[derive(Debug)]
+pub(crate) struct Origin {
     pub id: String,
     /// Reserved while the sandbox is there.
     pub name: String,
@@ -16,12 +35,14 @@ pub(crate) struct Sandbox {
     pub runtime_handler: String,
     /// Nanoseconds since the epoch.
     pub created_at: i64,
-    pub phase: Phase,
-    /// None on the host's network, and when the network was taken down.
-    pub ip: Option<String>,
-    /// The ids of its containers.
-    pub containers: BTreeSet<String>,
-    pub usage: Usage,
+}
+
+impl Deref for Sandbox {
+    type Target = Origin;
+
+    fn deref(&self) -> &Origin {
+        &self.origin
+    }
 }
 
 /// Ready until it is stopped or its shim dies, and never again after.
@@ -36,6 +57,18 @@ pub(crate) enum Phase {
 }
 
 impl Sandbox {
+    /// A ready one, without containers.
+    pub(crate) fn new(origin: Origin, pid: u32, ip: Option<String>, usage: Usage) -> Self {
+        Self {
+            element: Element::new(&origin.to_item(v1::PodSandboxState::SandboxReady), STATE),
+            origin,
+            phase: Phase::Ready { pid },
+            ip,
+            containers: BTreeSet::new(),
+            usage,
+        }
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready { .. })
     }
@@ -57,15 +90,12 @@ impl Sandbox {
     }
 
     pub(crate) fn to_item(&self) -> v1::PodSandbox {
-        v1::PodSandbox {
-            id: self.id.clone(),
-            metadata: self.config.metadata.clone(),
-            state: self.state().into(),
-            created_at: self.created_at,
-            labels: self.config.labels.clone(),
-            annotations: self.config.annotations.clone(),
-            runtime_handler: self.runtime_handler.clone(),
-        }
+        self.origin.to_item(self.state())
+    }
+
+    /// [`Self::to_item`], but for the state.
+    pub(crate) fn element(&self) -> &Element {
+        &self.element
     }
 
     pub(crate) fn to_status(&self) -> v1::PodSandboxStatus {
@@ -101,6 +131,20 @@ impl Sandbox {
         self.id.starts_with(&filter.id)
             && filter.state.is_none_or(|state| state.state == i32::from(self.state()))
             && has_labels(&self.config.labels, &filter.label_selector)
+    }
+}
+
+impl Origin {
+    fn to_item(&self, state: v1::PodSandboxState) -> v1::PodSandbox {
+        v1::PodSandbox {
+            id: self.id.clone(),
+            metadata: self.config.metadata.clone(),
+            state: state.into(),
+            created_at: self.created_at,
+            labels: self.config.labels.clone(),
+            annotations: self.config.annotations.clone(),
+            runtime_handler: self.runtime_handler.clone(),
+        }
     }
 }
 

@@ -110,6 +110,11 @@ impl Behaviours {
         Self(regressions.iter().map(|regression| (regression.behaviour)()).collect())
     }
 
+    /// Whether all is right.
+    pub(crate) fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Behaviour> {
         self.0.iter().map(AsRef::as_ref)
     }

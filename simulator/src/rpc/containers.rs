@@ -72,16 +72,19 @@ impl Simulator {
 
     pub(super) fn list_containers(&self, request: &v1::ListContainersRequest) -> v1::ListContainersResponse {
         let mut state = self.state();
-        let mut filter = request.filter.clone().unwrap_or_default();
-        whole_ids(&state, &mut filter.id, &mut filter.pod_sandbox_id);
-        let mut containers: Vec<_> = state
-            .containers
-            .values()
-            .filter(|container| container.matches(&filter))
-            .map(Container::to_item)
-            .collect();
-        state.random.shuffle(&mut containers);
+        let containers = listed(&mut state, request).into_iter().map(Container::to_item).collect();
         v1::ListContainersResponse { containers }
+    }
+
+    /// The same, encoded.
+    pub(super) fn encoded_containers(&self, request: &v1::ListContainersRequest) -> Vec<u8> {
+        let mut state = self.state();
+        let listed = listed(&mut state, request);
+        let mut list = Vec::with_capacity(listed.iter().map(|container| container.element().room()).sum());
+        for container in listed {
+            container.element().append(container.state().into(), &mut list);
+        }
+        list
     }
 
     pub(super) fn container_status(
@@ -142,6 +145,16 @@ impl Simulator {
             request.container_id
         )))
     }
+}
+
+/// What is under the request's filter, in the order in which it is told.
+fn listed<'a>(state: &'a mut State, request: &v1::ListContainersRequest) -> Vec<&'a Container> {
+    let mut filter = request.filter.clone().unwrap_or_default();
+    whole_ids(state, &mut filter.id, &mut filter.pod_sandbox_id);
+    let State { containers, random, .. } = state;
+    let mut listed: Vec<_> = containers.values().filter(|container| container.matches(&filter)).collect();
+    random.shuffle(&mut listed);
+    listed
 }
 
 /// Makes prefixes of ids whole; those that are of no object or of several stay, and match nothing.

@@ -4,6 +4,7 @@
 //! or the status. This file brings them behind tonic's traits, with the regressions around each.
 
 mod containers;
+mod encoded;
 mod events;
 mod exec;
 mod images;
@@ -12,6 +13,8 @@ mod node;
 mod sandboxes;
 mod stats;
 mod streamed;
+
+pub(crate) use encoded::encoded;
 
 use cri::v1::image_service_server::ImageService;
 use cri::v1::runtime_service_server::RuntimeService;
@@ -234,10 +237,14 @@ services! {
 
 /// A response that a client of grpc-go would take; tonic would say `OUT_OF_RANGE` of one that is too large.
 fn within_limit<M: Message>(message: M) -> Result<Response<M>, Status> {
-    let length = message.encoded_len();
+    check_length(message.encoded_len())?;
+    Ok(Response::new(message))
+}
+
+fn check_length(length: usize) -> Result<(), Status> {
     if length > MAX_MESSAGE_BYTES {
         let text = format!("trying to send message larger than max ({length} vs. {MAX_MESSAGE_BYTES})");
         return Err(Status::resource_exhausted(text));
     }
-    Ok(Response::new(message))
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Pod sandboxes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use cri::v1;
 use cri::v1::ContainerEventType as Event;
@@ -11,7 +11,7 @@ use crate::failure::{lookup, no_sandbox, plain, reserved};
 use crate::index::LookupError;
 use crate::info;
 use crate::process::KILL;
-use crate::sandbox::{Phase, Sandbox, reserved_name, uses_host_network};
+use crate::sandbox::{Origin, Phase, Sandbox, reserved_name, uses_host_network};
 use crate::simulator::Simulator;
 use crate::state::State;
 use crate::usage::Usage;
@@ -41,17 +41,15 @@ impl Simulator {
             }
         };
         let now = self.clock().now();
-        let sandbox = Sandbox {
+        let origin = Origin {
             id: id.clone(),
             name,
             config,
             runtime_handler: request.runtime_handler.clone(),
             created_at: now,
-            phase: Phase::Ready { pid },
-            ip,
-            containers: BTreeSet::new(),
-            usage: Usage::beginning(now, &mut state.random),
         };
+        let usage = Usage::beginning(now, &mut state.random);
+        let sandbox = Sandbox::new(origin, pid, ip, usage);
         state.sandboxes.insert(id.clone(), sandbox);
         state.publish(Event::ContainerCreatedEvent, &id, &id, now);
         state.publish(Event::ContainerStartedEvent, &id, &id, now);
@@ -112,16 +110,29 @@ impl Simulator {
 
     pub(super) fn list_pod_sandbox(&self, request: &v1::ListPodSandboxRequest) -> v1::ListPodSandboxResponse {
         let mut state = self.state();
-        let filter = request.filter.clone().unwrap_or_default();
-        let mut items: Vec<_> = state
-            .sandboxes
-            .values()
-            .filter(|sandbox| sandbox.matches(&filter))
-            .map(Sandbox::to_item)
-            .collect();
-        state.random.shuffle(&mut items);
+        let items = listed(&mut state, request).into_iter().map(Sandbox::to_item).collect();
         v1::ListPodSandboxResponse { items }
     }
+
+    /// The same, encoded.
+    pub(super) fn encoded_pod_sandboxes(&self, request: &v1::ListPodSandboxRequest) -> Vec<u8> {
+        let mut state = self.state();
+        let listed = listed(&mut state, request);
+        let mut list = Vec::with_capacity(listed.iter().map(|sandbox| sandbox.element().room()).sum());
+        for sandbox in listed {
+            sandbox.element().append(sandbox.state().into(), &mut list);
+        }
+        list
+    }
+}
+
+/// What is under the request's filter, in the order in which it is told.
+fn listed<'a>(state: &'a mut State, request: &v1::ListPodSandboxRequest) -> Vec<&'a Sandbox> {
+    let filter = request.filter.clone().unwrap_or_default();
+    let State { sandboxes, random, .. } = state;
+    let mut listed: Vec<_> = sandboxes.values().filter(|sandbox| sandbox.matches(&filter)).collect();
+    random.shuffle(&mut listed);
+    listed
 }
 
 /// The pid of a new sandbox, and its address where it has one.

@@ -4,7 +4,10 @@ use cri::v1;
 use tonic::Status;
 
 use super::containers::whole_ids;
+use crate::container::Container;
+use crate::element;
 use crate::failure::{lookup, plain};
+use crate::random::Random;
 use crate::sandbox::has_labels;
 use crate::simulator::Simulator;
 use crate::state::State;
@@ -34,19 +37,22 @@ impl Simulator {
         request: &v1::ListContainerStatsRequest,
     ) -> v1::ListContainerStatsResponse {
         let mut state = self.state();
-        let mut filter = request.filter.clone().unwrap_or_default();
-        whole_ids(&state, &mut filter.id, &mut filter.pod_sandbox_id);
-        let wanted = v1::ContainerFilter {
-            id: filter.id,
-            state: None,
-            pod_sandbox_id: filter.pod_sandbox_id,
-            label_selector: filter.label_selector,
+        let with_attributes = |(container, used): (&Container, v1::ContainerStats)| v1::ContainerStats {
+            attributes: Some(container.attributes()),
+            ..used
         };
-        let ids = ids(&state, &wanted);
-        let now = self.clock().now();
-        let mut list: Vec<_> = ids.iter().filter_map(|id| of_container(&mut state, id, now)).collect();
-        state.random.shuffle(&mut list);
-        v1::ListContainerStatsResponse { stats: list }
+        let list = listed(&mut state, request, self.clock().now());
+        v1::ListContainerStatsResponse { stats: list.into_iter().map(with_attributes).collect() }
+    }
+
+    /// The same, encoded.
+    pub(super) fn encoded_container_stats(&self, request: &v1::ListContainerStatsRequest) -> Vec<u8> {
+        let mut state = self.state();
+        let mut list = Vec::new();
+        for (container, used) in listed(&mut state, request, self.clock().now()) {
+            element::append(container.encoded_attributes(), &used, &mut list);
+        }
+        list
     }
 
     pub(super) fn pod_sandbox_stats(
@@ -90,19 +96,40 @@ impl Simulator {
     }
 }
 
-fn ids(state: &State, filter: &v1::ContainerFilter) -> Vec<String> {
-    state
-        .containers
-        .values()
-        .filter(|container| container.matches(filter))
-        .map(|container| container.id.clone())
-        .collect()
+/// What the containers under the request's filter use, without their attributes, in the order in which it is told.
+fn listed<'a>(
+    state: &'a mut State,
+    request: &v1::ListContainerStatsRequest,
+    now: i64,
+) -> Vec<(&'a Container, v1::ContainerStats)> {
+    let mut filter = request.filter.clone().unwrap_or_default();
+    whole_ids(state, &mut filter.id, &mut filter.pod_sandbox_id);
+    let wanted = v1::ContainerFilter {
+        id: filter.id,
+        state: None,
+        pod_sandbox_id: filter.pod_sandbox_id,
+        label_selector: filter.label_selector,
+    };
+    let State { containers, random, .. } = state;
+    let mut list = Vec::new();
+    for container in containers.values_mut().filter(|container| container.matches(&wanted)) {
+        let used = used(container, random, now);
+        list.push((&*container, used));
+    }
+    random.shuffle(&mut list);
+    list
 }
 
-/// What one container uses; of one that doesn't run, only its layer.
+/// The statistics of one container.
 fn of_container(state: &mut State, id: &str, now: i64) -> Option<v1::ContainerStats> {
     let State { containers, random, .. } = state;
     let container = containers.get_mut(id)?;
+    let used = used(container, random, now);
+    Some(v1::ContainerStats { attributes: Some(container.attributes()), ..used })
+}
+
+/// What one container uses, without its attributes; of one that doesn't run, only its layer.
+fn used(container: &mut Container, random: &mut Random, now: i64) -> v1::ContainerStats {
     let limit = container.resources.memory_limit_in_bytes;
     let sample = container.is_running().then(|| container.usage.sample(now, limit, random));
     let (cpu, memory) = sample.map(|sample| (sample.cpu, sample.memory)).unzip();
@@ -112,14 +139,7 @@ fn of_container(state: &mut State, id: &str, now: i64) -> Option<v1::ContainerSt
         used_bytes: Some(number(8192 + 4096 * random.below(4))),
         inodes_used: Some(number(7 + random.below(4))),
     };
-    Some(v1::ContainerStats {
-        attributes: Some(container.attributes()),
-        cpu,
-        memory,
-        writable_layer: Some(writable_layer),
-        swap: None,
-        io: None,
-    })
+    v1::ContainerStats { cpu, memory, writable_layer: Some(writable_layer), ..v1::ContainerStats::default() }
 }
 
 fn of_sandbox(state: &mut State, id: &str, now: i64) -> Option<v1::PodSandboxStats> {

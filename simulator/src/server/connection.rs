@@ -7,14 +7,18 @@ use std::task::{Context, Poll, ready};
 use critape_wire::{AuthorityFilter, Limits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
-use tonic::transport::server::Connected;
+use tokio::net::unix::pipe;
+
+use super::outbox::Outbox;
 
 /// How much is read from the socket at a time.
 const CHUNK: usize = 16 * 1024;
 
 /// A client's connection.
 pub(super) struct Connection {
-    stream: UnixStream,
+    /// A socket that is watched for what the client sends alone, as tokio does with pipes: see [`Outbox`].
+    stream: pipe::Receiver,
+    outbox: Outbox,
     filter: AuthorityFilter,
     chunk: Box<[u8]>,
     /// Filtered and not yet taken; no more than one chunk and what the filter held back.
@@ -26,16 +30,26 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: UnixStream, death: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self {
-            stream,
+    pub(super) fn new(
+        stream: UnixStream,
+        death: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<Self> {
+        let stream = stream.into_std()?;
+        Ok(Self {
+            outbox: Outbox::new(stream.try_clone()?),
+            stream: pipe::Receiver::from_owned_fd_unchecked(stream.into())?,
             filter: AuthorityFilter::new(Limits::default()),
             chunk: vec![0; CHUNK].into_boxed_slice(),
             ready: Vec::new(),
             taken: 0,
             ended: false,
             death: Some(Box::pin(death)),
-        }
+        })
+    }
+
+    /// Where its bytes to the client wait until they are sent.
+    pub(super) fn outbox(&self) -> Outbox {
+        self.outbox.clone()
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -74,37 +88,28 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+        self.outbox.lock().push(buffers).map_or(Poll::Pending, |taken| Poll::Ready(Ok(taken)))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
-}
 
-impl Connected for Connection {
-    type ConnectInfo = ();
+    /// What is in the outbox is as good as sent.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 
-    fn connect_info(&self) {}
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outbox.lock().poll_shutdown(context)
+    }
 }

@@ -1,14 +1,13 @@
 //! Connections as they come.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::Sleep;
-use tonic::codegen::tokio_stream::Stream;
 
 use super::connection::Connection;
 
@@ -28,34 +27,36 @@ impl Incoming {
     pub(super) fn new(listener: UnixListener, deaths: watch::Receiver<u64>) -> Self {
         Self { listener, deaths, pause: None }
     }
-}
 
-impl Stream for Incoming {
-    type Item = Result<Connection, Infallible>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    /// The next one, or why there will be none.
+    pub(super) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Connection>> {
         loop {
             if let Some(pause) = &mut self.pause {
                 ready!(pause.as_mut().poll(context));
                 self.pause = None;
             }
-            match ready!(self.listener.poll_accept(context)) {
-                Ok((stream, _)) => {
-                    self.deaths.mark_unchanged();
-                    let mut deaths = self.deaths.clone();
-                    let death = async move {
-                        if deaths.changed().await.is_err() {
-                            // The simulator itself is gone; its server ends in its own way.
-                            std::future::pending::<()>().await;
-                        }
-                    };
-                    return Poll::Ready(Some(Ok(Connection::new(stream, death))));
-                }
+            let accepted = ready!(self.listener.poll_accept(context));
+            match accepted.and_then(|(stream, _)| self.connection(stream)) {
+                Ok(connection) => return Poll::Ready(Ok(connection)),
+                // The socket doesn't listen.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Poll::Ready(Err(error)),
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection; raise the limit of open files");
                     self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
                 }
             }
         }
+    }
+
+    fn connection(&mut self, stream: UnixStream) -> io::Result<Connection> {
+        self.deaths.mark_unchanged();
+        let mut deaths = self.deaths.clone();
+        let death = async move {
+            if deaths.changed().await.is_err() {
+                // The simulator itself is gone; its server ends in its own way.
+                std::future::pending::<()>().await;
+            }
+        };
+        Connection::new(stream, death)
     }
 }

@@ -92,10 +92,15 @@ impl Service<Request<Body>> for Router {
         };
         let generation = method.generation;
         // The messages of v1 and v1alpha2 are the same bytes; only the path tells them apart.
-        let method = method.in_generation(Generation::V1).unwrap_or(method);
-        if let Ok(path) = Uri::from_str(&method.path) {
-            *request.uri_mut() = path;
-        }
+        let method = if generation == Generation::V1 {
+            method
+        } else {
+            let method = method.in_generation(Generation::V1).unwrap_or(method);
+            if let Ok(path) = Uri::from_str(&method.path) {
+                *request.uri_mut() = path;
+            }
+            method
+        };
         let deadline = timeout(request.headers()).and_then(|timeout| Instant::now().checked_add(timeout));
         let caller = Caller { generation, deadline, closing: self.closing.clone() };
         request.extensions_mut().insert(caller.clone());
@@ -120,9 +125,10 @@ impl Router {
     ) -> Result<Response<Body>, Infallible> {
         let is_old = generation == Generation::V1Alpha1;
         let request = if is_old { alpha::lifted(request, method).await } else { request };
-        let response = match method.service {
-            CriService::Runtime => self.runtime.call(request).await?,
-            CriService::Image => self.image.call(request).await?,
+        let response = match rpc::encoded(&self.simulator, method, request).await {
+            Ok(response) => response,
+            Err(request) if method.service == CriService::Image => self.image.call(request).await?,
+            Err(request) => self.runtime.call(request).await?,
         };
         Ok(if is_old { alpha::lowered(response, method).await } else { response })
     }

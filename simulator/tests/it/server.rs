@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use cri::client::Client;
 use cri::{MAX_MESSAGE_BYTES, v1};
+use critape_simulator::{Config, ServeError, Simulator, serve};
 use prost::Message;
 use tonic::Code;
 
@@ -117,4 +118,16 @@ async fn the_shutdown_ends_calls_and_keeps_the_state() {
 
     let again = Runtime::serve(simulator).await;
     assert_eq!(again.container_status(&id).await.unwrap().state(), v1::ContainerState::ContainerRunning);
+}
+
+#[tokio::test]
+async fn a_socket_that_does_not_listen_is_not_served() {
+    // Readable at once, as the other end is gone.
+    let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let socket = std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket));
+    let listener = tokio::net::UnixListener::from_std(socket).unwrap();
+    let served = serve(Simulator::new(Config::default()), listener, std::future::pending());
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), served).await;
+    assert!(matches!(ended, Ok(Err(ServeError::Accept(_)))), "{ended:?}");
 }
