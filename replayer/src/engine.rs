@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::num::NonZero;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) pulled: RefCell<BTreeSet<String>>,
     /// Differences that did not go away by waiting: they are not waited for again.
     pub(crate) unsettled: RefCell<HashSet<Signature>>,
+    /// Whether time spent waiting matters, and there is a processor for it.
+    pub(crate) is_hurried: bool,
     done: Cell<usize>,
     pub(crate) begun: Cell<Instant>,
 }
@@ -101,7 +104,9 @@ impl Engine {
         findings.calls().recorded = script.calls.len() as u64;
         findings.collapse(script.collapsed.by_stand_in.clone());
         findings.clocks();
+        let is_alone = std::thread::available_parallelism().map_or(1, NonZero::get) == 1;
         let shared = Shared {
+            is_hurried: !matches!(config.pace, Pace::Recorded(_)) && !is_alone,
             order: Order::of(&script.calls),
             schedule: Schedule::of(&script.calls, &script.collapsed, &config),
             streams: Streams::of(&script),
