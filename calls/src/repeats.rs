@@ -14,10 +14,16 @@ use foldhash::quality::RandomState;
 /// Messages that are kept, to be known when they come again, have at most this many bytes.
 const LONGEST_KEPT: usize = 1 << 20;
 
+/// When the versions take more than this, it begins anew: what was said may be news again.
+const MOST_BYTES: usize = 32 << 20;
+
 /// The last version of each object that messages have shown.
 #[derive(Debug, Default)]
 pub struct Repeats {
-    last: HashMap<u64, u64, RandomState>,
+    /// By hash of what names the object.
+    last: HashMap<u64, Box<[u8]>, RandomState>,
+    /// What the versions take.
+    bytes: usize,
     /// The last message of each kind, and what of it belongs to no object.
     messages: HashMap<String, (Bytes, Bytes), RandomState>,
 }
@@ -26,27 +32,23 @@ impl Repeats {
     /// The message without the elements that their object was last seen with, among messages of this `kind`. An object is known by
     /// the first field of its element, which is its id or has it in front. Bytes that are no message come back as they are.
     pub fn news(&mut self, kind: &str, message: &Bytes) -> Bytes {
-        self.without_seen(kind, message, |hasher, content| hasher.hash_one(content))
+        self.without_seen(kind, message, |content| content)
     }
 
     /// As [`Self::news`], for messages that never repeat and of which only the objects matter: without the elements whose object was
     /// seen.
     pub fn new_objects(&mut self, kind: &str, message: &Bytes) -> Bytes {
-        self.without_seen(kind, message, |_, _| 0)
+        self.without_seen(kind, message, |_| &[])
     }
 
-    fn without_seen(
-        &mut self,
-        kind: &str,
-        message: &Bytes,
-        version: impl Fn(&RandomState, &[u8]) -> u64,
-    ) -> Bytes {
+    fn without_seen(&mut self, kind: &str, message: &Bytes, version: impl Fn(&[u8]) -> &[u8]) -> Bytes {
         if let Some(kept) = self.messages.get_mut(kind) {
             if kept.0 == message {
                 return kept.1.clone();
             }
             *kept = (Bytes::new(), Bytes::new());
         }
+        let kind_hash = self.last.hasher().hash_one(kind);
         let (mut fresh, mut rest) = (Vec::new(), Vec::new());
         let mut count = 0;
         for field in fields(message) {
@@ -58,9 +60,8 @@ impl Repeats {
                 continue;
             }
             let name = fields(field.content).next().and_then(Result::ok).map(|first| first.whole);
-            let object = self.last.hasher().hash_one((kind, field.number, name));
-            let version = version(self.last.hasher(), field.content);
-            if self.last.insert(object, version) != Some(version) {
+            let object = self.last.hasher().hash_one((kind_hash, field.number, name));
+            if self.is_new(object, version(field.content)) {
                 fresh.push(field.whole);
             }
         }
@@ -68,6 +69,25 @@ impl Repeats {
             self.keep(kind, (message.clone(), rest.concat().into()));
         }
         if fresh.len() == count { message.clone() } else { fresh.concat().into() }
+    }
+
+    /// Whether this is another version of the object than the last; then it is the last.
+    fn is_new(&mut self, object: u64, version: &[u8]) -> bool {
+        if let Some(last) = self.last.get_mut(&object) {
+            if **last == *version {
+                return false;
+            }
+            self.bytes = self.bytes - last.len() + version.len();
+            *last = version.into();
+        } else {
+            self.bytes += version.len();
+            self.last.insert(object, version.into());
+        }
+        if self.bytes > MOST_BYTES {
+            self.last.clear();
+            self.bytes = 0;
+        }
+        true
     }
 
     fn keep(&mut self, kind: &str, message: (Bytes, Bytes)) {

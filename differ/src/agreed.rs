@@ -29,6 +29,9 @@ const LONGEST_KEPT: usize = 1 << 20;
 /// Bytes that an element of a list takes at least, mostly.
 const USUAL_ELEMENT: usize = 200;
 
+/// What the elements of one list that are remembered take at most; then it begins anew.
+const MOST_BYTES: usize = 32 << 20;
+
 /// Passed for reasons that hold for this read alone.
 const MOMENTARY: [&str; 2] = ["later-state", "state-was-changing"];
 
@@ -62,16 +65,16 @@ struct List {
     lockstep: Lockstep,
     /// By recorded id.
     pairs: HashMap<Vec<u8>, Agreement, RandomState>,
+    /// What their elements take.
+    bytes: usize,
 }
 
 /// What was said of two elements that agree.
 #[derive(Debug)]
 struct Agreement {
-    /// Hash of the recorded element.
-    recorded: u64,
+    recorded: Box<[u8]>,
     live_id: Vec<u8>,
-    /// Hash of the live one.
-    live: u64,
+    live: Box<[u8]>,
     passed: Box<[(RuleNumber, u64)]>,
 }
 
@@ -106,7 +109,6 @@ struct Element<'a> {
     content: &'a [u8],
     /// Of an element of a list whose elements have one.
     id: Option<&'a [u8]>,
-    hash: u64,
 }
 
 /// Leaves out of two answers what is known to agree. `None` where one is no message.
@@ -151,7 +153,7 @@ pub(crate) fn reduce(
         let Some(agreement) = element.id.and_then(|id| list.pairs.get(id)) else { return true };
         let partner = by_id.get(&(element.number, agreement.live_id.as_slice()));
         let Some(partner) = partner.filter(|partner| !settled[**partner]) else { return true };
-        if agreement.recorded == element.hash && agreement.live == now[*partner].hash {
+        if *agreement.recorded == *element.content && *agreement.live == *now[*partner].content {
             agreement.passed.iter().for_each(|(rule, times)| tally.add(*rule, *times));
         } else if list.lockstep.compare(comparer, method, element.content, now[*partner].content, &mut passed)
         {
@@ -198,23 +200,21 @@ pub(crate) fn remember(
         return;
     }
     let mut agreed = agreed.borrow_mut();
-    let mut hashes = |message| -> HashMap<(u32, Vec<u8>), u64> {
+    let [before, now] = [&reduced.recorded, &reduced.live].map(|message| {
         let elements = agreed.elements(comparer, method, message).unwrap_or_default();
-        elements.iter().filter_map(|it| Some(((it.number, it.id?.to_owned()), it.hash))).collect()
-    };
-    let (before, now) = (hashes(&reduced.recorded), hashes(&reduced.live));
+        let named = elements.into_iter().filter_map(|it| Some(((it.number, it.id?), it.content)));
+        named.collect::<HashMap<_, _, RandomState>>()
+    });
     let Some(lists) = agreed.methods.get_mut(&method.path) else { return };
     for AgreeingPair { list, recorded, live, passed } in pairs {
         let name = list.to_string();
         let Some(field) = method.output().get_field_by_name(name.trim_end_matches("[]")) else { continue };
         let number = field.number();
         let Some(list) = lists.get_mut(&number).and_then(Option::as_mut) else { continue };
-        let (recorded, live) = (recorded.into_bytes(), live.into_bytes());
-        let both = before.get(&(number, recorded.clone())).zip(now.get(&(number, live.clone())));
+        let both = before.get(&(number, recorded.as_bytes())).zip(now.get(&(number, live.as_bytes())));
         if let Some((before, now)) = both {
             let passed = comparer.memory.numbers.borrow_mut().counts(&passed);
-            let agreement = Agreement { recorded: *before, live_id: live, live: *now, passed };
-            list.pairs.insert(recorded, agreement);
+            list.remember(&recorded, &live, before, now, passed);
         }
     }
 }
@@ -252,11 +252,32 @@ impl Agreed {
                 .filter(|_| field.is_delimited)
                 .and_then(|it| content_at(field.content, &it.key));
             let id = id.filter(|id| !id.is_empty());
-            let hash = if id.is_some() { self.hasher.hash_one(field.content) } else { 0 };
             let WireField { number, whole, content, .. } = field;
-            elements.push(Element { number, whole, content, id, hash });
+            elements.push(Element { number, whole, content, id });
         }
         Some(elements)
+    }
+}
+
+impl List {
+    fn remember(
+        &mut self,
+        id: &str,
+        live_id: &str,
+        recorded: &[u8],
+        live: &[u8],
+        passed: Box<[(RuleNumber, u64)]>,
+    ) {
+        if self.bytes > MOST_BYTES {
+            self.pairs.clear();
+            self.bytes = 0;
+        }
+        self.bytes += recorded.len() + live.len();
+        let agreement =
+            Agreement { recorded: recorded.into(), live_id: live_id.into(), live: live.into(), passed };
+        if let Some(before) = self.pairs.insert(id.into(), agreement) {
+            self.bytes -= before.recorded.len() + before.live.len();
+        }
     }
 }
 
@@ -266,7 +287,7 @@ fn list_of(comparer: &Comparer<'_>, method: &Method, number: u32) -> Option<List
     let path = Path::default().elements(field.name());
     let key = key_of_list(comparer, &method.name, &path, &element).filter(|_| field.is_list())?;
     let lockstep = Lockstep::new(comparer, method, path, element);
-    Some(List { key, lockstep, pairs: HashMap::default() })
+    Some(List { key, lockstep, pairs: HashMap::default(), bytes: 0 })
 }
 
 /// Where the text is by which elements of this list find each other; `None` where there is no such one, or their order means something.

@@ -31,6 +31,8 @@ pub(crate) fn run(args: &DiffArgs) -> Result<Exit> {
     }
     let mut found = compare_tapes(Recorded(&recorded), Live(&live), &rules, args.report.max_inconclusive);
     found.preflight = [&recorded, &live].into_iter().filter_map(Recording::sealed_limitation).collect();
+    // The program is about to end: taking two long tapes apart in memory would be for nothing.
+    std::mem::forget((recorded, live));
     look_back(&tape, &mut found)?;
     report::give(&found, &args.report)
 }
