@@ -39,6 +39,10 @@ pub(crate) fn rewrite(
     let Some(bytes) = call.request() else {
         return Rewritten::Inconclusive("its request was not recorded".to_owned());
     };
+    // Nothing names nothing; most lists are asked for so.
+    if bytes.is_empty() && call.requests.len() == 1 {
+        return Rewritten::Request(bytes.clone());
+    }
     let given = credentials.and_then(|credentials| credentials.put_into(method, bytes, ids));
     let bytes = given.as_ref().unwrap_or(bytes);
     if let Some(needed) = critape_tape::needs_key(&call.path, bytes) {
