@@ -15,7 +15,7 @@ use prost_reflect::{Kind as FieldKind, MessageDescriptor};
 
 use crate::comparer::{Compared, Comparer};
 use crate::lockstep::{self, Lockstep};
-use crate::rule_numbers::{RuleNumber, Tally};
+use crate::rule_numbers::{Counts, Tally};
 use crate::{ListOrder, Path};
 
 /// Whole short answers that are remembered at most; then it begins anew.
@@ -75,7 +75,7 @@ struct Agreement {
     recorded: Box<[u8]>,
     live_id: Vec<u8>,
     live: Box<[u8]>,
-    passed: Box<[(RuleNumber, u64)]>,
+    passed: Counts,
 }
 
 /// Two answers without the elements that are known to agree.
@@ -260,14 +260,7 @@ impl Agreed {
 }
 
 impl List {
-    fn remember(
-        &mut self,
-        id: &str,
-        live_id: &str,
-        recorded: &[u8],
-        live: &[u8],
-        passed: Box<[(RuleNumber, u64)]>,
-    ) {
+    fn remember(&mut self, id: &str, live_id: &str, recorded: &[u8], live: &[u8], passed: Counts) {
         if self.bytes > MOST_BYTES {
             self.pairs.clear();
             self.bytes = 0;

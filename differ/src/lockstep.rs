@@ -18,7 +18,7 @@ use prost_reflect::{FieldDescriptor, Kind as FieldKind, MessageDescriptor};
 
 use crate::agreed::{key_of_list, lasts};
 use crate::comparer::{Comparer, NoTrajectories};
-use crate::rule_numbers::RuleNumber;
+use crate::rule_numbers::{Counts, RuleNumber};
 use crate::walk::Walk;
 use crate::{Path, Relation, relation};
 
@@ -47,7 +47,7 @@ enum Untold {
 pub(crate) struct Lockstep {
     element: Part,
     /// What rules let pass in two parts that agree.
-    pairs: RefCell<HashMap<(u64, u64), Box<[(RuleNumber, u64)]>, RandomState>>,
+    pairs: RefCell<HashMap<(u64, u64), Counts, RandomState>>,
     hasher: RandomState,
 }
 

@@ -9,6 +9,9 @@ use crate::Compared;
 /// A rule, by the place at which its name was first met.
 pub(crate) type RuleNumber = u32;
 
+/// How often rules let a difference pass.
+pub(crate) type Counts = Box<[(RuleNumber, u64)]>;
+
 /// The names that have numbers, each with how often an example was given for it.
 #[derive(Debug, Default)]
 pub(crate) struct RuleNumbers {
@@ -32,7 +35,7 @@ impl RuleNumbers {
     }
 
     /// The same counts, by number.
-    pub(crate) fn counts(&mut self, passed: &BTreeMap<String, u64>) -> Box<[(RuleNumber, u64)]> {
+    pub(crate) fn counts(&mut self, passed: &BTreeMap<String, u64>) -> Counts {
         passed.iter().map(|(rule, times)| (self.number(rule), *times)).collect()
     }
 }

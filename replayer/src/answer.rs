@@ -1,5 +1,6 @@
 //! One call to the live runtime, and what came of it.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -81,15 +82,14 @@ pub(crate) async fn ask(
     }
 }
 
-/// The same, for a replay in a hurry: for a moment it looks for the answer again and again before its thread sleeps, because being woken
-/// takes about as long as answering.
-pub(crate) async fn at_once<T>(call: impl Future<Output = T>) -> T {
-    let mut call = std::pin::pin!(call);
+/// What comes of a call of a replay in a hurry: for a moment it looks for the answer again and again before its thread sleeps, because
+/// being woken takes about as long as answering.
+pub(crate) async fn at_once<T>(mut call: Pin<&mut impl Future<Output = T>>) -> T {
     let until = Instant::now() + MOMENT;
     while Instant::now() < until {
         tokio::select! {
             biased;
-            answer = &mut call => return answer,
+            answer = call.as_mut() => return answer,
             () = tokio::task::yield_now() => {}
         }
     }

@@ -53,7 +53,7 @@ pub(crate) enum Told {
     /// What there was when a segment began.
     Opening(Opening),
     /// A call in common terms.
-    Call(Call),
+    Call(Box<Call>),
 }
 
 /// Hands out all that a tape tells, calls in the order of their ends; those without one come last.
@@ -83,13 +83,13 @@ fn read(events: &mut Events, mut batches: Batches<Told, impl FnMut(Batch<Told>) 
             }
         }
         if let Some(call) = assembler.push(event)
-            && !batches.put(bytes_of(&call), Told::Call(call.in_common_terms()))
+            && !batches.put(bytes_of(&call), Told::Call(Box::new(call.in_common_terms())))
         {
             return;
         }
     }
     for call in assembler.finish() {
-        if !batches.put(bytes_of(&call), Told::Call(call.in_common_terms())) {
+        if !batches.put(bytes_of(&call), Told::Call(Box::new(call.in_common_terms()))) {
             return;
         }
     }

@@ -102,7 +102,7 @@ pub(crate) fn each_call(
         Told::Opening(opening) => survey.opening(&opening),
         Told::Call(call) => {
             survey.call(&call);
-            take(survey, call);
+            take(survey, *call);
         }
     })?;
     survey.sealed = events.sealed();

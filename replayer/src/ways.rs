@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 
 use bytes::Bytes;
 use cri::{Generation, Method, alpha};
@@ -75,8 +76,8 @@ impl Shared {
         let sent = if is_old { alpha::lower(method.input(), request) } else { request.clone() };
         let expected = call.responses.iter().map(|message| message.body.len()).sum::<u64>();
         let client = self.client.for_path(&way.path).expecting(usize::try_from(expected).unwrap_or(0));
-        let asked = answer::ask(&client, &way.path, sent, call.deadline, cancel_after);
-        let mut answer = if self.is_hurried { answer::at_once(asked).await } else { asked.await };
+        let mut asked = pin!(answer::ask(&client, &way.path, sent, call.deadline, cancel_after));
+        let mut answer = if self.is_hurried { answer::at_once(asked.as_mut()).await } else { asked.await };
         if answer.is_broken {
             // Few calls come to this, and all would be larger for it.
             Box::pin(self.look_for_runtime(call, &way.path)).await;
