@@ -109,7 +109,7 @@ impl<'a> Pairing<'a> {
         }
         let all: HashMap<Rc<Key>, Vec<usize>> =
             waiting.iter().map(|(key, places)| (key.clone(), places.iter().copied().collect())).collect();
-        self.now.calls().for_each(|call| self.now.veil.learn(&call));
+        self.now.calls.heads().for_each(|call| self.now.veil.learn(call));
         let mut keys = Keys::new(sealed);
         for call in self.before.calls() {
             let call = &call;
