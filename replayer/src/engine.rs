@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::Method;
 use cri::client::Clients;
-use critape_calls::{Call, IdentityMap};
+use critape_calls::{Call, CallId, IdentityMap};
 use critape_differ::{Comparer, Findings, Memory, Report, Rules, Signature};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     /// Whether an image was removed that may have been here before.
     pub(crate) has_removed_images: Cell<bool>,
     pub(crate) pulled: RefCell<BTreeSet<String>>,
+    /// Images that the recording pulled and the replay could not, by their references in full, each with the call.
+    pub(crate) not_pulled: RefCell<HashMap<String, CallId>>,
     /// Differences that did not go away by waiting: they are not waited for again.
     pub(crate) unsettled: RefCell<HashSet<Signature>>,
     /// Whether time spent waiting matters, and there is a processor for it.
@@ -127,6 +129,7 @@ impl Engine {
             memory: Memory::default(),
             changing: RefCell::default(),
             pulled: RefCell::default(),
+            not_pulled: RefCell::default(),
             unsettled: RefCell::default(),
             done: Cell::new(0),
         };
@@ -287,6 +290,8 @@ impl Shared {
             Rewritten::Request(bytes) => Some(bytes),
             Rewritten::Inconclusive(reason) => {
                 self.findings.borrow_mut().inconclusive(call.id, reason);
+                drop(ids);
+                self.note_not_made(call);
                 None
             }
         }

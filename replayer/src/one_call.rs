@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::{Class, IdentityKind, Method};
+use cri::{Class, IdentityKind, Method, v1};
 use critape_calls::{Call, Code, Ending, Live, Recorded};
 use critape_differ::{Compared, Signature};
+use prost::Message as _;
 use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
 use crate::binding;
 use crate::engine::{Shared, Turn};
+use crate::images::full;
 use crate::ledger::Entry;
 use crate::pairs;
 use crate::recording::{is_mutating, request_ids, response_ids};
@@ -225,12 +227,23 @@ impl Shared {
                 ids.remove(&id);
             }
         }
+        drop(ids);
         if !answer.outcome.is_ok() {
-            for (kind, id, produced) in response_ids(call) {
-                if produced {
-                    ids.fail(kind, &id, call.id);
-                }
+            self.note_not_made(call);
+        } else if let Some(image) = pulled_image(call) {
+            self.not_pulled.borrow_mut().remove(&image);
+        }
+    }
+
+    /// Keeps in mind that what this call made when it was recorded is not there.
+    pub(crate) fn note_not_made(&self, call: &Call) {
+        for (kind, id, produced) in response_ids(call) {
+            if produced {
+                self.ids.borrow_mut().fail(kind, &id, call.id);
             }
+        }
+        if let Some(image) = pulled_image(call) {
+            self.not_pulled.borrow_mut().insert(image, call.id);
         }
     }
 
@@ -262,6 +275,13 @@ impl Shared {
             }
         }
     }
+}
+
+/// The image that this call pulled when it was recorded, in the full form of its reference.
+fn pulled_image(call: &Call) -> Option<String> {
+    let pulled = call.outcome.is_ok() && call.method().is_some_and(|method| method.name == "PullImage");
+    let request = v1::PullImageRequest::decode(call.request().filter(|_| pulled)?.as_ref()).ok()?;
+    request.image.map(|image| full(&image.image).unwrap_or(image.image))
 }
 
 /// Whether the recording says enough about the call for its answer to be compared.

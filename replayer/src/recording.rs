@@ -159,5 +159,5 @@ pub(crate) fn inconclusive_reason(unbound: Unbound) -> String {
 }
 
 fn made_by(call: CallId) -> String {
-    format!("it names an object whose making, call {call}, did not succeed here")
+    format!("it names what call {call} made, which was not made here")
 }

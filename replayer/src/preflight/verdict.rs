@@ -1,4 +1,4 @@
-//! Which differences follow from what the preflight has found, and so are no findings.
+//! Which differences follow from what the preflight has found, or from images that could not be pulled, and so are no findings.
 //!
 //! Each case looks at the one call itself: what it asked for must be what is missing here, and it must have gone wrong in the way
 //! that follows. Everything else stays a finding.
@@ -10,6 +10,7 @@ use prost::Message;
 
 use crate::answer::Answer;
 use crate::engine::Shared;
+use crate::images::full;
 use crate::preflight::Limits;
 
 /// What a runtime says that does not take a cgroup of another driver.
@@ -76,6 +77,10 @@ impl Shared {
     }
 
     fn missing(&self, reference: &str) -> Option<String> {
+        let full_form = full(reference);
+        if let Some(pull) = self.not_pulled.borrow().get(full_form.as_deref().unwrap_or(reference)) {
+            return Some(format!("its image, which call {pull} pulled, was not pulled here"));
+        }
         let is_missing = self.target.limits.missing_images.contains(reference);
         is_missing.then(|| "its image is not on the runtime, and the recording does not pull it".to_owned())
     }

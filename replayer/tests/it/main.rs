@@ -148,7 +148,7 @@ async fn what_could_not_be_made_here_makes_its_calls_inconclusive() {
         "{reasons:?}"
     );
     assert!(
-        reasons.iter().any(|(count, reason)| *count == 2 && reason.contains("did not succeed here")),
+        reasons.iter().any(|(count, reason)| *count == 2 && reason.contains("was not made here")),
         "{reasons:?}"
     );
 }
@@ -365,6 +365,29 @@ async fn without_its_key_a_sealed_tape_replays_what_does_not_need_it() {
     let reasons: Vec<_> = report.inconclusive.iter().map(|it| it.reason.as_str()).collect();
     assert_eq!(report.calls.inconclusive, 3, "{reasons:?}");
     assert!(reasons.contains(&"its command is sealed, and the tape's key is not here"), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn what_follows_from_a_call_that_could_not_be_sent_is_no_finding() {
+    let tape = recorded(&World::new(&[]), async |client: &Client| {
+        let image = Some(world::spec("registry.example/app:1"));
+        let auth = Some(v1::AuthConfig { password: "password-1".into(), ..Default::default() });
+        let pull = v1::PullImageRequest { image: image.clone(), auth, ..Default::default() };
+        client.call::<v1::PullImageResponse>("PullImage", pull).await;
+        let status = v1::ImageStatusRequest { image, verbose: false };
+        client.call::<v1::ImageStatusResponse>("ImageStatus", status).await;
+        let sandbox = client.run(pod("web")).await;
+        let commanded = client.create(&sandbox, container_request("app", "sleep 100")).await;
+        client.container_status(&commanded[..12]).await;
+        client.remove_pod(&sandbox).await;
+    })
+    .await;
+    tape.lose_key();
+    let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
+    let reasons: Vec<_> = report.inconclusive.iter().map(|it| it.reason.as_str()).collect();
+    assert_eq!((signatures(&report), report.calls.inconclusive), (Vec::new(), 4), "{reasons:?}");
+    assert!(reasons.contains(&"its image, which call 1 pulled, was not pulled here"), "{reasons:?}");
+    assert!(reasons.contains(&"it names what call 4 made, which was not made here"), "{reasons:?}");
 }
 
 #[tokio::test]

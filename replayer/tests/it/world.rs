@@ -132,7 +132,7 @@ pub async fn recorded(world: &World, workload: impl AsyncFnOnce(&Client)) -> One
 pub struct Client(cri::client::Client);
 
 impl Client {
-    async fn call<M: Message + Default>(&self, rpc: &str, request: impl Message) -> Option<M> {
+    pub async fn call<M: Message + Default>(&self, rpc: &str, request: impl Message) -> Option<M> {
         let path = &methods().by_name(Generation::V1, rpc).unwrap().path;
         let reply = self.0.unary(path, request.encode_to_vec().into(), Some(LONG)).await.ok()?;
         Some(M::decode(reply.message).unwrap())
@@ -292,7 +292,7 @@ impl Client {
     }
 }
 
-fn spec(image: &str) -> v1::ImageSpec {
+pub fn spec(image: &str) -> v1::ImageSpec {
     v1::ImageSpec { image: image.to_owned(), ..Default::default() }
 }
 
