@@ -4,6 +4,7 @@
 //! [`crate::pool`]. One [`Client`] is one HTTP/2 connection; clones share it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -45,6 +46,8 @@ const MOST_ROOM: usize = 1 << 20;
 pub struct Client {
     channel: Channel,
     room: usize,
+    /// How often it has connected.
+    connected: Arc<AtomicU64>,
 }
 
 /// Connections to the two services, which are one where they share a socket.
@@ -64,6 +67,13 @@ impl Clients {
             Client::connect(&endpoints.image).await?
         };
         Ok(Self { runtime, image })
+    }
+
+    /// How often either was connected: more often than at first where the runtime was restarted.
+    pub fn times_connected(&self) -> u64 {
+        let of = |client: &Client| client.connected.load(Ordering::Relaxed);
+        let is_one = Arc::ptr_eq(&self.runtime.connected, &self.image.connected);
+        of(&self.runtime) + if is_one { 0 } else { of(&self.image) }
     }
 
     /// The connection to this service.
@@ -95,15 +105,21 @@ impl Client {
     /// The channel connects again by itself when the runtime restarts.
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
         let path = endpoint.path().to_owned();
+        let connected = Arc::new(AtomicU64::new(0));
+        let count = connected.clone();
         // The authority of a unix socket means nothing; kubelet sends this one.
         let channel = tonic::transport::Endpoint::from_static("http://localhost")
             .connect_with_connector(tower::service_fn(move |_| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
+                let (path, count) = (path.clone(), count.clone());
+                async move {
+                    let stream = UnixStream::connect(path).await?;
+                    count.fetch_add(1, Ordering::Relaxed);
+                    std::io::Result::Ok(TokioIo::new(stream))
+                }
             }))
             .await
             .map_err(|error| ConnectError { endpoint: endpoint.clone(), reason: innermost(&error) })?;
-        Ok(Self { channel, room: USUAL_ROOM })
+        Ok(Self { channel, room: USUAL_ROOM, connected })
     }
 
     /// The same connection, for a call whose answer will take about so many bytes. It may take more.
@@ -111,7 +127,7 @@ impl Client {
     pub fn expecting(&self, bytes: usize) -> Self {
         // Once the first frame tells how long the answer is, tonic makes room for all of it behind that.
         let room = bytes.saturating_add(bytes.min(FRAME)).saturating_add(SPARE_ROOM);
-        Self { channel: self.channel.clone(), room: room.min(MOST_ROOM) }
+        Self { room: room.min(MOST_ROOM), ..self.clone() }
     }
 
     /// One unary call. `metadata` is sent as it is; a `deadline` is sent as `grpc-timeout` and held.

@@ -172,12 +172,10 @@ impl Findings {
         let mut findings: Vec<Finding> =
             self.findings.into_values().map(|met| met.explained(rules, &recorded, &live)).collect();
         findings.sort_by(|a, b| {
-            (a.severity, std::cmp::Reverse(a.count), &a.method, &a.path).cmp(&(
-                b.severity,
-                std::cmp::Reverse(b.count),
-                &b.method,
-                &b.path,
-            ))
+            // What became of the runtime itself explains what stands beside it.
+            let is_other = |it: &Finding| it.rule != "runtime-gone";
+            let key = |it: &Finding| (it.severity, is_other(it), std::cmp::Reverse(it.count));
+            key(a).cmp(&key(b)).then_with(|| (&a.method, &a.path).cmp(&(&b.method, &b.path)))
         });
         let evidence_left_out = keep_evidence(&mut findings);
         let share = self.calls.inconclusive as f64 / self.calls.recorded.max(1) as f64;

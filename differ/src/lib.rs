@@ -61,5 +61,6 @@ pub use report::{
     Suppressed, Verdict,
 };
 pub use rules::{ListOrder, ListRule, Problem, ProblemKind, Rule, RuleCheck, Rules, RulesCheck, RulesError};
+pub use severity::{FixedRule, fixed_rules};
 pub use suppressed::{SuppressedExample, render_suppressed};
 pub use timing::{Clocks, Times, Timing};

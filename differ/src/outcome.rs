@@ -12,6 +12,8 @@ const NEVER_SETTLE: [Code; 2] = [Code(3), Code::UNIMPLEMENTED];
 
 /// Stands for the code of a call that found no runtime.
 pub(crate) const GONE: &str = "gone";
+/// What has become of a runtime that had to be connected to again.
+pub(crate) const BACK: &str = "back";
 
 impl Comparer<'_> {
     /// Compares how two calls of `method` (its name, as `StopContainer`) ended.
@@ -66,20 +68,29 @@ impl Comparer<'_> {
 
     /// That the runtime answers no more, from this call of `method` on.
     pub fn gone(&self, method: &str, recorded: Recorded<&Outcome>, call: CallId) -> Compared {
+        let gone = self.presence(GONE, method, recorded, call);
+        Compared { divergences: vec![gone], ..Compared::default() }
+    }
+
+    /// That the runtime broke its connection, and answers on another from this call of `method` on.
+    pub fn back(&self, method: &str, recorded: Recorded<&Outcome>, call: CallId) -> Divergence {
+        self.presence(BACK, method, recorded, call)
+    }
+
+    fn presence(&self, now: &str, method: &str, recorded: Recorded<&Outcome>, call: CallId) -> Divergence {
         let path = Path::of(&["outcome", "code"]);
-        let transition = format!("{}→{GONE}", recorded.0.code);
+        let transition = format!("{}→{now}", recorded.0.code);
         let severity = self.rules.severity(method, &path, Kind::Outcome, Some(&transition));
-        let gone = Divergence {
+        Divergence {
             path,
             kind: Kind::Outcome,
             transition: Some(transition),
             recorded: brief(recorded.0),
-            live: json!({ "kind": GONE, "call": call.0 }),
+            live: json!({ "kind": now, "call": call.0 }),
             rule: "runtime-gone".to_owned(),
             severity: severity.unwrap_or(Severity::Breaking),
             settles: false,
-        };
-        Compared { divergences: vec![gone], ..Compared::default() }
+        }
     }
 
     fn messages_of(&self, method: &str, recorded: &Outcome, live: &Outcome, compared: &mut Compared) {

@@ -1,5 +1,8 @@
 //! How bad a difference is, and what a kubelet would do about it; and what a rule says, for people who read of it in a report.
 
+use std::sync::LazyLock;
+
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::rules::{Matcher, Rules};
@@ -8,27 +11,31 @@ use crate::{Kind, Path, RuleText, Severity};
 /// What comes with the program, before the severities of the standard rules.
 pub(crate) const CONSEQUENCES: &str = include_str!("../rules/consequences.toml");
 
-/// Rules that can't be changed: name, reason, source.
-const FIXED: [(&str, &str, &str); 6] = [
-    ("exact", "no rule says otherwise, so the values have to be the same", "runtime.v1"),
-    ("outcome", "how a call ends is the first thing that a client acts upon", "gRPC status codes"),
-    ("runtime-gone", "a runtime that was there goes on answering, or is there again soon", "runtime.v1"),
-    (
-        "id",
-        "an id names the same thing, in the same spelling, in every answer",
-        "runtime.v1: what each id refers to",
-    ),
-    (
-        "event-sequence",
-        "a container goes through the same events in the same order",
-        "runtime.v1: GetContainerEvents",
-    ),
-    (
-        "event-stream",
-        "a stream of events has no end of its own: who ends it at once does not serve it",
-        "runtime.v1: GetContainerEvents",
-    ),
-];
+const FIXED: &str = include_str!("../rules/fixed.toml");
+
+/// A rule that is part of how answers are compared, and can't be changed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedRule {
+    /// Its name in reports.
+    pub name: String,
+    /// Why it holds.
+    pub reason: String,
+    /// Where it is known from.
+    pub source: String,
+}
+
+/// All rules that can't be changed.
+pub fn fixed_rules() -> &'static [FixedRule] {
+    #[derive(Deserialize)]
+    struct File {
+        rule: Vec<FixedRule>,
+    }
+    // A test reads it.
+    static RULES: LazyLock<Vec<FixedRule>> =
+        LazyLock::new(|| toml::from_str::<File>(FIXED).map(|file| file.rule).unwrap_or_default());
+    &RULES
+}
 
 /// Why what is new is cosmetic, whatever it is.
 const NEW_FIELD: &str = "a kubelet that does not know the field passes over it";
@@ -122,7 +129,8 @@ impl Rules {
             |reason: &str, source: &str| RuleText { reason: reason.to_owned(), source: source.to_owned() };
         let rule = self.rules.iter().find(|rule| rule.name == name);
         let list = || self.lists.iter().find(|rule| rule.name == name).map(|rule| text(&rule.reason, ""));
-        let fixed = || FIXED.iter().find(|rule| rule.0 == name).map(|rule| text(rule.1, rule.2));
+        let fixed = || fixed_rules().iter().find(|rule| rule.name == name);
+        let fixed = || fixed().map(|rule| text(&rule.reason, &rule.source));
         rule.map(|rule| text(&rule.reason, &rule.source)).or_else(list).or_else(fixed)
     }
 }
@@ -130,6 +138,16 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fixed_rules_have_names_of_their_own() {
+        let rules = Rules::standard();
+        assert!(fixed_rules().len() > 10, "the file can be read");
+        for fixed in fixed_rules() {
+            assert!(!fixed.reason.is_empty() && !fixed.source.is_empty(), "{}", fixed.name);
+            assert!(rules.iter().all(|rule| rule.name != fixed.name), "{}", fixed.name);
+        }
+    }
 
     #[test]
     fn consequences_are_those_of_the_severity() {

@@ -1,6 +1,6 @@
 //! One sentence about a finding.
 
-use crate::outcome::GONE;
+use crate::outcome::{BACK, GONE};
 use crate::{Divergence, Kind, Oracle};
 
 /// One sentence about a divergence.
@@ -10,6 +10,12 @@ pub(crate) fn summary(method: &str, divergence: &Divergence) -> String {
     match (divergence.kind, divergence.transition.as_deref()) {
         (Kind::Outcome, Some(transition)) if transition.ends_with(&format!("→{GONE}")) => {
             format!("the runtime stopped answering at call {}, a {rpc}", divergence.live["call"])
+        }
+        (Kind::Outcome, Some(transition)) if transition.ends_with(&format!("→{BACK}")) => {
+            format!(
+                "the runtime broke its connection and had to be connected to again by call {}, a {rpc}",
+                divergence.live["call"]
+            )
         }
         (Kind::Outcome, Some(transition)) => {
             let (before, now) = transition.split_once('→').unwrap_or((transition, ""));

@@ -144,6 +144,7 @@ impl Engine {
         let mut reader = shared.script.reader().map_err(RecordingError::Tape)?;
         let timer = Timer::new().map_err(ReplayError::Timer)?;
         shared.begun.set(Instant::now());
+        shared.note_connected();
         let mut tasks = JoinSet::new();
         // Whether a stream has just been opened.
         let mut begins = false;

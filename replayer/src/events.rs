@@ -54,6 +54,12 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
         shared.note_gone(call, &method.name, LiveSide::Events(&live, outcome.as_ref()));
         return;
     }
+    if is_broken {
+        shared.note_back(call, &method.name, LiveSide::Events(&live, outcome.as_ref()));
+        let reason = "the runtime broke the connection on which its events came".to_owned();
+        shared.findings.borrow_mut().inconclusive(call.id, reason);
+        return;
+    }
     let recorded = sequences(call, method);
     shared.oracles.borrow_mut().events(call, Recorded(&recorded), Live(&live));
     let compared = {

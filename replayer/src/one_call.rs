@@ -56,6 +56,7 @@ impl Shared {
         if let Some(credentials) = &self.config.credentials {
             credentials.hide(method, &mut answer);
         }
+        self.note_back(call, &method.name, LiveSide::Answer(&answer));
         self.note_pulled(method, &answer).await;
         self.note_objects(call, method, &answer);
         let verdict = self.judge(call, method, way, &answer, compared).await;

@@ -1,10 +1,10 @@
 //! Whether the runtime still answers.
 //!
 //! Where a connection breaks, or none can be made, the runtime may have been restarted: it is asked for a while, and the replay goes on
-//! where it answers again. Where it does not, that is one finding, of the first call that it did not answer; nothing can be said of the
-//! calls after it, and they are not sent.
+//! where it answers again. That it had to be connected to again is a finding. Where it does not answer, that is one, of the first call
+//! that it did not answer; nothing can be said of the calls after it, and they are not sent.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(crate) struct Presence {
     broken: RefCell<BTreeSet<CallId>>,
     /// The call from which on the runtime is gone.
     gone: watch::Sender<Option<CallId>>,
+    /// How often the runtime was connected to, as far as that was told.
+    told: Cell<u64>,
 }
 
 impl Presence {
@@ -94,6 +96,24 @@ impl Shared {
         let Some(version) = methods().by_name(generation, "Version") else { return false };
         let answer = self.client.for_path(path).unary(&version.path, Bytes::new(), Some(PATIENCE)).await;
         !answer.is_err_and(|status| is_from_the_way(&status))
+    }
+
+    /// From here on, a runtime that has to be connected to again has broken its connection.
+    pub(crate) fn note_connected(&self) {
+        self.presence.told.set(self.client.times_connected());
+    }
+
+    /// That the runtime had to be connected to again by the end of this call, if that is so and was not told before: it was restarted, or
+    /// died and came back.
+    pub(crate) fn note_back(&self, call: &Call, name: &str, live: LiveSide<'_>) {
+        let times = self.client.times_connected();
+        if times == self.presence.told.replace(times) {
+            return;
+        }
+        let ids = self.ids.borrow();
+        let back = self.comparer(&ids).back(name, Recorded(&call.outcome), call.id);
+        let calls = Calls { recorded: call, veil: &self.script.veil, live };
+        self.findings.borrow_mut().add_divergence(&call.path, &calls, back);
     }
 
     /// Keeps what became of a call that the runtime, which is gone, did not answer.

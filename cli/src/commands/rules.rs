@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use critape_differ::{Rules, RulesCheck};
+use critape_differ::{ORACLES, Rules, RulesCheck, fixed_rules};
 use serde_json::{Value, json};
 
 use super::report;
@@ -31,7 +31,8 @@ fn list(rules: &Rules, output: Format) -> Result<Exit> {
 }
 
 fn listed(rules: &Rules) -> Value {
-    let fields = rules.iter().map(|rule| {
+    let translated = Rules::default().for_translation();
+    let fields = rules.iter().chain(translated.iter()).map(|rule| {
         json!({
             "kind": "rule",
             "name": rule.name,
@@ -54,7 +55,13 @@ fn listed(rules: &Rules) -> Value {
             "source": rule.source,
         })
     });
-    fields.chain(lists).collect()
+    let fixed = fixed_rules().iter().map(
+        |rule| json!({ "kind": "fixed", "name": rule.name, "reason": rule.reason, "source": rule.source }),
+    );
+    let oracles = ORACLES.iter().map(|oracle| {
+        json!({ "kind": "oracle", "name": oracle.name, "reason": oracle.rule, "source": oracle.source })
+    });
+    fields.chain(lists).chain(fixed).chain(oracles).collect()
 }
 
 fn table(rules: &Rules) -> String {
@@ -62,8 +69,9 @@ fn table(rules: &Rules) -> String {
     let methods = |methods: &[String]| {
         if methods.is_empty() { String::new() } else { format!("{}: ", methods.join(", ")) }
     };
+    let translated = Rules::default().for_translation();
     // Writing to a string never fails.
-    for rule in rules.iter() {
+    for rule in rules.iter().chain(translated.iter()) {
         let _ = writeln!(out, "{}  {}", rule.name, rule.relation);
         let _ = writeln!(out, "    {}{}", methods(rule.methods()), rule.paths().join(", "));
         let _ = writeln!(out, "    why   {}", rule.reason);
@@ -75,6 +83,16 @@ fn table(rules: &Rules) -> String {
         let _ = writeln!(out, "{}  by {by}; order {}", rule.name, rule.order);
         let _ = writeln!(out, "    {}{}", methods(rule.methods()), rule.paths().join(", "));
         let _ = writeln!(out, "    why   {}", rule.reason);
+    }
+    for rule in fixed_rules() {
+        let _ = writeln!(out, "{}  can't be changed", rule.name);
+        let _ = writeln!(out, "    why   {}", rule.reason);
+        let _ = writeln!(out, "    from  {}", rule.source);
+    }
+    for oracle in ORACLES {
+        let _ = writeln!(out, "{}  holds of any answer", oracle.name);
+        let _ = writeln!(out, "    why   {}", oracle.rule);
+        let _ = writeln!(out, "    from  {}", oracle.source);
     }
     out
 }

@@ -120,6 +120,7 @@ fn a_runtime_that_is_restarted_is_gone_on_with() {
     let found = findings(&report);
     assert!(found.iter().any(|it| it.contains("Container outcome.code OK→UNAVAILABLE")), "{found:?}");
     assert!(!found.iter().any(|it| it.contains("gone")), "{found:?}");
+    assert!(found[0].contains("OK→back"), "the restart comes first: {found:?}");
     assert_eq!(report["inconclusive"], serde_json::json!([]), "{report:#}");
     let version = "/runtime.v1.RuntimeService/Version";
     let compared = report["methods"].as_array().unwrap().iter().find(|it| it["method"] == version).unwrap();

@@ -36,6 +36,14 @@ fn rules_are_listed_with_their_reasons() {
         );
     }
     assert!(rules.iter().any(|rule| rule["kind"] == "list" && rule["name"] == "containers"));
+    // Whatever a report names can be looked up.
+    let report: Value = serde_json::from_str(&folder.run("demo -o json").done()).unwrap();
+    let named =
+        ["/suppressed/rules", "/findings"].map(|list| report.pointer(list).unwrap().as_array().unwrap());
+    assert!(named.iter().all(|list| !list.is_empty()));
+    for name in named.into_iter().flatten().map(|it| &it["rule"]) {
+        assert!(rules.iter().any(|rule| rule["name"] == *name), "{name}");
+    }
     folder.write(
         "mine.toml",
         "[[rule]]\nname = \"mine\"\npath = [\"**.size\"]\nrelation = \"number\"\nwithin = \"10%\"\nreason = \"x\"\n",
