@@ -15,7 +15,9 @@ pub enum TapeError {
     #[error("{0} does not exist: give the folder of a tape, `critape tape list` finds them")]
     Absent(PathBuf),
     /// There is something else.
-    #[error("{0} is not a tape: it has no critape-tape file; give the folder that `critape record` made")]
+    #[error(
+        "{0} is not a tape: it has no critape-tape file; give the folder that `critape record` made, or `critape tape import` of an exported file"
+    )]
     NotATape(PathBuf),
     /// It was made by a newer program.
     #[error("{path} has format {found} and this program reads up to {known}: use a newer critape")]

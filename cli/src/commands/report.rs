@@ -20,7 +20,15 @@ const BASELINE_HOLDS: jiff::SignedDuration = jiff::SignedDuration::from_hours(90
 pub(crate) fn rules(files: &[PathBuf]) -> Result<Rules> {
     files.iter().rev().try_fold(Rules::standard(), |rules, path| {
         let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        Ok(rules.overridden_by(Rules::parse(&path.display().to_string(), &text)?))
+        let own = Rules::parse(&path.display().to_string(), &text)?;
+        let problems = own.check(&Rules::standard()).problems.len();
+        if problems > 0 {
+            output::say(format_args!(
+                "note: rules in {path} let too much pass or nothing ({problems}): see `critape rules check {path}`",
+                path = path.display()
+            ));
+        }
+        Ok(rules.overridden_by(own))
     })
 }
 
@@ -41,6 +49,9 @@ pub(crate) fn check_files(args: &ReportArgs) -> Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() {
             bail!("{}: its folder is not there: make it first", path.display());
+        }
+        if path.is_dir() {
+            bail!("{} is a folder: give the name of a file in it", path.display());
         }
         Ok(())
     })

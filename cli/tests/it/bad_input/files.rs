@@ -26,6 +26,9 @@ fn a_report_in_a_folder_that_is_not_there() {
     workload::record_briefly(&folder, "node.tape");
     let refused = folder.refused("replay node.tape -r unix://DIR/absent.sock --report absent/report.json");
     assert!(refused.starts_with("error: ") && refused.contains("absent/report.json"), "{refused}");
+    std::fs::create_dir(folder.path("taken.json")).unwrap();
+    let refused = folder.refused("replay node.tape -r unix://DIR/absent.sock --report taken.json");
+    assert!(refused.contains("taken.json is a folder"), "{refused}");
 }
 
 #[test]

@@ -35,29 +35,29 @@ fn a_folder_that_is_no_tape() {
     fs::create_dir(folder.path("empty")).unwrap();
     assert_snapshot!(
         folder.refused("tape show empty"),
-        @"error: empty is not a tape: it has no critape-tape file; give the folder that `critape record` made"
+        @"error: empty is not a tape: it has no critape-tape file; give the folder that `critape record` made, or `critape tape import` of an exported file"
     );
     assert_snapshot!(
         folder.refused("replay empty -r unix://DIR/r.sock"),
-        @"error: empty is not a tape: it has no critape-tape file; give the folder that `critape record` made"
+        @"error: empty is not a tape: it has no critape-tape file; give the folder that `critape record` made, or `critape tape import` of an exported file"
     );
     fs::create_dir(folder.path("other")).unwrap();
     folder.write("other/file", "");
     assert_snapshot!(
         folder.refused("tape info other"),
-        @"error: other is not a tape: it has no critape-tape file; give the folder that `critape record` made"
+        @"error: other is not a tape: it has no critape-tape file; give the folder that `critape record` made, or `critape tape import` of an exported file"
     );
     assert_snapshot!(
         folder.refused("record other -r unix://DIR/r.sock --listen unix://DIR/l.sock"),
-        @"error: other is not a tape: it has no critape-tape file; give the folder that `critape record` made"
+        @"error: other is not a tape: it has no critape-tape file; give the folder that `critape record` made, or `critape tape import` of an exported file"
     );
     assert_snapshot!(
         folder.refused("tape verify other/file"),
-        @"error: other/file is not a tape: it has no critape-tape file; give the folder that `critape record` made"
+        @"error: other/file is not a tape: it has no critape-tape file; give the folder that `critape record` made, or `critape tape import` of an exported file"
     );
     assert_snapshot!(
         folder.refused("record other/file -r unix://DIR/r.sock --listen unix://DIR/l.sock"),
-        @"error: other/file is not a tape: it has no critape-tape file; give the folder that `critape record` made"
+        @"error: other/file is not a tape: it has no critape-tape file; give the folder that `critape record` made, or `critape tape import` of an exported file"
     );
 }
 

@@ -106,6 +106,17 @@ fn suppressed_differences_can_be_listed() {
 }
 
 #[test]
+fn rules_that_let_everything_pass_are_told_of() {
+    let folder = Folder::new();
+    folder.write(
+        "all.toml",
+        "[[rule]]\nname = \"all\"\npath = [\"**\"]\nrelation = \"ignore\"\nreason = \"x\"\n",
+    );
+    let listed = folder.run("rules list --rules all.toml");
+    assert!(listed.stderr.contains("note: rules in all.toml let too much pass"), "{}", listed.stderr);
+}
+
+#[test]
 fn the_first_of_several_rules_files_counts() {
     let folder = Folder::new();
     workload::record(&folder, "node.tape", "");

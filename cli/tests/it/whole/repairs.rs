@@ -90,7 +90,7 @@ fn what_can_not_be_repaired_is_refused() {
     fs::create_dir(folder.path("other")).unwrap();
     assert_snapshot!(
         folder.refused("tape repair other"),
-        @"error: other is not a tape: it has no critape-tape file; give the folder that `critape record` made"
+        @"error: other is not a tape: it has no critape-tape file; give the folder that `critape record` made, or `critape tape import` of an exported file"
     );
     let recorder = folder.recorder("node.tape", "absent.sock", "l.sock", "");
     assert_snapshot!(
