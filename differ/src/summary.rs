@@ -9,11 +9,11 @@ pub(crate) fn summary(method: &str, divergence: &Divergence) -> String {
     let path = divergence.path.to_string();
     match (divergence.kind, divergence.transition.as_deref()) {
         (Kind::Outcome, Some(transition)) if transition.ends_with(&format!("→{GONE}")) => {
-            format!("the runtime stopped answering at call {}, a {rpc}", divergence.live["call"])
+            format!("the runtime stopped answering at call {}: {rpc}", divergence.live["call"])
         }
         (Kind::Outcome, Some(transition)) if transition.ends_with(&format!("→{BACK}")) => {
             format!(
-                "the runtime broke its connection and had to be connected to again by call {}, a {rpc}",
+                "the runtime broke its connection and had to be connected to again by call {}: {rpc}",
                 divergence.live["call"]
             )
         }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::Color;
-use super::text::{known, place, plain, rpc, shown, side, signature, times, until};
+use super::text::{both, known, place, plain, rpc, side, signature, times, until};
 use crate::{BaselineUse, EarlierCall, Effect, Example, Finding, Limitation, Report, Severity, Verdict};
 
 /// Longest piece of a value that is shown.
@@ -172,13 +172,9 @@ fn one(out: &mut String, number: usize, finding: &Finding, paint: &Paint) -> fmt
     }
     for example in finding.examples.iter().take(SHOWN_EXAMPLES) {
         writeln!(out, "     {}", call(example))?;
-        writeln!(
-            out,
-            "       {} {}",
-            paint.with("31", "- recorded"),
-            shown(&example.recorded, MAX_VALUE_CHARS)
-        )?;
-        writeln!(out, "       {} {}", paint.with("32", "+ live    "), shown(&example.live, MAX_VALUE_CHARS))?;
+        let [recorded, live] = both(&example.recorded, &example.live, MAX_VALUE_CHARS);
+        writeln!(out, "       {} {recorded}", paint.with("31", "- recorded"))?;
+        writeln!(out, "       {} {live}", paint.with("32", "+ live    "))?;
     }
     if let Some(evidence) = &finding.evidence {
         before(out, evidence.about.as_deref(), &evidence.before, paint)?;

@@ -30,6 +30,22 @@ pub(super) fn shown(value: &Value, most: usize) -> String {
     }
 }
 
+/// Both sides of a difference, each as [`shown`]; where they are longer than `most` letters, from a little before they differ.
+pub(super) fn both(recorded: &Value, live: &Value, most: usize) -> [String; 2] {
+    /// Letters before the first that differs.
+    const LEAD: usize = 24;
+    let whole = [recorded, live].map(|value| shown(value, usize::MAX));
+    let [before, now] = &whole;
+    let same = before.chars().zip(now.chars()).take_while(|(before, now)| before == now).count();
+    let is_cut = whole.iter().any(|text| text.chars().count() > most);
+    let from = if is_cut && same + LEAD > most { same.saturating_sub(LEAD) } else { 0 };
+    whole.map(|text| {
+        let part: String = text.chars().skip(from).collect();
+        let lead = if from > 0 { "…" } else { "" };
+        format!("{lead}{}", cut(&part, most))
+    })
+}
+
 /// A value on as many lines as it has.
 pub(super) fn pretty(value: &Value) -> String {
     match value {
@@ -109,6 +125,16 @@ mod tests {
             assert!(!text.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{text:?}");
         }
         assert_eq!(plain(hostile).lines().count(), 1);
+        let far = |end: &str| json!(format!("{}{end}", "ä".repeat(90)));
+        let [before, now] = both(&far("zzz"), &far("zz"), 60);
+        assert!(before.starts_with("…ää") && before.ends_with("äzzz\""), "{before}");
+        assert!(now.ends_with("äzz\""), "{now}");
+        assert_eq!(both(&json!("a"), &json!(null), 60), ["\"a\"", "(absent)"]);
+        assert_eq!(
+            both(&json!("ab"), &json!("bb"), 3),
+            ["\"ab…", "\"bb…"],
+            "they differ where they are seen"
+        );
         assert_eq!(cut("äöü", 2), "äö…");
         assert_eq!(cut("äö", 2), "äö");
     }

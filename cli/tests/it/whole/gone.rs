@@ -81,7 +81,7 @@ fn a_runtime_that_dies_is_one_finding_and_the_replay_ends() {
     assert_eq!(found, [format!("{rpc} outcome.code OK→gone breaking 1")], "{report:#}");
     let finding = &report["findings"][0];
     let call = finding["examples"][0]["recorded_call"].as_u64().unwrap();
-    assert_eq!(finding["summary"], format!("the runtime stopped answering at call {call}, a {rpc}"));
+    assert_eq!(finding["summary"], format!("the runtime stopped answering at call {call}: {rpc}"));
     assert!(finding["consequence"].as_str().unwrap().contains("NotReady"), "{finding:#}");
     let before = finding["evidence"]["before"].as_array().unwrap();
     assert!(
