@@ -371,7 +371,7 @@ fn the_report_is_printed_where_its_file_can_not_be_written() {
     let folder = Folder::new();
     workload::record_briefly(&folder, "node.tape");
     let _simulator = folder.simulator("r.sock", "");
-    fs::create_dir(folder.path("report.json")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", folder.path("report.json")).unwrap();
     let ended = folder.run("replay node.tape -r unix://DIR/r.sock --report report.json");
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stdout.contains("same: 0 divergences") || ended.stdout.is_empty());
