@@ -31,15 +31,7 @@ pub(crate) fn measure(args: &LongArgs) -> Result<()> {
         run(&["replay".into(), tape, "--pace".into(), "max".into(), "-r".into(), upstream.socket])?;
     simulator.stop()?;
     let calls = &replayed.report["calls"];
-    println!(
-        "replay of {} calls: {:.0} s, peak {:.0} MiB; sent {}, compared {}, findings {}",
-        calls["recorded"],
-        replayed.took.as_secs_f64(),
-        replayed.peak as f64 / f64::from(1 << 20),
-        calls["sent"],
-        calls["compared"],
-        findings(&replayed.report),
-    );
+    replayed.print();
     ensure!(calls["sent"] == calls["recorded"], "rejected: not every call was sent");
     ensure!(findings(&replayed.report) == 0, "rejected: something differed");
     ensure!(replayed.peak <= PEAK_BYTES, "the replay took too much memory");

@@ -36,16 +36,7 @@ pub(crate) fn measure(args: &ReplayArgs) -> Result<()> {
     let replayed = run(&replay)?;
     simulator.stop()?;
     let calls = &replayed.report["calls"];
-    println!(
-        "replay of {} calls at full speed: {:.1} s, peak {:.0} MiB; sent {}, compared {}, inconclusive {}, findings {}",
-        calls["recorded"],
-        replayed.took.as_secs_f64(),
-        replayed.peak as f64 / f64::from(1 << 20),
-        calls["sent"],
-        calls["compared"],
-        calls["inconclusive"],
-        findings(&replayed.report),
-    );
+    replayed.print();
     let served = served(&live)?;
     println!("the simulator received {served} calls");
     let compared = run(&["diff".into(), first, second])?;
@@ -98,8 +89,25 @@ fn record(folder: &Path, calls: u64) -> Result<PathBuf> {
 
 pub(crate) struct Run {
     pub(crate) report: Value,
-    pub(crate) took: Duration,
+    took: Duration,
     pub(crate) peak: u64,
+}
+
+impl Run {
+    /// What a replay at full speed took and came to.
+    pub(crate) fn print(&self) {
+        let calls = &self.report["calls"];
+        println!(
+            "replay of {} calls at full speed: {:.1} s, peak {:.0} MiB; sent {}, compared {}, inconclusive {}, findings {}",
+            calls["recorded"],
+            self.took.as_secs_f64(),
+            self.peak as f64 / f64::from(1 << 20),
+            calls["sent"],
+            calls["compared"],
+            calls["inconclusive"],
+            findings(&self.report),
+        );
+    }
 }
 
 /// Runs critape until it ends, and looks at its memory.
