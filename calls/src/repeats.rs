@@ -1,8 +1,7 @@
 //! What a message says that was not said before.
 //!
 //! Kubelet lists the same pods and containers every second. Whoever learns something from each message needs to read only the
-//! elements that are new, or other than when they were last seen. Most lists are as a whole what the last one was, which a look at
-//! the bytes tells.
+//! elements that are new, or other than when they were last seen.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -11,11 +10,10 @@ use bytes::Bytes;
 use cri::wire::fields;
 use foldhash::quality::RandomState;
 
-/// Messages that are kept, to be known when they come again, have at most this many bytes.
-const LONGEST_KEPT: usize = 1 << 20;
-
 /// When the versions take more than this, it begins anew: what was said may be news again.
 const MOST_BYTES: usize = 32 << 20;
+/// What each takes besides.
+const ENTRY_BYTES: usize = 48;
 
 /// The last version of each object that messages have shown.
 #[derive(Debug, Default)]
@@ -24,8 +22,6 @@ pub struct Repeats {
     last: HashMap<u64, Box<[u8]>, RandomState>,
     /// What the versions take.
     bytes: usize,
-    /// The last message of each kind, and what of it belongs to no object.
-    messages: HashMap<String, (Bytes, Bytes), RandomState>,
 }
 
 impl Repeats {
@@ -42,31 +38,17 @@ impl Repeats {
     }
 
     fn without_seen(&mut self, kind: &str, message: &Bytes, version: impl Fn(&[u8]) -> &[u8]) -> Bytes {
-        if let Some(kept) = self.messages.get_mut(kind) {
-            if kept.0 == message {
-                return kept.1.clone();
-            }
-            *kept = (Bytes::new(), Bytes::new());
-        }
         let kind_hash = self.last.hasher().hash_one(kind);
-        let (mut fresh, mut rest) = (Vec::new(), Vec::new());
+        let mut fresh: Vec<&[u8]> = Vec::new();
         let mut count = 0;
         for field in fields(message) {
             let Ok(field) = field else { return message.clone() };
             count += 1;
-            if !field.is_delimited {
-                rest.push(field.whole);
-                fresh.push(field.whole);
-                continue;
-            }
             let name = fields(field.content).next().and_then(Result::ok).map(|first| first.whole);
             let object = self.last.hasher().hash_one((kind_hash, field.number, name));
-            if self.is_new(object, version(field.content)) {
+            if !field.is_delimited || self.is_new(object, version(field.content)) {
                 fresh.push(field.whole);
             }
-        }
-        if message.len() <= LONGEST_KEPT {
-            self.keep(kind, (message.clone(), rest.concat().into()));
         }
         if fresh.len() == count { message.clone() } else { fresh.concat().into() }
     }
@@ -80,7 +62,7 @@ impl Repeats {
             self.bytes = self.bytes - last.len() + version.len();
             *last = version.into();
         } else {
-            self.bytes += version.len();
+            self.bytes += version.len() + ENTRY_BYTES;
             self.last.insert(object, version.into());
         }
         if self.bytes > MOST_BYTES {
@@ -88,13 +70,6 @@ impl Repeats {
             self.bytes = 0;
         }
         true
-    }
-
-    fn keep(&mut self, kind: &str, message: (Bytes, Bytes)) {
-        match self.messages.get_mut(kind) {
-            Some(last) => *last = message,
-            None => drop(self.messages.insert(kind.to_owned(), message)),
-        }
     }
 }
 
@@ -136,18 +111,6 @@ mod tests {
         assert_eq!(repeats.news("m", &status), Bytes::new());
         assert_eq!(repeats.news("m", &exited), exit_code);
         assert_eq!(repeats.news("m", &exited), exit_code);
-    }
-
-    #[test]
-    fn a_message_that_is_too_long_to_be_kept_is_not_forgotten() {
-        let image = "x".repeat(LONGEST_KEPT);
-        let mut long = v1::Container::decode(&b""[..]).unwrap();
-        (long.id, long.image_ref) = ("a".into(), image);
-        let long = v1::ListContainersResponse { containers: vec![long] }.encode_to_vec().into();
-        let (short, mut repeats) = (list(&[("a", 0)]), Repeats::default());
-        for message in [&short, &long, &short] {
-            assert_eq!(repeats.news("m", message), *message, "each is other than the one before");
-        }
     }
 
     #[test]
