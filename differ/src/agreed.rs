@@ -23,9 +23,6 @@ const MOST_ANSWERS: usize = 1 << 12;
 
 /// Longer ones are not known by their hash: it is their elements that repeat, in an order that changes.
 const LONGEST_HASHED: usize = 1 << 12;
-/// Longer answers are not kept to be known when they come again.
-const LONGEST_KEPT: usize = 1 << 20;
-
 /// Bytes that an element of a list takes at least, mostly.
 const USUAL_ELEMENT: usize = 200;
 
@@ -41,17 +38,7 @@ pub(crate) struct Agreed {
     methods: HashMap<String, Lists, RandomState>,
     /// Short whole answers of which nothing was left to compare.
     answers: HashMap<(u64, u64), BTreeMap<String, u64>, RandomState>,
-    /// The last two long ones, by request path of the method.
-    latest: HashMap<String, Latest, RandomState>,
     hasher: RandomState,
-}
-
-/// Two whole answers, and what rules let pass in them.
-#[derive(Debug)]
-struct Latest {
-    recorded: Bytes,
-    live: Bytes,
-    passed: BTreeMap<String, u64>,
 }
 
 /// The lists of one method's answer, by field number.
@@ -120,21 +107,12 @@ pub(crate) fn reduce(
     live: &Bytes,
 ) -> Option<Reduced> {
     let mut agreed = agreed.borrow_mut();
-    let known = |passed: &BTreeMap<String, u64>| {
-        let compared = Compared { passed: passed.clone(), ..Compared::default() };
-        Some(Reduced { recorded: Bytes::new(), live: Bytes::new(), compared })
-    };
-    if let Some(latest) = agreed.latest.get(&method.path)
-        && latest.recorded == *recorded
-        && latest.live == *live
-    {
-        return known(&latest.passed);
-    }
     let hash = |message: &Bytes| agreed.hasher.hash_one((&method.path, message));
     let is_short = recorded.len().max(live.len()) <= LONGEST_HASHED;
     let pair = is_short.then(|| (hash(recorded), hash(live)));
     if let Some(passed) = pair.and_then(|pair| agreed.answers.get(&pair)) {
-        return known(passed);
+        let compared = Compared { passed: passed.clone(), ..Compared::default() };
+        return Some(Reduced { recorded: Bytes::new(), live: Bytes::new(), compared });
     }
     let before = agreed.elements(comparer, method, recorded)?;
     let now = agreed.elements(comparer, method, live)?;
@@ -164,21 +142,18 @@ pub(crate) fn reduce(
         settled[*partner] = true;
         false
     });
-    let rest_recorded = joined(rest, recorded);
+    let recorded = joined(rest, recorded);
     let unsettled = now.iter().zip(&settled).filter(|(_, settled)| !**settled).map(|(element, _)| element);
-    let rest_live = joined(unsettled, live);
+    let live = joined(unsettled, live);
     let mut compared = Compared::default();
     tally.tell(&comparer.memory.numbers.borrow(), &mut compared);
-    if rest_recorded.is_empty() && rest_live.is_empty() {
+    if let Some(pair) = pair.filter(|_| recorded.is_empty() && live.is_empty()) {
         if agreed.answers.len() >= MOST_ANSWERS {
             agreed.answers.clear();
         }
-        match pair {
-            Some(pair) => drop(agreed.answers.insert(pair, compared.passed.clone())),
-            None => agreed.keep(method, recorded, live, &compared.passed),
-        }
+        agreed.answers.insert(pair, compared.passed.clone());
     }
-    Some(Reduced { recorded: rest_recorded, live: rest_live, compared })
+    Some(Reduced { recorded, live, compared })
 }
 
 /// The message with these of its elements.
@@ -220,18 +195,6 @@ pub(crate) fn remember(
 }
 
 impl Agreed {
-    /// Keeps two whole answers as the latest.
-    fn keep(&mut self, method: &Method, recorded: &Bytes, live: &Bytes, passed: &BTreeMap<String, u64>) {
-        if recorded.len() > LONGEST_KEPT || live.len() > LONGEST_KEPT {
-            return;
-        }
-        let latest = Latest { recorded: recorded.clone(), live: live.clone(), passed: passed.clone() };
-        match self.latest.get_mut(&method.path) {
-            Some(before) => *before = latest,
-            None => drop(self.latest.insert(method.path.clone(), latest)),
-        }
-    }
-
     /// The fields of an answer; `None` where it is no message.
     fn elements<'a>(
         &mut self,

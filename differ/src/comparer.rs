@@ -77,17 +77,6 @@ pub struct Compared {
     pub examples: Vec<Passed>,
     /// List elements that belong to one side only because they are none of the recording's or replay's business.
     pub left_out: u64,
-    /// What of the two answers had not been found to agree before; `None` where they were not looked at so.
-    pub fresh: Option<Fresh>,
-}
-
-/// Two answers without the elements of lists that were found to agree before, as they are.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Fresh {
-    /// What is left of the recorded one.
-    pub recorded: Bytes,
-    /// What is left of the live one.
-    pub live: Bytes,
 }
 
 impl Compared {
@@ -114,7 +103,6 @@ impl Compared {
         }
         self.examples.extend(other.examples);
         self.left_out += other.left_out;
-        self.fresh = other.fresh.or(self.fresh.take());
     }
 
     /// Whether an example of this is one that there is not yet.
@@ -199,8 +187,7 @@ impl<'a> Comparer<'a> {
         trajectories: &dyn Trajectories,
     ) -> Option<Compared> {
         let mut reduced = agreed::reduce(self, &self.memory.agreed, method, recorded.0, live.0)?;
-        let mut compared = std::mem::take(&mut reduced.compared);
-        compared.fresh = Some(Fresh { recorded: reduced.recorded.clone(), live: reduced.live.clone() });
+        let compared = std::mem::take(&mut reduced.compared);
         if reduced.recorded.is_empty() && reduced.live.is_empty() {
             return Some(compared);
         }

@@ -45,7 +45,7 @@ mod walk;
 
 pub use baseline::{Accepted, Baseline, BaselineError, BaselineUse, EntryUse, write_baseline};
 pub use calibrate::{Calibration, calibrate};
-pub use comparer::{Compared, Comparer, Fresh, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories};
+pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories};
 pub use divergence::{Divergence, Kind, Severity, Signature};
 pub use events::{EventSequences, event_kind};
 pub use evidence::{EarlierCall, Evidence, Ids, MAX_BEFORE, Timeline, TimelineCall, Witness};
@@ -53,7 +53,7 @@ pub use findings::Findings;
 pub use forms::{Color, Form, FormError, explain, render_limitations, repeat};
 pub use known::{Judgement, Known};
 pub use limitation::{Effect, Limitation, LimitationKind};
-pub use oracles::{Breach, EventStream, Exchange, ORACLES, Observer, Oracle, breaches_beyond, looks_at_news};
+pub use oracles::{Breach, EventStream, Exchange, ORACLES, Observer, Oracle, breaches_beyond};
 pub use path::Path;
 pub use relation::{Relation, TextPattern, Within};
 pub use report::{

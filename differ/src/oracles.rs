@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use critape_calls::{CallId, Code, Live, Recorded};
 use serde_json::{Value, json};
 
-pub use exchange::{EventStream, Exchange, looks_at_news};
+pub use exchange::{EventStream, Exchange};
 use exchange::{Observed, Reader};
 
 use crate::{Divergence, Kind, Path, Severity};

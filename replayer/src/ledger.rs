@@ -48,8 +48,7 @@ impl Shared {
     /// Tells the oracles and the report of all calls that were entered.
     pub(crate) fn write_down(&self) {
         while let Some(entry) = self.ledger.next() {
-            let fresh = entry.verdict.as_ref().ok().and_then(|compared| compared.fresh.as_ref());
-            self.oracles.borrow_mut().observe(&entry.call, &entry.request, &entry.answer, fresh);
+            self.oracles.borrow_mut().observe(&entry.call, &entry.request, &entry.answer);
             self.report(entry);
         }
     }

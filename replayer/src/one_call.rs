@@ -131,8 +131,6 @@ impl Shared {
             asked += 1;
             compared = self.compare(call, method, &answer);
         }
-        // What agreed at an earlier try is not told as fresh by the last.
-        compared.fresh = compared.fresh.filter(|_| asked == 1);
         if asked > 1 {
             let left = waiting_for(call, &compared);
             let mut findings = self.findings.borrow_mut();
@@ -182,11 +180,9 @@ impl Shared {
             return Err(reason.to_owned());
         }
         pairs::bind(call, method, answer.end(), &mut self.ids.borrow_mut());
-        let mut compared = match compared {
-            Some(compared) if !binding::binds(method) => compared,
-            Some(_) => Compared { fresh: None, ..self.compare(call, method, answer) },
-            None => self.compare(call, method, answer),
-        };
+        let mut compared = compared
+            .filter(|_| !binding::binds(method))
+            .unwrap_or_else(|| self.compare(call, method, answer));
         stand_in_images::let_pass(call, method, answer, &self.ids.borrow(), &mut compared);
         // Few calls come to this, and all would be larger for it.
         if !compared.divergences.is_empty()

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use critape_calls::{Call, Ending, Live, Recorded, merged};
-use critape_differ::{
-    EventSequences, Exchange, Findings, Fresh, Observer, Rules, breaches_beyond, looks_at_news,
-};
+use critape_differ::{EventSequences, Exchange, Findings, Observer, Rules, breaches_beyond};
 
 use crate::answer::Answer;
 use crate::recording::is_mutating;
@@ -25,10 +23,9 @@ impl Oracles {
         Self { recorded: Observer::default(), live: Observer::default(), begun: Instant::now() }
     }
 
-    /// Takes both answers to a call, and what in them is fresh, where that is known. `request` is what was sent to the live runtime.
-    pub(crate) fn observe(&mut self, call: &Call, request: &Bytes, answer: &Answer, fresh: Option<&Fresh>) {
+    /// Takes both answers to a call. `request` is what was sent to the live runtime.
+    pub(crate) fn observe(&mut self, call: &Call, request: &Bytes, answer: &Answer) {
         let Some(method) = call.method() else { return };
-        let fresh = fresh.filter(|_| looks_at_news(method));
         let is_whole =
             call.is_whole() && !matches!(call.outcome.ending, Ending::Truncated | Ending::Cancelled);
         // Where nobody knows what the recorded side said, nothing can be held against the live one. Its changes count.
@@ -36,8 +33,7 @@ impl Oracles {
             return;
         }
         if let (Some(asked), true) = (call.request(), is_whole) {
-            let whole = || merged(call).unwrap_or_default();
-            let response = fresh.map_or_else(whole, |fresh| fresh.recorded.clone());
+            let response = merged(call).unwrap_or_default();
             let exchange = Exchange {
                 method,
                 request: asked,
@@ -53,7 +49,7 @@ impl Oracles {
             method,
             request,
             outcome: &answer.outcome,
-            response: fresh.map_or(&answer.message, |fresh| &fresh.live),
+            response: &answer.message,
             started: ended.saturating_sub(answer.lasted),
             ended,
         };

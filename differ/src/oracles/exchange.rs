@@ -8,9 +8,9 @@ use cri::{Generation, Method, v1};
 use critape_calls::{Code, Outcome, Repeats};
 use prost::Message;
 
-/// Answers with statistics that are looked at as a whole: they never repeat, and a hundred say as much as a million. Of those after
+/// Answers with statistics that are looked at as a whole: they never repeat, and a thousand say as much as a million. Of those after
 /// them, containers that are new.
-const MAX_STATS: usize = 100;
+const MAX_STATS: usize = 1000;
 
 /// One call that has ended. Times are from any moment that is the same for all.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +38,6 @@ pub struct EventStream {
     pub from: Duration,
     /// Events about what had happened by then have come, if there are any.
     pub until: Duration,
-}
-
-/// Whether of an answer of this method only what has changed since the last one is looked at, so that it need hold no more.
-pub fn looks_at_news(method: &Method) -> bool {
-    matches!(method.name.as_str(), "ListPodSandbox" | "ListContainers" | "ListImages")
 }
 
 /// A call that has ended, as an oracle sees it.
@@ -105,8 +100,6 @@ impl Reader {
         let name = exchange.method.name.as_str();
         let nothing = Bytes::new();
         let answer = if exchange.outcome.is_ok() { exchange.response } else { &nothing };
-        let news = looks_at_news(exchange.method).then(|| self.repeats.news(name, answer));
-        let answer = news.as_ref().unwrap_or(answer);
         let asked = exchange.request;
         let id = || text_at(asked, &[1]).unwrap_or_default().to_owned();
         let image = || text_at(asked, &[1, 1]).unwrap_or_default().to_owned();
@@ -115,13 +108,13 @@ impl Reader {
             "StopPodSandbox" => Said::StopPodSandbox(id()),
             "RemovePodSandbox" => Said::RemovePodSandbox(id()),
             "PodSandboxStatus" => Said::PodSandboxStatus(id(), boxed(answer)?),
-            "ListPodSandbox" => Said::ListPodSandbox(message(answer)?),
+            "ListPodSandbox" => Said::ListPodSandbox(message(&self.repeats.news(name, answer))?),
             "CreateContainer" => Said::CreateContainer(boxed(asked)?, message(answer)?),
             "StartContainer" => Said::StartContainer(id()),
             "StopContainer" => Said::StopContainer(id()),
             "RemoveContainer" => Said::RemoveContainer(id()),
             "ContainerStatus" => Said::ContainerStatus(id(), boxed(answer)?),
-            "ListContainers" => Said::ListContainers(message(answer)?),
+            "ListContainers" => Said::ListContainers(message(&self.repeats.news(name, answer))?),
             "UpdateContainerResources" => Said::UpdateContainerResources(boxed(asked)?),
             "ListContainerStats" => {
                 let new = self.repeats.new_objects(name, answer);
@@ -130,7 +123,7 @@ impl Reader {
             }
             "PullImage" => Said::PullImage(image(), message(answer)?),
             "ImageStatus" => Said::ImageStatus(image(), boxed(answer)?),
-            "ListImages" => Said::ListImages(message(answer)?),
+            "ListImages" => Said::ListImages(message(&self.repeats.news(name, answer))?),
             "RemoveImage" => Said::RemoveImage,
             "ImageFsInfo" => Said::ImageFsInfo(message(answer)?),
             "Status" => Said::Status(message(answer)?),
