@@ -13,6 +13,7 @@ mod not_found;
 mod options;
 mod stable_order;
 mod times;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -41,11 +42,12 @@ pub struct Oracle {
 }
 
 /// All oracles there are.
-pub const ORACLES: [Oracle; 9] = [
+pub const ORACLES: [Oracle; 10] = [
     idempotent::ORACLE,
     not_found::ORACLE,
     images::ORACLE,
     times::ORACLE,
+    usage::ORACLE,
     agreement::ORACLE,
     echo::ORACLE,
     options::ORACLE,
@@ -98,6 +100,8 @@ pub(crate) struct Verdict {
     /// How often there was something to hold against the rule.
     checks: u64,
     broken: Vec<(Path, Value, Value)>,
+    /// Places that were said to break the rule, wrongly as is seen now.
+    withdrawn: Vec<Path>,
 }
 
 impl Verdict {
@@ -116,7 +120,17 @@ impl Verdict {
         }
     }
 
-    /// The same for an entry of a map.
+    /// There is something that the rule is about, and it holds.
+    pub(crate) fn held(&mut self) {
+        self.checks += 1;
+    }
+
+    /// What was said of this path is taken back.
+    pub(crate) fn withdraw(&mut self, path: &str) {
+        self.withdrawn.push(Path::of(&path.split('.').collect::<Vec<_>>()));
+    }
+
+    /// As [`Self::check`], for an entry of a map.
     pub(crate) fn check_entry(
         &mut self,
         path: &str,
@@ -152,6 +166,7 @@ impl Default for Observer {
                 Box::<not_found::NotFound>::default(),
                 Box::<images::Images>::default(),
                 Box::new(times::Times),
+                Box::<usage::Usage>::default(),
                 Box::<agreement::Agreement>::default(),
                 Box::<echo::Echo>::default(),
                 Box::<options::Options>::default(),
@@ -219,6 +234,9 @@ fn keep(
 ) {
     if verdict.checks > 0 {
         *checks.entry(oracle.name).or_default() += verdict.checks;
+    }
+    for path in verdict.withdrawn {
+        breaches.remove(&(oracle.name, method.to_owned(), path));
     }
     for (path, expected, found) in verdict.broken {
         let place = (oracle.name, method.to_owned(), path.clone());

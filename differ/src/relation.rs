@@ -11,7 +11,7 @@ const PLAUSIBLE_SECONDS: std::ops::RangeInclusive<u64> = 978_307_200..=4_102_444
 /// A number at the end of a word is made up on the spot where it is this long: `containerd-mount1347088907`.
 const LONG_NUMBER: usize = 5;
 /// Numbers above this are what an underflow leaves behind.
-const PLAUSIBLE_COUNTER: u64 = 1 << 60;
+pub(crate) const PLAUSIBLE_COUNTER: u64 = 1 << 60;
 
 /// How two values must relate to count as the same.
 #[derive(Clone, Debug, PartialEq)]

@@ -63,7 +63,10 @@ pub(crate) enum Said {
     ContainerStatus(String, Box<v1::ContainerStatusResponse>),
     ListContainers(v1::ListContainersResponse),
     UpdateContainerResources(Box<v1::UpdateContainerResourcesRequest>),
+    ContainerStats(Box<v1::ContainerStatsResponse>),
     ListContainerStats(v1::ListContainerStatsResponse),
+    PodSandboxStats(Box<v1::PodSandboxStatsResponse>),
+    ListPodSandboxStats(v1::ListPodSandboxStatsResponse),
     PullImage(String, v1::PullImageResponse),
     ImageStatus(String, Box<v1::ImageStatusResponse>),
     ListImages(v1::ListImagesResponse),
@@ -116,11 +119,10 @@ impl Reader {
             "ContainerStatus" => Said::ContainerStatus(id(), boxed(answer)?),
             "ListContainers" => Said::ListContainers(message(&self.repeats.news(name, answer))?),
             "UpdateContainerResources" => Said::UpdateContainerResources(boxed(asked)?),
-            "ListContainerStats" => {
-                let new = self.repeats.new_objects(name, answer);
-                self.stats += 1;
-                Said::ListContainerStats(message(if self.stats > MAX_STATS { &new } else { answer })?)
-            }
+            "ContainerStats" => Said::ContainerStats(boxed(answer)?),
+            "ListContainerStats" => Said::ListContainerStats(message(&self.stats(name, answer))?),
+            "PodSandboxStats" => Said::PodSandboxStats(boxed(answer)?),
+            "ListPodSandboxStats" => Said::ListPodSandboxStats(message(&self.stats(name, answer))?),
             "PullImage" => Said::PullImage(image(), message(answer)?),
             "ImageStatus" => Said::ImageStatus(image(), boxed(answer)?),
             "ListImages" => Said::ListImages(message(&self.repeats.news(name, answer))?),
@@ -129,6 +131,13 @@ impl Reader {
             "Status" => Said::Status(message(answer)?),
             _ => return None,
         })
+    }
+
+    /// What is looked at of an answer with statistics.
+    fn stats(&mut self, name: &str, answer: &Bytes) -> Bytes {
+        let new = self.repeats.new_objects(name, answer);
+        self.stats += 1;
+        if self.stats > MAX_STATS { new } else { answer.clone() }
     }
 }
 

@@ -198,6 +198,47 @@ fn times_have_their_unit_and_order() {
 }
 
 #[test]
+fn usage_is_possible_and_does_not_go_back() {
+    let number = |value| Some(v1::UInt64Value { value });
+    // Looks at one container, each a second after the last: processor time, rate, memory.
+    let seen = |looks: &[[u64; 3]]| {
+        let mut talk = Talk::default();
+        let start = v1::StartContainerRequest { container_id: "c".into() };
+        talk.ok("StartContainer", &start, &v1::StartContainerResponse {});
+        for ([used, rate, memory], second) in looks.iter().zip(0..) {
+            let stats = v1::ContainerStats {
+                attributes: Some(v1::ContainerAttributes { id: "c".into(), ..Default::default() }),
+                cpu: Some(v1::CpuUsage {
+                    timestamp: NOW + second * 1_000_000_000,
+                    usage_core_nano_seconds: number(*used),
+                    usage_nano_cores: number(*rate),
+                    psi: None,
+                }),
+                memory: Some(v1::MemoryUsage { working_set_bytes: number(*memory), ..Default::default() }),
+                ..Default::default()
+            };
+            let answer = v1::ListContainerStatsResponse { stats: vec![stats] };
+            talk.ok("ListContainerStats", &v1::ListContainerStatsRequest::default(), &answer);
+        }
+        assert!(talk.is_checked(usage::ORACLE));
+        talk.broken().into_iter().map(|(_, _, path)| path).collect::<Vec<_>>()
+    };
+    let nothing: [&str; 0] = [];
+    assert_eq!(seen(&[[5, 0, 1], [5, 0, 0], [9, 7, 0], [9, 0, 0]]), nothing);
+    assert_eq!(seen(&[[0, 0, 0], [0, 0, 0]]), nothing, "too early to tell");
+    assert_eq!(seen(&[[5, 0, 1], [0, 0, 0]]), nothing, "it has ended");
+    let cpu = "stats[].cpu.usage_core_nano_seconds.value";
+    let memory = "stats[].memory.working_set_bytes.value";
+    assert_eq!(seen(&[[5, 0, 1], [4, 0, 1]]), [cpu]);
+    assert_eq!(seen(&[[0, 0, 1]; 3]), [cpu]);
+    assert_eq!(seen(&[[1, 0, 0]; 3]), [memory]);
+    assert_eq!(seen(&[[1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 1]]), nothing, "it uses some after all");
+    assert_eq!(seen(&[[u64::MAX - 9, 0, 1]]), [cpu]);
+    assert_eq!(seen(&[[5, u64::MAX - 9, 1]]), ["stats[].cpu.usage_nano_cores.value"]);
+    assert_eq!(seen(&[[5, 0, u64::MAX - 9]]), [memory]);
+}
+
+#[test]
 fn lists_and_statuses_agree_and_states_do_not_go_back() {
     let list = |change: fn(&mut v1::Container)| {
         let mut talk = Talk::default();
