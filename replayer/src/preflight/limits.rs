@@ -177,6 +177,9 @@ impl Limits {
         self.add(LimitationKind::NotRecorded, Effect::Inconclusive, needs.not_recorded, || {
             "the tape lacks their request, answer or end".to_owned()
         });
+        self.add(LimitationKind::NotRecorded, Effect::Inconclusive, needs.compressed, || {
+            "their request is compressed, and is not read".to_owned()
+        });
     }
 
     fn notes(&mut self, around: &Surroundings<'_>) {

@@ -89,6 +89,8 @@ pub(crate) struct Needs {
     /// Pulls with credentials that are sealed, by reference.
     pub(crate) sealed_pulls: Tallies<String>,
     pub(crate) not_recorded: Tally,
+    /// Calls whose request is compressed.
+    pub(crate) compressed: Tally,
     pub(crate) configurations: Tally,
     pub(crate) unknown: Tallies<String>,
     /// Of calls that were served when recorded.
@@ -135,8 +137,12 @@ impl Needs {
             self.unknown.entry(call.path.clone()).or_default().add(call.id);
             return;
         };
+        if call.requests.iter().any(|message| message.compressed) {
+            self.compressed.add(call.id);
+        }
         if call.outcome.code != Code::UNIMPLEMENTED {
-            self.generations.entry(method.generation).or_default().add(call.id);
+            let sent = call.sent_method().unwrap_or(method);
+            self.generations.entry(sent.generation).or_default().add(call.id);
         }
         self.rehearsal.call(call, method);
         if names_no_image(call, method) {

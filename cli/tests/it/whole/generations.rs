@@ -136,6 +136,10 @@ fn v1alpha1_is_replayed_on_what_came_after_it() {
         all_compared(&report);
         let sides = [&report["recorded"]["generation"], &report["live"]["generation"]];
         assert_eq!(sides, ["runtime", spoken]);
+        let foreseen = report["preflight"].as_array().unwrap().iter();
+        let foreseen: Vec<_> = foreseen.filter(|it| it["kind"] == "generation").collect();
+        assert_eq!(foreseen.len(), 1, "{:#}", report["preflight"]);
+        assert_eq!(foreseen[0]["calls"], report["calls"]["recorded"]);
         // The report names methods as they were recorded.
         let methods = report["methods"].as_array().unwrap();
         let prefix = |it: &Value| it["method"].as_str().unwrap().starts_with("/runtime.");

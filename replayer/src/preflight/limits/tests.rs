@@ -201,6 +201,15 @@ fn devices_and_paths_are_looked_for_on_this_host() {
 }
 
 #[test]
+fn what_is_compressed_is_told() {
+    let mut packed = of_image(1, "app:1");
+    packed.requests[0].compressed = true;
+    let limits = limits(&needs(&[packed]), &target());
+    let told = limits.list.iter().find(|it| it.summary.contains("compressed")).unwrap();
+    assert_eq!((told.kind, told.effect, told.calls), (LimitationKind::NotRecorded, Effect::Inconclusive, 1));
+}
+
+#[test]
 fn ports_that_stay_are_told() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = |protocol: v1::Protocol, host_port: u16| v1::PortMapping {
