@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::schema::{Part, Place, places};
+use super::schema::{Holds, Part, Place, places};
 use super::{Matcher, Rule, Rules};
 use crate::path::{Pattern, Segment};
 use crate::{Path, Relation};
@@ -61,6 +61,8 @@ pub struct Problem {
 pub enum ProblemKind {
     /// A path that no answer has.
     Dead,
+    /// A relation that no two different values at this path can have.
+    Unfit,
     /// All that a rule is about is taken by rules before it.
     Shadowed,
     /// A rule that lets a whole answer pass.
@@ -87,6 +89,14 @@ impl Rules {
                     line,
                     ProblemKind::Dead,
                     format!("{pattern} is no field of any answer that it is about"),
+                )
+            }));
+            check.problems.extend(unfit_paths(rule, &places).map(|(pattern, line, holds)| {
+                let relation = &rule.relation;
+                problem(
+                    line,
+                    ProblemKind::Unfit,
+                    format!("{relation} is never true of {pattern}: there is {holds}"),
                 )
             }));
             if let Some(earlier) = shadow(&self.rules[..index], &about) {
@@ -238,6 +248,18 @@ fn dead_paths<'a>(matcher: &'a Matcher, places: &'a [Place]) -> impl Iterator<It
             .any(|place| matcher.is_about(&place.method) && overlaps(pattern.segments(), &place.parts))
     };
     matcher.paths.iter().filter(move |(pattern, _)| !lives(pattern)).map(|(pattern, line)| (pattern, *line))
+}
+
+/// Paths where the relation never is true, with their lines and what is there.
+fn unfit_paths<'a>(rule: &'a Rule, places: &'a [Place]) -> impl Iterator<Item = (&'a Pattern, usize, Holds)> {
+    rule.matcher.paths.iter().filter_map(|(pattern, line)| {
+        let about = places.iter().filter(|place| {
+            rule.matcher.is_about(&place.method) && overlaps(pattern.segments(), &place.parts)
+        });
+        let holds: BTreeSet<Holds> = about.map(|place| place.holds).collect();
+        let none_fits = !holds.iter().any(|holds| holds.is_for(&rule.relation));
+        holds.first().filter(|_| none_fits).map(|first| (pattern, *line, *first))
+    })
 }
 
 /// The rules that take all of these spots, where some do.

@@ -1,9 +1,12 @@
 //! The places that a rule can be about: every field of every answer, in every generation of CRI.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use cri::methods;
-use prost_reflect::{Kind as FieldKind, MessageDescriptor};
+use prost_reflect::{FieldDescriptor, Kind as FieldKind, MessageDescriptor};
+
+use crate::Relation;
 
 /// How deep messages are followed; CRI's own are less deep.
 const MAX_DEPTH: usize = 16;
@@ -21,12 +24,86 @@ pub(super) enum Part {
     Below,
 }
 
+/// What stands at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holds {
+    Text,
+    Bytes,
+    Flag,
+    Whole,
+    Fraction,
+    Enum,
+    Message,
+    /// Not known, or no value at all.
+    Anything,
+}
+
+impl Holds {
+    fn of(field: &FieldDescriptor) -> Self {
+        match field.kind() {
+            FieldKind::String => Self::Text,
+            FieldKind::Bytes => Self::Bytes,
+            FieldKind::Bool => Self::Flag,
+            FieldKind::Enum(_) => Self::Enum,
+            FieldKind::Double | FieldKind::Float => Self::Fraction,
+            FieldKind::Message(_) => Self::Message,
+            _ => Self::Whole,
+        }
+    }
+
+    /// Whether there are two different values of this kind that relate as asked.
+    pub(super) fn is_for(self, relation: &Relation) -> bool {
+        if matches!(relation, Relation::Ignore | Relation::Optional) {
+            return true;
+        }
+        match self {
+            Self::Anything => true,
+            Self::Text => !matches!(relation, Relation::Counter | Relation::Port),
+            Self::Bytes => *relation == Relation::Presence,
+            Self::Flag => matches!(relation, Relation::OneOf(_)),
+            Self::Enum => matches!(relation, Relation::OneOf(_) | Relation::Presence),
+            Self::Fraction => matches!(
+                relation,
+                Relation::Presence | Relation::Counter | Relation::Range { .. } | Relation::Number(_)
+            ),
+            Self::Whole => matches!(
+                relation,
+                Relation::Presence
+                    | Relation::Timestamp
+                    | Relation::Sometime
+                    | Relation::Counter
+                    | Relation::Port
+                    | Relation::Range { .. }
+                    | Relation::Number(_)
+                    | Relation::OneOf(_)
+            ),
+            Self::Message => false,
+        }
+    }
+}
+
+impl fmt::Display for Holds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "a text",
+            Self::Bytes => "bytes",
+            Self::Flag => "true or false",
+            Self::Whole => "a whole number",
+            Self::Fraction => "a fraction",
+            Self::Enum => "the name of an enum's value",
+            Self::Message => "a message, whose fields have paths of their own",
+            Self::Anything => "anything",
+        })
+    }
+}
+
 /// A field of the answers of one RPC.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     /// The name of the RPC, as `StopContainer`.
     pub(super) method: String,
     pub(super) parts: Vec<Part>,
+    pub(super) holds: Holds,
 }
 
 /// All places, those of one name once.
@@ -45,7 +122,8 @@ pub(super) fn places() -> BTreeSet<Place> {
             &["events"],
             &["duration"],
         ] {
-            walk.place(pseudo.iter().map(|name| Part::Named((*name).to_owned())).collect());
+            let parts = pseudo.iter().map(|name| Part::Named((*name).to_owned())).collect();
+            walk.place(parts, Holds::Anything);
         }
     }
     places
@@ -57,8 +135,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn place(&mut self, parts: Vec<Part>) {
-        self.places.insert(Place { method: self.method.to_owned(), parts });
+    fn place(&mut self, parts: Vec<Part>, holds: Holds) {
+        self.places.insert(Place { method: self.method.to_owned(), parts, holds });
     }
 
     fn message(&mut self, message: &MessageDescriptor, above: &[Part], depth: usize) {
@@ -71,14 +149,14 @@ impl Walk<'_> {
             parts.push(Part::Named(name));
             if field.is_map() {
                 parts.push(Part::Key);
-                self.place(parts.clone());
+                self.place(parts.clone(), Holds::Text);
                 if JSON_MAPS.contains(&field.name()) {
                     parts.push(Part::Below);
-                    self.place(parts);
+                    self.place(parts, Holds::Anything);
                 }
                 continue;
             }
-            self.place(parts.clone());
+            self.place(parts.clone(), Holds::of(&field));
             if let FieldKind::Message(inner) = field.kind() {
                 self.message(&inner, &parts, depth + 1);
             }

@@ -58,9 +58,40 @@ fn paths_that_no_answer_has_are_dead() {
 }
 
 #[test]
+fn relations_that_never_are_true_of_a_field_are_told() {
+    let unfit = |method: &str, path: &str, relation: &str| {
+        let problems = problems(&rule("x", method, path, relation));
+        problems.iter().any(|(_, kind, _)| *kind == ProblemKind::Unfit)
+    };
+    for (method, path, relation) in [
+        ("ContainerStatus", "\"status.exit_code\"", "counter"),
+        ("ContainerStatus", "\"status.created_at\"", "timestamp"),
+        ("ContainerStatus", "\"status.state\"", "presence"),
+        ("ContainerStatus", "\"status.labels.*\"", "text"),
+        ("ContainerStatus", "\"status.**\"", "counter"),
+        ("ContainerStatus", "\"info.info.pid\"", "counter"),
+        ("ContainerStatus", "\"status.image\"", "optional"),
+        ("ExecSync", "\"stdout\"", "presence"),
+        ("", "\"outcome.message\"", "text"),
+    ] {
+        assert!(!unfit(method, path, relation), "{method} {path} {relation}");
+    }
+    for (method, path, relation) in [
+        ("ContainerStatus", "\"status.exit_code\"", "url"),
+        ("ContainerStatus", "\"status.log_path\"", "counter"),
+        ("ContainerStatus", "\"status.state\"", "timestamp"),
+        ("ContainerStatus", "\"status.image\"", "presence"),
+        ("ImageStatus", "\"image.pinned\"", "presence"),
+        ("ExecSync", "\"stdout\"", "text"),
+    ] {
+        assert!(unfit(method, path, relation), "{method} {path} {relation}");
+    }
+}
+
+#[test]
 fn rules_that_come_too_late_are_shadowed() {
     let with = |first: &str, second: (&str, &str)| {
-        let text = rule("first", "", first, "ignore") + &rule("second", second.0, second.1, "text");
+        let text = rule("first", "", first, "ignore") + &rule("second", second.0, second.1, "optional");
         problems(&text).into_iter().map(|(_, kind, rule)| (kind, rule)).collect::<Vec<_>>()
     };
     let shadowed = [(ProblemKind::Shadowed, "second".to_owned())];
@@ -78,7 +109,7 @@ fn rules_that_let_all_pass_and_names_that_are_taken_are_told() {
     assert_eq!(kinds(&rule("x", "", "\"**\"", "ignore")), [ProblemKind::Broad]);
     assert_eq!(kinds(&rule("x", "ContainerStatus", "\"*\"", "presence")), [ProblemKind::Broad]);
     assert_eq!(kinds(&rule("x", "Version", "\"runtime_version\"", "ignore")), []);
-    let twice = rule("x", "", "\"status.state\"", "text") + &rule("x", "", "\"status.reason\"", "text");
+    let twice = rule("x", "", "\"status.state\"", "ignore") + &rule("x", "", "\"status.reason\"", "text");
     assert_eq!(kinds(&twice), [ProblemKind::Twice]);
 }
 
