@@ -47,6 +47,8 @@ struct Check {
     witness: Observer,
     begun: Instant,
     calls: u64,
+    /// Ids of images that it pulled, which may have been there under another name.
+    pulled: BTreeSet<String>,
     /// What could not be looked at, and why.
     unchecked: Vec<String>,
 }
@@ -66,6 +68,7 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
         witness: Observer::default(),
         begun: Instant::now(),
         calls: 0,
+        pulled: BTreeSet::new(),
         unchecked: Vec::new(),
     };
     let finished = tokio::select! {
@@ -77,7 +80,8 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
         tokio::time::sleep(LATE_COMERS).await;
     }
     let removed = if config.active {
-        let cleaned = cleanup::clean(&client, target.generation, &run, &BTreeSet::new()).await;
+        let images = check.pulled.difference(&target.images).cloned().collect();
+        let cleaned = cleanup::clean(&client, target.generation, &run, &images).await;
         for left in &cleaned.left {
             tracing::warn!(what = %left, "could not be removed: `critape replay --clean` tries again");
         }

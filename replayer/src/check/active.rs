@@ -74,7 +74,9 @@ impl Check {
             }
             let pull = v1::PullImageRequest { image: Some(spec(named)), ..Default::default() };
             let pulled: Option<v1::PullImageResponse> = self.ask("PullImage", &pull).await;
-            let _: Option<v1::ImageStatusResponse> = self.ask("ImageStatus", &request).await;
+            let status: Option<v1::ImageStatusResponse> = self.ask("ImageStatus", &request).await;
+            // Its answer may name it in another way.
+            self.pulled.extend(status.and_then(|status| status.image).map(|image| image.id));
             return pulled.map(|_| spec(named));
         }
         let list: Option<v1::ListImagesResponse> =

@@ -1,11 +1,12 @@
 //! `critape rules`, `check` and `calibrate`.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
 
 use crate::folder::Folder;
-use crate::kubelet::Kubelet;
+use crate::kubelet::{IMAGE, Kubelet};
 use crate::process::Ended;
 use crate::workload;
 
@@ -157,6 +158,24 @@ fn a_runtime_as_it_should_be_breaks_no_oracle() {
     assert_eq!(active["unchecked"], serde_json::json!(["dns: no status tells it"]));
     let left: Vec<_> = direct.sandboxes().into_iter().map(|sandbox| sandbox.id).collect();
     assert_eq!((left, folder.listing()), (vec![pod], before), "what it made is left behind");
+}
+
+/// An image is removed only where it was not there before.
+#[test]
+fn a_check_removes_the_image_that_it_pulled() {
+    let folder = Folder::new();
+    let _simulator = folder.simulator("r.sock", "");
+    let direct = Kubelet::connect(&folder.path("r.sock"));
+    let images = || direct.images().into_iter().map(|image| image.id).collect::<BTreeSet<_>>();
+    let check = format!("check -r unix://DIR/r.sock --active --image {IMAGE} -o json");
+    let before = images();
+    assert_eq!(report(&folder.run(&check))["verdict"], "same");
+    assert_eq!(images(), before);
+    direct.pull();
+    let there = images();
+    assert_eq!(there.len(), before.len() + 1);
+    folder.run(&check).done();
+    assert_eq!(images(), there);
 }
 
 #[test]
