@@ -73,11 +73,13 @@ pub(crate) fn compare(
         let same = live.outcome.ending == Ending::Cancelled;
         return if same { Compared::default() } else { Compared::explained("broken-off") };
     }
-    // At the deadline it is chance who speaks first: the client's timer, the runtime's, or what it was waiting for.
+    // At the deadline it is chance who speaks first: the client's timer, the runtime's, or what it was waiting for; and whether what
+    // just met it, or just did not, does so again.
     let until_the_deadline =
         |lasted: Duration| call.deadline.is_some_and(|deadline| lasted + DEADLINE_SLACK >= deadline);
     let neither = !call.outcome.is_ok() && !live.outcome.is_ok();
-    if neither && until_the_deadline(call.duration()) && until_the_deadline(live.lasted) {
+    let is_missed = [&call.outcome, live.outcome].iter().any(|it| it.code == Code::DEADLINE_EXCEEDED);
+    if (neither || is_missed) && until_the_deadline(call.duration()) && until_the_deadline(live.lasted) {
         return Compared::explained("deadline");
     }
     // A stream that was not served is no list, and one that is not either is asked for in another way.
@@ -118,6 +120,27 @@ mod tests {
 
     use super::*;
     use crate::made_up;
+
+    #[test]
+    fn a_deadline_that_was_just_met_may_be_just_missed() {
+        let asked = v1::StopContainerRequest::default();
+        let call = |lasted| {
+            let call = made_up::call(1, "StopContainer", (0, lasted), &asked, &v1::StopContainerResponse {});
+            Call { deadline: Some(Duration::from_millis(500)), ..call }
+        };
+        let missed = made_up::given_up(call(500), 500);
+        let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+        let comparer = Comparer::new(&rules, &ids, &memory);
+        let found = |one: &Call, other: &Call| {
+            let method = one.method().unwrap();
+            compare_calls(&comparer, one, other, method, &NoTrajectories).divergences.len()
+        };
+        assert_eq!([found(&call(490), &missed), found(&missed, &call(490))], [0, 0]);
+        assert_eq!([found(&call(300), &missed), found(&missed, &call(300))], [1, 1]);
+        let failed =
+            Call { outcome: Outcome { code: Code::NOT_FOUND, ..missed.outcome.clone() }, ..call(490) };
+        assert_eq!(found(&call(490), &failed), 1, "that is something else");
+    }
 
     /// Everything is being changed.
     struct Changing;
