@@ -30,6 +30,7 @@ mod list_streams;
 #[cfg(test)]
 mod made_up;
 mod node;
+mod older_names;
 mod one_call;
 mod oracles;
 mod order;

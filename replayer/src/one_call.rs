@@ -184,6 +184,7 @@ impl Shared {
             .filter(|_| !binding::binds(method))
             .unwrap_or_else(|| self.compare(call, method, answer));
         stand_in_images::let_pass(call, method, answer, &self.ids.borrow(), &mut compared);
+        self.target.older_names.let_pass(&mut compared);
         // Few calls come to this, and all would be larger for it.
         if !compared.divergences.is_empty()
             && let Some(reason) = Box::pin(self.without_limits(call, method, answer, &mut compared)).await

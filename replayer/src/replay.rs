@@ -212,6 +212,7 @@ impl Replay {
         let client = Clients::connect(&config.endpoints).await?;
         let mut target = preflight::look(&client, script.survey.generation()).await?;
         target.limits = preflight::limits(script, config, &client, &target).await;
+        target.older_names = preflight::older_names(script, config, &target);
         Ok((client, target))
     }
 

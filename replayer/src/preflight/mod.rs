@@ -18,6 +18,7 @@ use tonic::{Code, Status};
 
 use crate::footprint::{Life, Owner};
 use crate::images::{self, full, repository};
+use crate::older_names::OlderNames;
 use crate::replay::{Config, ReplayError};
 use crate::script::Script;
 
@@ -46,6 +47,8 @@ pub(crate) struct Target {
     pub(crate) left_over: usize,
     /// Others that use the runtime.
     pub(crate) company: Option<Company>,
+    /// Names of its images that the tape does not know, and of the tape's that it does not have.
+    pub(crate) older_names: OlderNames,
     /// What can't be faithful on it.
     pub(crate) limits: Limits,
 }
@@ -109,6 +112,7 @@ pub(crate) async fn look(client: &Clients, recorded: Option<Generation>) -> Resu
         driver: config.linux.map(|linux| linux.cgroup_driver()),
         left_over,
         company: company(&list.items),
+        older_names: OlderNames::default(),
         limits: Limits::default(),
         side: SideInfo {
             runtime: version.runtime_name,
@@ -150,6 +154,22 @@ pub(crate) async fn limits(script: &Script, config: &Config, client: &Clients, t
         allow_node_changes: config.allow_node_changes,
         unserved: &unserved,
     })
+}
+
+/// Names that images had before, on one side alone.
+pub(crate) fn older_names(script: &Script, config: &Config, target: &Target) -> OlderNames {
+    let needs = &script.survey.needs;
+    let mut ids = IdentityMap::default();
+    images::bind(&config.map_images, script.survey.references(), &mut ids);
+    let known: BTreeSet<&str> = script
+        .survey
+        .references()
+        .flat_map(|name| [Some(name), ids.mapped_reference(name)])
+        .flatten()
+        .collect();
+    let live = target.names.iter().filter(|name| !known.contains(name.as_str()));
+    let recorded = needs.names_from_before().filter(|name| !target.names.contains(*name));
+    OlderNames { recorded: recorded.cloned().collect(), live: live.cloned().collect() }
 }
 
 /// The replay that made a sandbox, and whether it goes on; nothing where no replay did, or its label does not tell.

@@ -313,6 +313,11 @@ impl Needs {
         self.pulled.remove(&name);
     }
 
+    /// Ids and names of images that were there when the tape began and that no call brought again.
+    pub(crate) fn names_from_before(&self) -> impl Iterator<Item = &String> {
+        self.before.iter().flatten().filter(|name| !self.is_pulled(name))
+    }
+
     /// Whether an image that is there was so from the beginning. What came later without a pull, the replay may bring as well.
     fn was_there(&self, reference: &str) -> bool {
         let was_there = match &self.before {

@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::*;
 use crate::made_up;
+use crate::older_names::OlderNames;
 
 fn call(id: u64, rpc: &str, request: &impl Message, response: &impl Message) -> Call {
     made_up::call(id, rpc, (id, id), request, response)
@@ -34,6 +35,7 @@ fn target() -> Target {
         driver: None,
         left_over: 0,
         company: None,
+        older_names: OlderNames::default(),
         limits: Limits::default(),
     }
 }
