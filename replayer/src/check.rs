@@ -19,7 +19,7 @@ use prost::Message;
 use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
-use crate::cleanup;
+use crate::cleanup::{Made, clean};
 use crate::footprint::Owner;
 use crate::preflight;
 use crate::replay::{LATE_COMERS, ReplayError};
@@ -47,7 +47,9 @@ struct Check {
     witness: Observer,
     begun: Instant,
     calls: u64,
-    /// Ids of images that it pulled, which may have been there under another name.
+    /// Ids of sandboxes that it made.
+    made: BTreeSet<String>,
+    /// References of images that it pulled, which may have been there under another name.
     pulled: BTreeSet<String>,
     /// What could not be looked at, and why.
     unchecked: Vec<String>,
@@ -68,6 +70,7 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
         witness: Observer::default(),
         begun: Instant::now(),
         calls: 0,
+        made: BTreeSet::new(),
         pulled: BTreeSet::new(),
         unchecked: Vec::new(),
     };
@@ -80,8 +83,8 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
         tokio::time::sleep(LATE_COMERS).await;
     }
     let removed = if config.active {
-        let images = check.pulled.difference(&target.images).cloned().collect();
-        let cleaned = cleanup::clean(&client, target.generation, &run, &images).await;
+        let made = Made { run: &run, sandboxes: &check.made, images: &check.pulled };
+        let cleaned = clean(&client, target.generation, made, target.before(), &BTreeSet::new()).await;
         for left in &cleaned.left {
             tracing::warn!(what = %left, "could not be removed: `critape replay --clean` tries again");
         }

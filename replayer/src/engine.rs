@@ -14,6 +14,7 @@ use critape_differ::{Comparer, Findings, Memory, Report, Rules, Signature};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cleanup::Cleaned;
 use crate::events;
 use crate::footprint::Footprint;
 use crate::images;
@@ -207,9 +208,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Images that the replay pulled and that were not there before.
-    pub(crate) fn pulled_images(&self) -> BTreeSet<String> {
-        self.shared.pulled.borrow().difference(&self.shared.target.images).cloned().collect()
+    /// Removes what the replay made.
+    pub(crate) async fn clean(&self) -> Cleaned {
+        let Shared { client, target, footprint, .. } = self.shared.as_ref();
+        footprint.clean(client, target.generation, target.before()).await
     }
 
     /// Whether the runtime stopped answering, and still does not answer.

@@ -16,7 +16,7 @@ use crate::engine::{Shared, Turn};
 use crate::images::full;
 use crate::ledger::Entry;
 use crate::pairs;
-use crate::recording::{is_mutating, request_ids, response_ids};
+use crate::recording::{is_mutating, is_question, request_ids, response_ids};
 use crate::stand_in_images;
 use crate::witness::{Calls, LiveSide};
 
@@ -34,11 +34,15 @@ impl Shared {
             self.unknown_call(turn, call).await;
             return;
         };
-        if let Some(reason) = self.reason_to_skip(call, method).await {
-            self.findings.borrow_mut().skipped(call.id, reason);
+        if let Some(reason) = self.reason_to_skip(call, method) {
+            self.findings.borrow_mut().skipped(call.id, reason.to_owned());
             return;
         }
         let Some(request) = self.request(call, method) else { return };
+        if let Some(reason) = self.reason_to_leave_alone(call, method, &request).await {
+            self.findings.borrow_mut().skipped(call.id, reason);
+            return;
+        }
         let changed = self.mark_changing(call);
         self.note_sent(turn);
         self.note_sending(method, &request);
@@ -57,7 +61,7 @@ impl Shared {
             credentials.hide(method, &mut answer);
         }
         self.note_back(call, &method.name, LiveSide::Answer(&answer));
-        self.note_pulled(method, &answer).await;
+        self.note_made(method, &answer).await;
         self.note_objects(call, method, &answer);
         let verdict = self.judge(call, method, way, &answer, compared).await;
         // All that a later call may depend on has happened: it goes out while this one is written down.
@@ -76,6 +80,11 @@ impl Shared {
         if let Some(needed) = critape_tape::needs_key(&call.path, request) {
             let reason = format!("{needed}, and the tape's key is not here");
             self.findings.borrow_mut().inconclusive(call.id, reason);
+            return;
+        }
+        if !self.config.allow_node_changes && !is_question(call) {
+            let reason = "nobody knows what it changes; --allow-node-changes sends it";
+            self.findings.borrow_mut().skipped(call.id, reason.to_owned());
             return;
         }
         self.note_sent(turn);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cri::{Class, IdentityKind};
-use critape_calls::{Call, CallId, IdentityMap, Unbound, decode, identities, merged};
+use critape_calls::{Call, CallId, Code, IdentityMap, Unbound, decode, identities, merged};
 use critape_differ::{Effect, Limitation, LimitationKind, SideInfo};
 use critape_tape::{SealPolicy, Tape, TapeError};
 use thiserror::Error;
@@ -118,6 +118,14 @@ fn holds_sealed(call: &Call) -> bool {
 /// Whether the call is a stream of events.
 pub(crate) fn is_event_stream(call: &Call) -> bool {
     call.method().is_some_and(|method| method.name == "GetContainerEvents")
+}
+
+/// Whether a call of a method that no generation has is only the question whether CRI's services have it, and they had not.
+pub(crate) fn is_question(call: &Call) -> bool {
+    let service = call.path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let is_of_cri = service.starts_with("runtime.")
+        && (service.ends_with(".RuntimeService") || service.ends_with(".ImageService"));
+    is_of_cri && call.outcome.code == Code::UNIMPLEMENTED
 }
 
 /// Whether the call changes something.

@@ -11,7 +11,6 @@ use critape_tape::{SealPolicy, Tape};
 use thiserror::Error;
 use tokio::task::LocalSet;
 
-use crate::cleanup;
 use crate::credentials::Credentials;
 use crate::engine::Engine;
 use crate::footprint::{Footprint, Owner};
@@ -238,8 +237,7 @@ impl Replay {
         let Self { script, config } = self;
         let owner = Owner::this_run().map_err(ReplayError::Random)?;
         let footprint =
-            Footprint::begin(&owner, &config.endpoints, &target.images).map_err(ReplayError::Scratch)?;
-        let (run, generation) = (owner.to_string(), target.generation);
+            Footprint::begin(&owner, &config.endpoints, target.before()).map_err(ReplayError::Scratch)?;
         let engine = Engine::new(script, config, client.clone(), target, footprint)?;
         let finished = LocalSet::new()
             .run_until(async {
@@ -264,7 +262,10 @@ impl Replay {
                 Err(ReplayError::Interrupted { removed: 0 })
             };
         }
-        let cleaned = cleanup::clean(&client, generation, &run, &engine.pulled_images()).await;
+        let cleaned = engine.clean().await;
+        for alone in &cleaned.alone {
+            tracing::warn!(what = %alone, "was pulled, and is left alone");
+        }
         for left in &cleaned.left {
             tracing::warn!(what = %left, "could not be removed: `critape replay --clean` tries again");
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use cri::Method;
 use cri::json::Defaults;
+use cri::{Class, Method};
 use critape_calls::{Call, HostPath, HostPathKind, IdentityMap, Resolution, decode};
 use critape_differ::OWNED_LABEL;
 use critape_tape::SealPolicy;
@@ -52,8 +52,14 @@ pub(crate) fn rewrite(
         return Rewritten::Inconclusive("its request is compressed".to_owned());
     }
     let Some(mut message) = decode(method.input(), bytes) else {
-        // What can't be read can't name anything that we know: it goes out as it was.
-        return Rewritten::Request(bytes.clone());
+        // It may name whatever it likes, and could not be marked as the replay's own.
+        return if method.class == Class::ReadOnly {
+            Rewritten::Request(bytes.clone())
+        } else {
+            Rewritten::Inconclusive(
+                "its request can't be read, so that nobody knows what it names".to_owned(),
+            )
+        };
     };
     let before = message.clone();
     if let Some(reason) = replace_ids(&mut message, method, ids) {

@@ -10,9 +10,8 @@ use cri::client::Clients;
 use cri::endpoint::Endpoints;
 use cri::{Generation, Service, v1};
 use critape_differ::OWNED_LABEL;
-use prost::Message as _;
 
-use crate::cleanup::{remove_image, remove_sandbox};
+use crate::cleanup::{Before, Made, clean, remove_sandbox};
 use crate::footprint::{Life, Owner, Remains, find};
 use crate::preflight::{DEADLINE, owned_by, read, refused};
 use crate::replay::ReplayError;
@@ -52,7 +51,7 @@ pub async fn sweep(endpoints: &Endpoints, temp: &Path) -> Result<Swept, ReplayEr
     let going: BTreeSet<String> =
         remains.iter().filter(|it| it.life != Life::Ended).flat_map(|it| it.pulled.clone()).collect();
     for remains in &remains {
-        sweep.remains(remains, endpoints, &going).await?;
+        sweep.remains(remains, endpoints, &going).await;
     }
     Ok(sweep.swept)
 }
@@ -90,72 +89,35 @@ impl Sweep {
     }
 
     /// What a run left beside its sandboxes. `going` are the images of runs that may go on.
-    async fn remains(
-        &mut self,
-        remains: &Remains,
-        endpoints: &Endpoints,
-        going: &BTreeSet<String>,
-    ) -> Result<(), ReplayError> {
+    async fn remains(&mut self, remains: &Remains, endpoints: &Endpoints, going: &BTreeSet<String>) {
         let folder = remains.folder.display();
         if remains.life == Life::Going {
             self.swept.alone.push(format!("{folder}: {}", goes_on(&remains.owner)));
-            return Ok(());
+            return;
         }
         if remains.life == Life::Unknown {
             self.swept.alone.push(format!("{folder}: nothing tells here whether its replay goes on"));
-            return Ok(());
+            return;
         }
         if !remains.is_of(endpoints) {
             self.swept.alone.push(format!("{folder}: its replay was on another runtime"));
-            return Ok(());
+            return;
         }
-        let before = self.swept.left.len();
-        self.images(remains, going).await?;
-        if self.swept.left.len() > before {
-            return Ok(());
+        let run = remains.owner.to_string();
+        let made = Made { run: &run, sandboxes: &remains.sandboxes, images: &remains.pulled };
+        let before = Before { ids: &remains.before, names: &remains.names };
+        let cleaned = clean(&self.client, self.generation, made, before, going).await;
+        self.swept.sandboxes += cleaned.sandboxes;
+        self.swept.images += cleaned.images;
+        self.swept.alone.extend(cleaned.alone);
+        if !cleaned.left.is_empty() {
+            self.swept.left.extend(cleaned.left);
+            return;
         }
         match remove(remains.folder.clone()).await {
             Ok(()) => self.swept.folders += 1,
             Err(error) => self.swept.left.push(format!("{folder}: {error}")),
         }
-        Ok(())
-    }
-
-    /// Removes the images that a run pulled, unless they were there before or somebody has a use for them.
-    async fn images(&mut self, remains: &Remains, going: &BTreeSet<String>) -> Result<(), ReplayError> {
-        if remains.pulled.is_empty() {
-            return Ok(());
-        }
-        let list: v1::ListContainersResponse =
-            read(&self.client, self.generation, "ListContainers", Bytes::new()).await?;
-        let used: BTreeSet<String> = list
-            .containers
-            .into_iter()
-            .flat_map(|it| [it.image.map(|image| image.image).unwrap_or_default(), it.image_ref, it.image_id])
-            .collect();
-        let mut removed = BTreeSet::new();
-        for name in &remains.pulled {
-            let spec = v1::ImageSpec { image: name.clone(), ..Default::default() };
-            let request = v1::ImageStatusRequest { image: Some(spec), verbose: false };
-            let status: v1::ImageStatusResponse =
-                read(&self.client, self.generation, "ImageStatus", request.encode_to_vec().into()).await?;
-            let Some(image) = status.image else { continue };
-            let names: BTreeSet<&String> =
-                image.repo_tags.iter().chain(&image.repo_digests).chain([&image.id, name]).collect();
-            if remains.before.contains(&image.id) || removed.contains(&image.id) {
-                continue;
-            }
-            if names.iter().any(|name| used.contains(*name) || going.contains(*name)) {
-                self.swept.alone.push(format!("image {name}: it is in use"));
-                continue;
-            }
-            match remove_image(&self.client, self.generation, &image.id).await {
-                Ok(()) => self.swept.images += 1,
-                Err(message) => self.swept.left.push(format!("image {name}: {message}")),
-            }
-            removed.insert(image.id);
-        }
-        Ok(())
     }
 }
 

@@ -45,6 +45,7 @@ impl Check {
             self.leave_out("what takes a pod: it could not be made".to_owned());
             return Ok(());
         };
+        self.made.insert(pod_id.clone());
         self.look_at_pod(&pod_id).await;
         self.list().await;
         match self.image(image).await {
@@ -72,11 +73,11 @@ impl Check {
             if there.is_some_and(|answer| answer.image.is_some()) {
                 return Some(spec(named));
             }
+            // Its answer may name it in another way, and may never come.
+            self.pulled.insert(named.to_owned());
             let pull = v1::PullImageRequest { image: Some(spec(named)), ..Default::default() };
             let pulled: Option<v1::PullImageResponse> = self.ask("PullImage", &pull).await;
-            let status: Option<v1::ImageStatusResponse> = self.ask("ImageStatus", &request).await;
-            // Its answer may name it in another way.
-            self.pulled.extend(status.and_then(|status| status.image).map(|image| image.id));
+            let _: Option<v1::ImageStatusResponse> = self.ask("ImageStatus", &request).await;
             return pulled.map(|_| spec(named));
         }
         let list: Option<v1::ListImagesResponse> =

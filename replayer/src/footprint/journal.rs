@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::owner::{Life, Owner};
+use crate::cleanup::Before;
 
 /// How the folders of runs are called.
 pub(crate) const FOLDER_PREFIX: &str = "critape-replay-";
@@ -28,6 +29,8 @@ struct Head {
     runtime: String,
     image: String,
     images: BTreeSet<String>,
+    #[serde(default)]
+    names: BTreeSet<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +40,8 @@ enum Entry {
     Pulling(String),
     /// This image was pulled, and was not there before.
     Pulled(String),
+    /// A sandbox of this id was made.
+    Made(String),
 }
 
 /// The journal of this run.
@@ -46,12 +51,12 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Begins one in the run's folder. `images` are the ids of those that are there.
+    /// Begins one in the run's folder. `before` are the images that are there.
     pub(crate) fn begin(
         folder: &Path,
         owner: &Owner,
         endpoints: &Endpoints,
-        images: &BTreeSet<String>,
+        before: Before<'_>,
     ) -> io::Result<Self> {
         let file = File::options().create_new(true).append(true).mode(0o600).open(folder.join(FILE))?;
         let mut journal = Self { file };
@@ -60,7 +65,8 @@ impl Journal {
             owner: owner.to_string(),
             runtime: endpoints.runtime.to_string(),
             image: endpoints.image.to_string(),
-            images: images.clone(),
+            images: before.ids.clone(),
+            names: before.names.clone(),
         })?;
         Ok(journal)
     }
@@ -75,11 +81,20 @@ impl Journal {
         self.line(&Entry::Pulled(id.to_owned()))
     }
 
+    /// A sandbox was made. There may be thousands, and their label tells of them too: what a power cut takes is not waited for.
+    pub(crate) fn made(&mut self, sandbox: &str) -> io::Result<()> {
+        self.write(&Entry::Made(sandbox.to_owned()))
+    }
+
     fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
+        self.write(line)?;
+        self.file.sync_data()
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes)?;
-        self.file.sync_data()
+        self.file.write_all(&bytes)
     }
 }
 
@@ -93,6 +108,10 @@ pub(crate) struct Remains {
     image: String,
     /// Ids of images that were there before it.
     pub(crate) before: BTreeSet<String>,
+    /// Their names.
+    pub(crate) names: BTreeSet<String>,
+    /// Ids of sandboxes that it made.
+    pub(crate) sandboxes: BTreeSet<String>,
     /// References and ids of images that it pulled.
     pub(crate) pulled: BTreeSet<String>,
 }
@@ -138,10 +157,13 @@ fn read(folder: &Path) -> Option<Remains> {
     let head: Head = serde_json::from_str(lines.next()?).ok()?;
     let owner = Owner::parse(&head.owner).filter(|_| head.format == FORMAT)?;
     // The last line may be cut off, and then nothing was pulled yet.
-    let entries = lines.filter_map(|line| serde_json::from_str::<Entry>(line).ok());
-    let pulled = entries.map(|entry| match entry {
-        Entry::Pulling(name) | Entry::Pulled(name) => name,
-    });
+    let (mut pulled, mut sandboxes) = (BTreeSet::new(), BTreeSet::new());
+    for entry in lines.filter_map(|line| serde_json::from_str(line).ok()) {
+        match entry {
+            Entry::Pulling(name) | Entry::Pulled(name) => pulled.insert(name),
+            Entry::Made(id) => sandboxes.insert(id),
+        };
+    }
     Some(Remains {
         folder: folder.to_owned(),
         life: owner.life(),
@@ -149,7 +171,9 @@ fn read(folder: &Path) -> Option<Remains> {
         runtime: head.runtime,
         image: head.image,
         before: head.images,
-        pulled: pulled.collect(),
+        names: head.names,
+        sandboxes,
+        pulled,
     })
 }
 
@@ -164,8 +188,9 @@ mod tests {
 
     fn begun(folder: &Path) -> Journal {
         fs::create_dir(folder).unwrap();
-        Journal::begin(folder, &Owner::this_run().unwrap(), &endpoints(), &["sha256:1".to_owned()].into())
-            .unwrap()
+        let (ids, names) = (["sha256:1".to_owned()].into(), ["old:1".to_owned()].into());
+        let before = Before { ids: &ids, names: &names };
+        Journal::begin(folder, &Owner::this_run().unwrap(), &endpoints(), before).unwrap()
     }
 
     #[test]
@@ -175,6 +200,7 @@ mod tests {
         let mut journal = begun(&folder);
         journal.pulling("registry.example/app:1").unwrap();
         journal.pulled("sha256:2").unwrap();
+        journal.made("pod").unwrap();
         journal.file.write_all(b"{\"pulling\":\"regis").unwrap();
         let found = find(temp.path()).unwrap();
         let [remains] = found.as_slice() else { panic!("{found:?}") };
@@ -182,6 +208,8 @@ mod tests {
         assert!(remains.is_of(&endpoints()));
         assert!(!remains.is_of(&Endpoints::both_at(Endpoint::at("/run/other.sock").unwrap())));
         assert_eq!(remains.before, ["sha256:1".to_owned()].into());
+        assert_eq!(remains.names, ["old:1".to_owned()].into());
+        assert_eq!(remains.sandboxes, ["pod".to_owned()].into());
         assert_eq!(remains.pulled, ["registry.example/app:1", "sha256:2"].map(str::to_owned).into());
     }
 

@@ -9,8 +9,11 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 
+use cri::Generation;
+use cri::client::Clients;
 use cri::endpoint::Endpoints;
 
+use crate::cleanup::{self, Before, Cleaned, Made};
 use journal::Journal;
 pub(crate) use journal::{Remains, find};
 pub(crate) use owner::{Life, Owner};
@@ -25,29 +28,60 @@ pub(crate) struct Footprint {
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) ports: RefCell<Ports>,
     journal: RefCell<Journal>,
+    /// References and ids of images that it pulled or began to pull, and that were not there.
+    images: RefCell<BTreeSet<String>>,
+    /// Ids of sandboxes that it made.
+    sandboxes: RefCell<BTreeSet<String>>,
 }
 
 impl Footprint {
-    /// Begins one against this runtime, which has the images of these ids.
-    pub(crate) fn begin(owner: &Owner, endpoints: &Endpoints, images: &BTreeSet<String>) -> io::Result<Self> {
+    /// Begins one against this runtime, which has these images.
+    pub(crate) fn begin(owner: &Owner, endpoints: &Endpoints, before: Before<'_>) -> io::Result<Self> {
         let scratch = Scratch::new()?;
-        let journal = Journal::begin(scratch.path(), owner, endpoints, images)?;
+        let journal = Journal::begin(scratch.path(), owner, endpoints, before)?;
         Ok(Self {
             label: owner.to_string(),
             scratch: RefCell::new(scratch),
             ports: RefCell::default(),
             journal: RefCell::new(journal),
+            images: RefCell::default(),
+            sandboxes: RefCell::default(),
         })
     }
 
     /// An image is about to be pulled that is not there.
     pub(crate) fn pulling(&self, reference: &str) {
+        self.images.borrow_mut().insert(reference.to_owned());
         self.note(|journal| journal.pulling(reference));
     }
 
     /// An image was pulled that was not there.
     pub(crate) fn pulled(&self, id: &str) {
+        self.images.borrow_mut().insert(id.to_owned());
         self.note(|journal| journal.pulled(id));
+    }
+
+    /// A sandbox was made.
+    pub(crate) fn made(&self, sandbox: &str) {
+        self.sandboxes.borrow_mut().insert(sandbox.to_owned());
+        self.note(|journal| journal.made(sandbox));
+    }
+
+    /// Whether it made this sandbox.
+    pub(crate) fn has_made(&self, sandbox: &str) -> bool {
+        self.sandboxes.borrow().contains(sandbox)
+    }
+
+    /// Removes what is left on the runtime.
+    pub(crate) async fn clean(
+        &self,
+        client: &Clients,
+        generation: Generation,
+        before: Before<'_>,
+    ) -> Cleaned {
+        let (images, sandboxes) = (self.images.borrow().clone(), self.sandboxes.borrow().clone());
+        let made = Made { run: &self.label, sandboxes: &sandboxes, images: &images };
+        cleanup::clean(client, generation, made, before, &BTreeSet::new()).await
     }
 
     /// Leaves the folder, for a later run to clean up.
@@ -57,7 +91,7 @@ impl Footprint {
 
     fn note(&self, write: impl FnOnce(&mut Journal) -> io::Result<()>) {
         if let Err(error) = write(&mut self.journal.borrow_mut()) {
-            tracing::warn!(%error, "the replay's journal can't be written: after a crash, images that it pulled would stay");
+            tracing::warn!(%error, "the replay's journal can't be written: after a crash, what it made could stay");
         }
     }
 }

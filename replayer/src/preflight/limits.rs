@@ -207,12 +207,19 @@ impl Limits {
                 names(unserved.keys())
             )
         });
-        self.add(LimitationKind::UnknownMethod, Effect::Sent, total(&needs.unknown), || {
-            format!(
-                "CRI has no such method, of which only the outcome is compared: {}",
-                names(needs.unknown.keys())
-            )
-        });
+        let unknown = |paths: &BTreeMap<String, Tally>| {
+            format!("CRI has no such method, of which only the outcome is compared: {}", names(paths.keys()))
+        };
+        let kind = LimitationKind::UnknownMethod;
+        self.add(kind, Effect::Sent, total(&needs.questions), || unknown(&needs.questions));
+        if around.allow_node_changes {
+            self.add(kind, Effect::Sent, total(&needs.unknown), || unknown(&needs.unknown));
+        } else {
+            self.add(kind, Effect::Skipped, total(&needs.unknown), || {
+                let paths = names(needs.unknown.keys());
+                format!("nobody knows what these methods change; --allow-node-changes sends them: {paths}")
+            });
+        }
         let mut registries: BTreeMap<String, Tally> = BTreeMap::new();
         for (image, tally) in &needs.pulls {
             let image = ids.mapped_reference(image).unwrap_or(image);

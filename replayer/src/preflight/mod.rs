@@ -16,6 +16,7 @@ use critape_differ::{Effect, Limitation, LimitationKind, OWNED_LABEL, SideInfo};
 use prost::Message;
 use tonic::{Code, Status};
 
+use crate::cleanup::Before;
 use crate::footprint::{Life, Owner};
 use crate::images::{self, full, repository};
 use crate::older_names::OlderNames;
@@ -38,7 +39,7 @@ pub(crate) struct Target {
     /// Ids of the images that were there before.
     pub(crate) images: BTreeSet<String>,
     /// Their names.
-    names: BTreeSet<String>,
+    pub(crate) names: BTreeSet<String>,
     /// The runtime handlers that it lists.
     handlers: BTreeSet<String>,
     /// Its cgroup driver, where it tells.
@@ -54,6 +55,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// The images that were there before.
+    pub(crate) fn before(&self) -> Before<'_> {
+        Before { ids: &self.images, names: &self.names }
+    }
+
     /// Whether an image of this id or reference was there before.
     pub(crate) fn has_image(&self, reference: &str) -> bool {
         let by_digest = reference.split_once('@').map(|(name, digest)| {

@@ -12,7 +12,7 @@ use prost::Message;
 
 use super::rehearsal::Rehearsal;
 use crate::images::full;
-use crate::recording::{is_event_stream, request_ids};
+use crate::recording::{is_event_stream, is_question, request_ids};
 
 /// How a sealed value begins.
 const SEALED: &[u8] = critape_calls::SEALED_PREFIX.as_bytes();
@@ -92,6 +92,8 @@ pub(crate) struct Needs {
     /// Calls whose request is compressed.
     pub(crate) compressed: Tally,
     pub(crate) configurations: Tally,
+    /// By request path, calls of methods that no generation has: those that only ask for it, and all others.
+    pub(crate) questions: Tallies<String>,
     pub(crate) unknown: Tallies<String>,
     /// Of calls that were served when recorded.
     pub(crate) generations: Tallies<Generation>,
@@ -134,7 +136,8 @@ impl Needs {
             self.not_recorded.add(call.id);
         }
         let Some(method) = call.method() else {
-            self.unknown.entry(call.path.clone()).or_default().add(call.id);
+            let tallies = if is_question(call) { &mut self.questions } else { &mut self.unknown };
+            tallies.entry(call.path.clone()).or_default().add(call.id);
             return;
         };
         if call.requests.iter().any(|message| message.compressed) {

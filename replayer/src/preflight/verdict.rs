@@ -97,7 +97,10 @@ impl Shared {
             // It may have come since.
             let live = self.ids.borrow().mapped_reference(&image.image).map(str::to_owned);
             if let Some(reason) = self.missing(&image.image)
-                && self.live_image(live.as_deref().unwrap_or(&image.image)).await.is_none()
+                && self
+                    .live_image(live.as_deref().unwrap_or(&image.image))
+                    .await
+                    .is_ok_and(|image| image.is_none())
             {
                 return Some(reason);
             }
