@@ -1,6 +1,7 @@
 //! A recorded request, put into the terms of the live runtime.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use bytes::Bytes;
 use cri::json::Defaults;
@@ -12,7 +13,7 @@ use prost::Message as _;
 use prost_reflect::{DynamicMessage, MapKey, Value};
 
 use crate::credentials::Credentials;
-use crate::footprint::{Footprint, Scratch};
+use crate::footprint::{Footprint, Scratch, goes_up, stays};
 use crate::images;
 use crate::recording::inconclusive_reason;
 
@@ -118,7 +119,7 @@ fn move_paths(
     call: &Call,
     ids: &mut IdentityMap,
     scratch: &mut Scratch,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let kinds: BTreeMap<&str, HostPathKind> =
         call.host_paths.iter().map(|path| (path.path.as_str(), path.kind)).collect();
     let mut failed = None;
@@ -141,10 +142,27 @@ fn move_paths(
     for folder in ["config.log_directory", "sandbox_config.log_directory"] {
         at(message, folder, &mut |path| place(path, HostPathKind::Directory));
     }
+    let mut unknown = None;
     at(message, "config.mounts[].host_path", &mut |path| {
-        place(path, kinds.get(path).copied().unwrap_or(HostPathKind::Other))
+        let kind = kinds.get(path).copied();
+        if kind.is_none() && !stays(path, HostPathKind::Directory) {
+            unknown.get_or_insert(format!("what {path} is was not recorded"));
+        }
+        place(path, kind.unwrap_or(HostPathKind::Other))
     });
-    failed.map_or(Ok(()), Err)
+    // What a checkpoint is written to.
+    for file in ["location", "output_path"] {
+        at(message, file, &mut |path| place(path, HostPathKind::Absent));
+    }
+    let mut log_path = None;
+    at(message, "config.log_path", &mut |path| {
+        log_path = goes_up(path).then(|| format!("the log path {path} has `..` in it"));
+        None
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => unknown.or(log_path).map_or(Ok(()), |why| Err(io::Error::other(why))),
+    }
 }
 
 fn at(message: &mut DynamicMessage, path: &str, change: &mut dyn FnMut(&str) -> Option<String>) {

@@ -18,7 +18,7 @@ use journal::Journal;
 pub(crate) use journal::{Remains, find};
 pub(crate) use owner::{Life, Owner};
 pub(crate) use ports::Ports;
-pub(crate) use scratch::Scratch;
+pub(crate) use scratch::{Scratch, goes_up, stays};
 
 /// What one run makes.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use critape_calls::{HostPath, HostPathKind};
 
@@ -35,14 +35,15 @@ impl Scratch {
         self.folder.disable_cleanup(true);
     }
 
-    /// The path that stands for `host`, with the right kind of node at it. `None` where it stays what it is: devices, the kernel's
-    /// file systems, the root, and what could not be looked at when it was recorded.
+    /// The path that stands for `host`, with the right kind of node at it. `None` where it [`stays`] what it is.
+    ///
+    /// # Errors
+    /// Where nothing can be made, and where the path goes up: nobody knows from where to where.
     pub(crate) fn place(&mut self, host: &HostPath) -> io::Result<Option<PathBuf>> {
-        let stays = matches!(host.kind, HostPathKind::Device | HostPathKind::Other)
-            || !host.path.starts_with('/')
-            || host.path.trim_end_matches('/').is_empty()
-            || KERNELS.iter().any(|folder| Path::new(&host.path).starts_with(folder));
-        if stays {
+        if goes_up(&host.path) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} has `..` in it", host.path)));
+        }
+        if stays(&host.path, host.kind) {
             return Ok(None);
         }
         if let Some(moved) = self.moved.get(&host.path) {
@@ -56,23 +57,52 @@ impl Scratch {
         let name = Path::new(&host.path).file_name().unwrap_or_default();
         let moved =
             within.unwrap_or_else(|| self.folder.path().join(self.moved.len().to_string()).join(name));
-        make(&moved, host.kind)?;
+        self.make(&moved, host.kind)?;
         self.moved.insert(host.path.clone(), moved.clone());
         Ok(Some(moved))
     }
 }
 
-fn make(path: &Path, kind: HostPathKind) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
+impl Scratch {
+    fn make(&self, path: &Path, kind: HostPathKind) -> io::Result<()> {
+        let parent = path.parent().unwrap_or(path);
+        self.is_ours(parent)?;
         fs::create_dir_all(parent)?;
+        // A container that has the folder may have put a link there.
+        let there = fs::symlink_metadata(path).is_ok();
+        match kind {
+            _ if there => self.is_ours(path),
+            HostPathKind::Directory => fs::create_dir(path),
+            HostPathKind::File => fs::File::create_new(path).map(drop),
+            // The node stays when the listener is gone, and nothing answers on it.
+            HostPathKind::Socket => UnixListener::bind(path).map(drop),
+            HostPathKind::Absent | HostPathKind::Device | HostPathKind::Other => Ok(()),
+        }
     }
-    match kind {
-        HostPathKind::Directory => fs::create_dir_all(path),
-        HostPathKind::File => fs::File::options().create(true).append(true).open(path).map(drop),
-        // The node stays when the listener is gone, and nothing answers on it.
-        HostPathKind::Socket if !path.exists() => UnixListener::bind(path).map(drop),
-        HostPathKind::Socket | HostPathKind::Absent | HostPathKind::Device | HostPathKind::Other => Ok(()),
+
+    /// Whether what is there of a path lies in this folder, whatever links it has.
+    fn is_ours(&self, path: &Path) -> io::Result<()> {
+        let there = path.ancestors().find(|part| fs::symlink_metadata(part).is_ok()).unwrap_or(path);
+        if there.canonicalize()?.starts_with(self.folder.path().canonicalize()?) {
+            return Ok(());
+        }
+        let message = format!("{} leads out of the replay's folder", there.display());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
     }
+}
+
+/// Whether a path stays what it is in a replay: devices, the kernel's file systems, the root, and what could not be looked at when it
+/// was recorded.
+pub(crate) fn stays(path: &str, kind: HostPathKind) -> bool {
+    matches!(kind, HostPathKind::Device | HostPathKind::Other)
+        || !path.starts_with('/')
+        || Path::new(path).components().all(|part| part == Component::RootDir)
+        || KERNELS.iter().any(|folder| Path::new(path).starts_with(folder))
+}
+
+/// Whether a path leads to what is above a folder in it.
+pub(crate) fn goes_up(path: &str) -> bool {
+    Path::new(path).components().any(|part| part == Component::ParentDir)
 }
 
 #[cfg(test)]
@@ -93,6 +123,26 @@ mod tests {
             assert_eq!(place(path, HostPathKind::Directory), None, "{path}");
         }
         assert_eq!(place("/dev/null", HostPathKind::Device), None);
+    }
+
+    #[test]
+    fn nothing_is_made_outside() {
+        let outside = tempfile::tempdir().unwrap();
+        let mut scratch = Scratch::new().unwrap();
+        let mut place = |path: &str, kind| scratch.place(&HostPath { path: path.into(), kind });
+        for path in ["/data/../etc", "/dev/../etc", "../etc", "/.."] {
+            let refused = place(path, HostPathKind::Directory).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{path}");
+        }
+        let data = place("/data", HostPathKind::Directory).unwrap().unwrap();
+        std::os::unix::fs::symlink(outside.path(), data.join("link")).unwrap();
+        for kind in [HostPathKind::Directory, HostPathKind::File, HostPathKind::Socket] {
+            for path in ["/data/link", "/data/link/new", "/data/link/new/er"] {
+                let refused = place(path, kind).unwrap_err();
+                assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{path}");
+            }
+        }
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 
     #[test]

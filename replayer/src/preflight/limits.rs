@@ -135,6 +135,12 @@ impl Limits {
             format!("this host's own are mounted, as nothing can stand in for them: {}", names(there.keys()))
         });
         self.missing_paths = paths.into_keys().collect();
+        self.add(LimitationKind::HostPath, Effect::Sent, needs.with_contents, || {
+            let shown = names(&needs.contents);
+            format!(
+                "files and folders of the host are empty here, as the tape has not what was in them: {shown}"
+            )
+        });
         self.add(LimitationKind::HostPort, Effect::Sent, total(&needs.fixed_ports), || {
             format!("SCTP ports stay as they are: {}", names(needs.fixed_ports.keys()))
         });
@@ -176,6 +182,12 @@ impl Limits {
         });
         self.add(LimitationKind::NotRecorded, Effect::Inconclusive, needs.not_recorded, || {
             "the tape lacks their request, answer or end".to_owned()
+        });
+        self.add(LimitationKind::NotRecorded, Effect::Inconclusive, total(&needs.unknown_paths), || {
+            format!(
+                "what these paths of the host are was not recorded: {}",
+                names(needs.unknown_paths.keys())
+            )
         });
         self.add(LimitationKind::NotRecorded, Effect::Inconclusive, needs.compressed, || {
             "their request is compressed, and is not read".to_owned()

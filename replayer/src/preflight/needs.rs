@@ -11,6 +11,7 @@ use critape_tape::{Needed, needs_key};
 use prost::Message;
 
 use super::rehearsal::Rehearsal;
+use crate::footprint::stays;
 use crate::images::full;
 use crate::recording::{is_event_stream, is_question, request_ids};
 
@@ -24,12 +25,21 @@ const NODE: i32 = v1::NamespaceMode::Node as i32;
 pub(crate) struct Tally {
     pub(crate) calls: u64,
     pub(crate) first: Option<CallId>,
+    pub(super) last: Option<CallId>,
 }
 
 impl Tally {
     pub(crate) fn add(&mut self, call: CallId) {
         self.calls += 1;
         self.first = Some(self.first.map_or(call, |first| first.min(call)));
+        self.last = Some(call);
+    }
+
+    /// As [`Self::add`], unless this call was the last that was added.
+    fn add_once(&mut self, call: CallId) {
+        if self.last != Some(call) {
+            self.add(call);
+        }
     }
 
     pub(crate) fn limitation(self, kind: LimitationKind, effect: Effect, summary: String) -> Limitation {
@@ -38,7 +48,7 @@ impl Tally {
 
     pub(crate) fn and(self, other: Self) -> Self {
         let first = self.first.into_iter().chain(other.first).min();
-        Self { calls: self.calls + other.calls, first }
+        Self { calls: self.calls + other.calls, first, last: self.last.max(other.last) }
     }
 }
 
@@ -72,6 +82,11 @@ pub(crate) struct Needs {
     pub(crate) cdi_devices: Tallies<String>,
     /// Those for which nothing can stand in.
     pub(crate) host_paths: Tallies<String>,
+    /// Those for which something empty stands in.
+    pub(crate) contents: BTreeSet<String>,
+    pub(crate) with_contents: Tally,
+    /// Those of which nobody knows what they were.
+    pub(crate) unknown_paths: Tallies<String>,
     /// Sandboxes below a slice, and below another cgroup.
     pub(crate) slices: Tally,
     pub(crate) cgroups: Tally,
@@ -283,16 +298,34 @@ impl Needs {
                 self.found.entry(reference).or_default().add(call.id);
             }
         }
-        for device in config.devices {
-            self.devices.entry(device.host_path).or_default().add(call.id);
+        for device in &config.devices {
+            self.devices.entry(device.host_path.clone()).or_default().add(call.id);
         }
-        for device in config.cdi_devices {
-            self.cdi_devices.entry(device.name).or_default().add(call.id);
+        for device in &config.cdi_devices {
+            self.cdi_devices.entry(device.name.clone()).or_default().add(call.id);
         }
-        for path in &call.host_paths {
-            if matches!(path.kind, HostPathKind::Device | HostPathKind::Other) {
-                self.host_paths.entry(path.path.clone()).or_default().add(call.id);
+        let devices: BTreeSet<&str> = config.devices.iter().map(|device| device.host_path.as_str()).collect();
+        let mounts = config.mounts.iter().map(|mount| mount.host_path.as_str());
+        for path in mounts.filter(|path| !path.is_empty() && !devices.contains(path)) {
+            self.mount(call, path);
+        }
+    }
+
+    /// A path of the host that a container has.
+    fn mount(&mut self, call: &Call, path: &str) {
+        let kind = call.host_paths.iter().find(|known| known.path == path).map(|known| known.kind);
+        if stays(path, kind.unwrap_or(HostPathKind::Directory)) {
+            self.host_paths.entry(path.to_owned()).or_default().add(call.id);
+            return;
+        }
+        match kind {
+            None => self.unknown_paths.entry(path.to_owned()).or_default().add(call.id),
+            Some(HostPathKind::Directory | HostPathKind::File) => {
+                self.contents.insert(path.to_owned());
+                // One call may have several.
+                self.with_contents.add_once(call.id);
             }
+            Some(_) => {}
         }
     }
 

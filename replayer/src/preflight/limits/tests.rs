@@ -181,23 +181,35 @@ fn an_image_that_was_removed_has_to_be_pulled_again() {
 #[test]
 fn devices_and_paths_are_looked_for_on_this_host() {
     let device = |path: &str| v1::Device { host_path: path.to_owned(), ..Default::default() };
+    let mount = |path: &str| v1::Mount { host_path: path.to_owned(), ..Default::default() };
     let config = v1::ContainerConfig {
+        mounts: ["/", "/no/such/path", "/data", "/data/more", "/new", "/unknown"].map(mount).to_vec(),
         devices: vec![device("/dev/null"), device("/dev/no-such-device")],
         cdi_devices: vec![v1::CdiDevice { name: "vendor.example/class=device".to_owned() }],
         ..Default::default()
     };
-    let path = |path: &str| critape_calls::HostPath { path: path.to_owned(), kind: HostPathKind::Other };
-    let host_paths = vec![path("/"), path("/no/such/path")];
+    let path = |path: &str, kind| critape_calls::HostPath { path: path.to_owned(), kind };
+    let host_paths = vec![
+        path("/", HostPathKind::Directory),
+        path("/no/such/path", HostPathKind::Other),
+        path("/data", HostPathKind::Directory),
+        path("/data/more", HostPathKind::File),
+        path("/new", HostPathKind::Absent),
+    ];
     let limits = limits(&needs(&[Call { host_paths, ..create(1, config) }]), &target());
     assert_eq!(
         found(&limits),
         [
             (LimitationKind::Device, Effect::Inconclusive, 1),
             (LimitationKind::HostPath, Effect::Inconclusive, 1),
+            (LimitationKind::NotRecorded, Effect::Inconclusive, 1),
             (LimitationKind::Device, Effect::Sent, 1),
+            (LimitationKind::HostPath, Effect::Sent, 1),
             (LimitationKind::HostPath, Effect::Sent, 1),
         ]
     );
+    let empty = limits.list.iter().any(|it| it.summary.ends_with(": /data, /data/more"));
+    assert!(empty, "{:?}", limits.list);
     assert_eq!(limits.missing_devices, ["/dev/no-such-device".to_owned()].into());
     assert_eq!(limits.missing_paths, ["/no/such/path".to_owned()].into());
 }
