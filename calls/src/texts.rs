@@ -131,8 +131,8 @@ impl Texts {
         let mut found =
             self.hex.range(candidate.to_owned()..).take_while(|(id, _)| id.starts_with(candidate));
         let (from, to) = found.next()?;
-        let is_one = found.next().is_none() && to.len() >= length;
-        is_one.then(|| Found { length, from, to: to[..length].to_owned() })
+        let to = to.get(..length)?;
+        found.next().is_none().then(|| Found { length, from, to: to.to_owned() })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cri::client::{Client, OWN_DEADLINE, is_from_the_way};
 use critape_calls::{Code, Ending, Header, Metadata, Outcome};
+use tokio::time::timeout;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Status, Streaming};
 
@@ -13,6 +14,8 @@ use crate::pairs::End;
 
 /// Timers of two sides don't fire at the same moment.
 pub(crate) const DEADLINE_SLACK: Duration = Duration::from_millis(20);
+/// All messages of an answer together; one alone is at most what a client takes.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// Most answers of a runtime that is on the same machine have come by then.
 const MOMENT: Duration = Duration::from_micros(200);
@@ -44,20 +47,32 @@ impl Answer {
     }
 }
 
-/// Sends one call and waits for its end, or for `cancel_after`.
+/// How long a call is waited for, beside its deadline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// Until its end.
+    Endless,
+    /// Until it is broken off, as its client did.
+    BreaksOff(Duration),
+    /// Until nobody believes in its end any more.
+    GivesUp(Duration),
+}
+
+/// Sends one call and waits for its end.
 pub(crate) async fn ask(
     client: &Client,
     path: &str,
     request: Bytes,
     deadline: Option<Duration>,
-    cancel_after: Option<Duration>,
+    patience: Patience,
 ) -> Answer {
     let since = Instant::now();
     let mut messages = Vec::new();
     let call = collect(client, path, request.clone(), deadline, &mut messages);
-    let end = match cancel_after {
-        None => call.await,
-        Some(after) => tokio::time::timeout(after, call).await.unwrap_or_else(|_| Ok(cancelled())),
+    let end = match patience {
+        Patience::Endless => call.await,
+        Patience::BreaksOff(after) => timeout(after, call).await.unwrap_or_else(|_| Ok(cancelled())),
+        Patience::GivesUp(after) => timeout(after, call).await.unwrap_or_else(|_| Ok(given_up(after))),
     };
     let is_broken = end.as_ref().is_err_and(is_from_the_way);
     let outcome = end.unwrap_or_else(|status| from_status(&status));
@@ -105,7 +120,14 @@ async fn collect(
 ) -> Result<Outcome, Status> {
     // As a stream, whatever it is: then the trailers are to be had.
     let mut stream = client.stream(path, request, deadline).await?;
+    let mut length = 0;
     while let Some(message) = stream.message().await? {
+        length += message.len();
+        if length > MAX_ANSWER_BYTES {
+            return Err(Status::resource_exhausted(format!(
+                "its answer has more than {MAX_ANSWER_BYTES} bytes"
+            )));
+        }
         into.push(message);
     }
     from_end(&mut stream).await
@@ -138,6 +160,12 @@ pub(crate) fn from_status(status: &Status) -> Outcome {
         return deadline_exceeded();
     }
     outcome
+}
+
+/// The outcome of a call without a deadline that did not end.
+fn given_up(after: Duration) -> Outcome {
+    let message = format!("it had no deadline, and was given up after {} s", after.as_secs());
+    Outcome { message, ..deadline_exceeded() }
 }
 
 /// The outcome of a call whose deadline came.

@@ -18,7 +18,7 @@ use critape_differ::{CallCounts, Exchange, Findings, Ids, Observer, Report, Rule
 use prost::Message;
 use tokio::time::Instant;
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, Patience};
 use crate::cleanup::{Made, clean};
 use crate::footprint::Owner;
 use crate::preflight;
@@ -118,7 +118,8 @@ impl Check {
         let request = Bytes::from(request.encode_to_vec());
         let started = self.begun.elapsed();
         let client = self.client.for_path(&method.path);
-        let answer = answer::ask(client, &method.path, request.clone(), Some(DEADLINE), None).await;
+        let answer =
+            answer::ask(client, &method.path, request.clone(), Some(DEADLINE), Patience::Endless).await;
         self.note(method, &request, started, &answer);
         if !answer.outcome.is_ok() {
             return None;

@@ -26,6 +26,14 @@ pub(crate) struct Made<'a> {
     pub(crate) images: &'a BTreeSet<String>,
 }
 
+impl Made<'_> {
+    /// Whether it made this sandbox.
+    fn has(&self, sandbox: &v1::PodSandbox) -> bool {
+        sandbox.labels.get(OWNED_LABEL).is_some_and(|run| run == self.run)
+            || self.sandboxes.contains(&sandbox.id)
+    }
+}
+
 /// The images that were there before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before<'a> {
@@ -63,10 +71,7 @@ pub(crate) async fn clean(
             Vec::new()
         }
     };
-    let is_ours = |it: &v1::PodSandbox| {
-        it.labels.get(OWNED_LABEL).is_some_and(|run| run == made.run) || made.sandboxes.contains(&it.id)
-    };
-    for sandbox in sandboxes.iter().filter(|it| is_ours(it)) {
+    for sandbox in sandboxes.iter().filter(|it| made.has(it)) {
         match remove_sandbox(client, generation, &sandbox.id).await {
             Ok(()) => cleaned.sandboxes += 1,
             Err(message) => cleaned.left.push(format!("sandbox {}: {message}", sandbox.id)),
@@ -146,4 +151,21 @@ async fn call(client: &Clients, generation: Generation, rpc: &str, request: Byte
         .await
         .map(drop)
         .map_err(|status| status.message().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_sandboxes_are_known_by_their_label_or_their_id() {
+        let (sandboxes, images) = (["made".to_owned()].into(), BTreeSet::new());
+        let made = Made { run: "this", sandboxes: &sandboxes, images: &images };
+        let has = |id: &str, label: Option<&str>| {
+            let labels = label.map(|run| (OWNED_LABEL.to_owned(), run.to_owned())).into_iter().collect();
+            made.has(&v1::PodSandbox { id: id.to_owned(), labels, ..Default::default() })
+        };
+        assert!(has("x", Some("this")) && has("made", None), "its label may be lost");
+        assert!(!has("x", None) && !has("x", Some("other")));
+    }
 }

@@ -91,6 +91,18 @@ pub(crate) struct Shared {
     pub(crate) begun: Cell<Instant>,
 }
 
+/// Notes the end of a call where it goes out of scope.
+struct Ends<'a> {
+    shared: &'a Shared,
+    index: usize,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.shared.note_end(self.index);
+    }
+}
+
 impl Engine {
     pub(crate) fn new(
         script: Script,
@@ -181,6 +193,8 @@ impl Engine {
             let follows = shared.script.calls[index].is_event_stream;
             shared.streams.turn(index).await;
             let call = async move {
+                // Also where it panics: others wait for it.
+                let ended = Ends { shared: &own, index };
                 if follows {
                     Box::pin(events::follow(&own, index, &call)).await;
                 } else {
@@ -189,7 +203,7 @@ impl Engine {
                     }
                     own.call(turn, &call).await;
                 }
-                own.note_end(index);
+                drop(ended);
                 on_progress(Progress { done: own.done.get(), total });
             };
             if shared.config.pace == Pace::Serial && !follows {
@@ -201,9 +215,13 @@ impl Engine {
                 stream.until_it_stands().await;
                 begins = true;
             }
-            while tasks.try_join_next().is_some() {}
+            while let Some(ended) = tasks.try_join_next() {
+                ended.map_err(ReplayError::Task)?;
+            }
         }
-        while tasks.join_next().await.is_some() {}
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(ReplayError::Task)?;
+        }
         shared.report_translations();
         Ok(())
     }

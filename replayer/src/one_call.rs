@@ -16,7 +16,7 @@ use crate::engine::{Shared, Turn};
 use crate::images::full;
 use crate::ledger::Entry;
 use crate::pairs;
-use crate::recording::{is_mutating, is_question, request_ids, response_ids};
+use crate::recording::{changes_objects, is_question, request_ids, response_ids};
 use crate::stand_in_images;
 use crate::witness::{Calls, LiveSide};
 
@@ -88,9 +88,9 @@ impl Shared {
             return;
         }
         self.note_sent(turn);
-        let answer =
-            answer::ask(self.client.for_path(&call.path), &call.path, request.clone(), call.deadline, None)
-                .await;
+        let client = self.client.for_path(&call.path);
+        let patience = self.patience_for(call);
+        let answer = answer::ask(client, &call.path, request.clone(), call.deadline, patience).await;
         let name = call.path.rsplit('/').next().unwrap_or_default();
         if answer.is_broken {
             self.look_for_runtime(call, &call.path).await;
@@ -255,12 +255,12 @@ impl Shared {
     }
 
     fn mark_changing(&self, call: &Call) -> Vec<String> {
-        if !is_mutating(call) {
+        let is = |name: &str| call.method().is_some_and(|method| method.name == name);
+        // Making a container changes neither its sandbox nor its image.
+        if !changes_objects(call) || is("CreateContainer") {
             return Vec::new();
         }
-        // Making a container leaves its image as it is.
-        let moves_image =
-            call.method().is_some_and(|it| matches!(it.name.as_str(), "PullImage" | "RemoveImage"));
+        let moves_image = is("PullImage") || is("RemoveImage");
         let ids =
             request_ids(call).into_iter().filter(|(kind, _)| *kind != IdentityKind::Image || moves_image);
         let ids: Vec<String> = ids.map(|(_, id)| id).collect();

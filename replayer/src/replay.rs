@@ -46,6 +46,8 @@ pub struct Config {
     pub every_poll: bool,
     /// How long a read may take to reach the recorded state, beyond the time that the recording took.
     pub settle: Duration,
+    /// How much longer than recorded a call may take that had no deadline.
+    pub give_up: Duration,
     /// How fields are compared.
     pub rules: Rules,
     /// Images to take in place of recorded ones.
@@ -69,6 +71,7 @@ impl Config {
             max_idle: Duration::from_secs(60),
             every_poll: false,
             settle: Duration::from_secs(5),
+            give_up: Duration::from_secs(300),
             rules: Rules::standard(),
             map_images: Vec::new(),
             credentials: None,
@@ -124,6 +127,9 @@ pub enum ReplayError {
     /// Nothing to wait with.
     #[error("making a timer: {0}")]
     Timer(io::Error),
+    /// A defect of ours; what the replay made was removed.
+    #[error("a call of the replay ended in a way that it never should: {0}")]
+    Task(tokio::task::JoinError),
     /// No random numbers.
     #[error("asking the system for random numbers: {0}")]
     Random(getrandom::Error),

@@ -12,7 +12,7 @@ use cri::{Generation, Method, alpha};
 use critape_calls::{Call, Code, Ending, Live, Outcome, Recorded};
 use critape_differ::{Compared, Ids};
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, Patience};
 use crate::engine::Shared;
 use crate::preflight::speaks;
 
@@ -69,14 +69,24 @@ impl Shared {
         Some(self.way(call, way)).filter(|other| other.path != way.path)
     }
 
+    /// How long the live call is waited for.
+    pub(crate) fn patience_for(&self, call: &Call) -> Patience {
+        if call.outcome.ending == Ending::Cancelled {
+            Patience::BreaksOff(call.duration())
+        } else if call.deadline.is_none() {
+            Patience::GivesUp(call.duration().saturating_add(self.config.give_up))
+        } else {
+            Patience::Endless
+        }
+    }
+
     /// Sends a request in the terms of `method` this way. The answer is in these terms, too.
     pub(crate) async fn send(&self, call: &Call, method: &Method, way: &Method, request: &Bytes) -> Answer {
-        let cancel_after = (call.outcome.ending == Ending::Cancelled).then(|| call.duration());
         let is_old = way.generation == Generation::V1Alpha1;
         let sent = if is_old { alpha::lower(method.input(), request) } else { request.clone() };
         let expected = call.responses.iter().map(|message| message.body.len()).sum::<u64>();
         let client = self.client.for_path(&way.path).expecting(usize::try_from(expected).unwrap_or(0));
-        let mut asked = pin!(answer::ask(&client, &way.path, sent, call.deadline, cancel_after));
+        let mut asked = pin!(answer::ask(&client, &way.path, sent, call.deadline, self.patience_for(call)));
         let mut answer = if self.is_hurried { answer::at_once(asked.as_mut()).await } else { asked.await };
         if answer.is_broken {
             // Few calls come to this, and all would be larger for it.

@@ -43,6 +43,9 @@ pub(crate) struct WayArgs {
     /// How long a read may take to show the recorded state, beyond what the recording took
     #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D", allow_hyphen_values = true)]
     pub(crate) settle: Duration,
+    /// How much longer than recorded a call may take that had no deadline, before it is given up
+    #[arg(long, value_parser = values::duration, default_value = "5m", value_name = "D", allow_hyphen_values = true)]
+    pub(crate) give_up: Duration,
     /// Take image B in place of A; with a slash at the end of both, for all images that begin so. May be given again: the nearest
     /// counts
     #[arg(long = "map-image", value_name = "A=B")]
@@ -50,7 +53,7 @@ pub(crate) struct WayArgs {
     /// Pull with the credentials of this file, of the form of Docker's config.json, in place of recorded ones
     #[arg(long, value_name = "FILE")]
     pub(crate) registry_auth: Option<PathBuf>,
-    /// Replay beside sandboxes of others
+    /// Replay beside sandboxes of others. A kubelet that uses the runtime removes pods that it does not know: stop it first
     #[arg(long)]
     pub(crate) share: bool,
     /// Send calls that change the node beyond the replay's own pods

@@ -76,6 +76,7 @@ pub(super) fn config(args: &WayArgs, rules: Rules) -> Result<Config> {
         max_idle: args.max_idle.unwrap_or(usual.max_idle),
         every_poll: args.every_poll,
         settle: args.settle,
+        give_up: args.give_up,
         rules,
         map_images: args.map_images.clone(),
         credentials: args.registry_auth.as_deref().map(credentials).transpose()?,

@@ -229,6 +229,17 @@ impl Client {
         self.call::<v1::ExecSyncResponse>("ExecSync", request).await;
     }
 
+    /// With neither a timeout nor a deadline.
+    pub async fn exec_patiently(&self, container: &str, script: &str) {
+        let request = v1::ExecSyncRequest {
+            container_id: container.to_owned(),
+            cmd: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            timeout: 0,
+        };
+        let path = &methods().by_name(Generation::V1, "ExecSync").unwrap().path;
+        self.0.unary(path, request.encode_to_vec().into(), None).await.unwrap();
+    }
+
     pub async fn remove_container(&self, container: &str) {
         let request = v1::RemoveContainerRequest { container_id: container.to_owned() };
         self.call::<v1::RemoveContainerResponse>("RemoveContainer", request).await.unwrap();

@@ -1,0 +1,52 @@
+//! What a replay does not do to a node, and what does not stop it.
+
+use std::time::Duration;
+
+use critape_replayer::Config;
+
+use crate::world::{Client, World, container_request, pod, recorded};
+use crate::{NO_WAIT, signatures};
+
+fn shared(config: Config) -> Config {
+    Config { share: true, ..NO_WAIT(config) }
+}
+
+/// An id that the tape never showed goes out as it is, and may be that of a pod that is here.
+#[tokio::test]
+async fn a_pod_that_a_call_names_by_chance_is_left_alone() {
+    let node = World::new(&[]);
+    let client = node.client().await;
+    client.pull("registry.example/app:1").await;
+    let theirs = client.run(pod("theirs")).await;
+    let container = client.create(&theirs, container_request("app", "sleep 100")).await;
+    let tape = recorded(&World::new(&[]), async |client: &Client| {
+        // As people type them.
+        client.stop_container(&container[..7]).await;
+        client.stop_container(&container).await;
+        client.remove_pod(&theirs).await;
+        client.remove_pod("f".repeat(64).as_str()).await;
+    })
+    .await;
+    let report = node.replay(&tape, shared).await.unwrap();
+    assert_eq!((report.calls.skipped, report.calls.compared), (4, 2), "{:?}", report.skipped);
+    assert_eq!(client.sandboxes().await, [theirs]);
+    assert!(client.container_status(&container).await.is_some());
+}
+
+#[tokio::test]
+async fn a_call_without_a_deadline_that_never_ends_is_given_up() {
+    let tape = recorded(&World::new(&[]), async |client: &Client| {
+        client.pull("registry.example/app:1").await;
+        let sandbox = client.run(pod("web")).await;
+        let container = client.create(&sandbox, container_request("app", "sleep 100")).await;
+        client.start(&container).await;
+        let [one, other] = ["sleep 0.3", "sleep 0.4"].map(|script| client.exec_patiently(&container, script));
+        tokio::join!(one, other);
+        client.remove_pod(&sandbox).await;
+    })
+    .await;
+    let soon = |config| Config { give_up: Duration::from_millis(300), ..NO_WAIT(config) };
+    let report = World::new(&["containerd-10036"]).replay(&tape, soon).await.unwrap();
+    assert_eq!(signatures(&report), ["ExecSync outcome.code OK→DEADLINE_EXCEEDED"]);
+    assert_eq!(report.calls.compared, report.calls.recorded, "the replay goes on");
+}
