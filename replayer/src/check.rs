@@ -51,6 +51,8 @@ struct Check {
     made: BTreeSet<String>,
     /// References of images that it pulled, which may have been there under another name.
     pulled: BTreeSet<String>,
+    /// Whether listening to events would take them from others.
+    must_not_listen: bool,
     /// What could not be looked at, and why.
     unchecked: Vec<String>,
 }
@@ -70,6 +72,7 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
         witness: Observer::default(),
         begun: Instant::now(),
         calls: 0,
+        must_not_listen: target.has_jealous_listeners(),
         made: BTreeSet::new(),
         pulled: BTreeSet::new(),
         unchecked: Vec::new(),

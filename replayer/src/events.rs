@@ -33,6 +33,11 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
         shared.findings.borrow_mut().inconclusive(call.id, reason);
         return;
     }
+    if shared.target.has_jealous_listeners() {
+        let reason = "others may listen to this runtime's events, and it gives each to one listener alone";
+        shared.findings.borrow_mut().inconclusive(call.id, reason.to_owned());
+        return;
+    }
     let Some(method) = call.method() else { return };
     let Some(request) = shared.request(call, method) else { return };
     shared.findings.borrow_mut().calls().sent += 1;

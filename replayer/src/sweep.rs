@@ -12,7 +12,7 @@ use cri::{Generation, Service, v1};
 use critape_differ::OWNED_LABEL;
 
 use crate::cleanup::{Before, Made, clean, remove_sandbox};
-use crate::footprint::{Life, Owner, Remains, find};
+use crate::footprint::{Life, Owner, Remains, find, in_the_way};
 use crate::preflight::{DEADLINE, owned_by, read, refused};
 use crate::replay::ReplayError;
 
@@ -110,8 +110,9 @@ impl Sweep {
         self.swept.sandboxes += cleaned.sandboxes;
         self.swept.images += cleaned.images;
         self.swept.alone.extend(cleaned.alone);
-        if !cleaned.left.is_empty() {
-            self.swept.left.extend(cleaned.left);
+        let left: Vec<String> = cleaned.left.into_iter().chain(in_the_way(&remains.folder)).collect();
+        if !left.is_empty() {
+            self.swept.left.extend(left);
             return;
         }
         match remove(remains.folder.clone()).await {

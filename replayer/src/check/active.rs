@@ -155,7 +155,13 @@ impl Check {
     }
 
     /// Follows the events from now on.
-    async fn listen(&self) -> Option<Listening> {
+    async fn listen(&mut self) -> Option<Listening> {
+        if self.must_not_listen {
+            self.leave_out(
+                "events: others may listen to them, and each goes to one listener alone".to_owned(),
+            );
+            return None;
+        }
         let path = methods().by_name(self.generation, "GetContainerEvents")?.path.clone();
         let client = self.client.for_path(&path).clone();
         let (sender, events) = mpsc::unbounded_channel();

@@ -1,6 +1,7 @@
 //! What a replay leaves on a node while it runs: a label on its sandboxes, a folder for host paths, ports, and a journal of all that.
 
 mod journal;
+mod mounts;
 mod owner;
 mod ports;
 mod scratch;
@@ -8,6 +9,7 @@ mod scratch;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
 use cri::Generation;
 use cri::client::Clients;
@@ -16,6 +18,7 @@ use cri::endpoint::Endpoints;
 use crate::cleanup::{self, Before, Cleaned, Made};
 use journal::Journal;
 pub(crate) use journal::{Remains, find};
+use mounts::mounted_below;
 pub(crate) use owner::{Life, Owner};
 pub(crate) use ports::Ports;
 pub(crate) use scratch::{Scratch, goes_up, stays};
@@ -72,7 +75,7 @@ impl Footprint {
         self.sandboxes.borrow().contains(sandbox)
     }
 
-    /// Removes what is left on the runtime.
+    /// Removes what is left on the runtime. The folder goes with this, unless something could not be removed.
     pub(crate) async fn clean(
         &self,
         client: &Clients,
@@ -81,7 +84,9 @@ impl Footprint {
     ) -> Cleaned {
         let (images, sandboxes) = (self.images.borrow().clone(), self.sandboxes.borrow().clone());
         let made = Made { run: &self.label, sandboxes: &sandboxes, images: &images };
-        cleanup::clean(client, generation, made, before, &BTreeSet::new()).await
+        let mut cleaned = cleanup::clean(client, generation, made, before, &BTreeSet::new()).await;
+        cleaned.left.extend(in_the_way(self.scratch.borrow().path()));
+        cleaned
     }
 
     /// Leaves the folder, for a later run to clean up.
@@ -93,5 +98,15 @@ impl Footprint {
         if let Err(error) = write(&mut self.journal.borrow_mut()) {
             tracing::warn!(%error, "the replay's journal can't be written: after a crash, what it made could stay");
         }
+    }
+}
+
+/// Why a folder must not be removed, where something is mounted in it.
+pub(crate) fn in_the_way(folder: &Path) -> Option<String> {
+    match mounted_below(folder) {
+        Ok(place) => {
+            place.map(|place| format!("{}: something is mounted at {}", folder.display(), place.display()))
+        }
+        Err(error) => Some(format!("{}: looking for what is mounted in it: {error}", folder.display())),
     }
 }

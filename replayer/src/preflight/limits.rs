@@ -167,6 +167,10 @@ impl Limits {
             let shown = names(several.keys());
             format!("they name an object by the beginning of an id that fits several on the tape: {shown}")
         });
+        let listens = if around.target.has_jealous_listeners() { needs.listens } else { Tally::default() };
+        self.add(LimitationKind::InUse, Effect::Inconclusive, listens, || {
+            "others may listen to this runtime's events, and it gives each to one listener alone".to_owned()
+        });
         self.add(LimitationKind::Sealed, Effect::Inconclusive, needs.without_command, || {
             "their command is sealed, and the tape's key is not here".to_owned()
         });

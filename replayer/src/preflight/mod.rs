@@ -1,5 +1,6 @@
 //! What must be known before the first call: who the live runtime is, what it holds, and what can't be faithful on it.
 
+mod company;
 mod limits;
 mod needs;
 mod rehearsal;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use cri::client::Clients;
 use cri::{Generation, Service, methods, v1};
 use critape_calls::IdentityMap;
-use critape_differ::{Effect, Limitation, LimitationKind, OWNED_LABEL, SideInfo};
+use critape_differ::{OWNED_LABEL, SideInfo};
 use prost::Message;
 use tonic::{Code, Status};
 
@@ -23,6 +24,7 @@ use crate::older_names::OlderNames;
 use crate::replay::{Config, ReplayError};
 use crate::script::Script;
 
+pub(crate) use company::Company;
 use limits::Surroundings;
 pub(crate) use limits::{Limits, names};
 pub(crate) use needs::{Needs, Tally, has_token, names_no_image};
@@ -60,6 +62,11 @@ impl Target {
         Before { ids: &self.images, names: &self.names }
     }
 
+    /// Whether another listener would take events from those who are there.
+    pub(crate) fn has_jealous_listeners(&self) -> bool {
+        self.company.is_some() && company::events_go_to_one(&self.side)
+    }
+
     /// Whether an image of this id or reference was there before.
     pub(crate) fn has_image(&self, reference: &str) -> bool {
         let by_digest = reference.split_once('@').map(|(name, digest)| {
@@ -72,26 +79,6 @@ impl Target {
                 .iter()
                 .flatten()
                 .any(|name| self.names.contains(name))
-    }
-}
-
-/// Ready sandboxes that are no replay's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Company {
-    pub(crate) count: usize,
-    /// The name of one.
-    pub(crate) example: String,
-}
-
-impl Company {
-    /// That a replay does not begin beside them; `all` are its calls.
-    pub(crate) fn limitation(&self, all: Tally) -> Limitation {
-        let Self { count, example } = self;
-        let summary = format!(
-            "the runtime has {count} ready sandboxes that are not a replay's, such as {example}: \
-             only with --share does a replay begin beside them"
-        );
-        all.limitation(LimitationKind::InUse, Effect::Refused, summary)
     }
 }
 
@@ -117,7 +104,7 @@ pub(crate) async fn look(client: &Clients, recorded: Option<Generation>) -> Resu
         handlers: status.runtime_handlers.into_iter().map(|handler| handler.name).collect(),
         driver: config.linux.map(|linux| linux.cgroup_driver()),
         left_over,
-        company: company(&list.items),
+        company: Company::of(&list.items),
         older_names: OlderNames::default(),
         limits: Limits::default(),
         side: SideInfo {
@@ -183,20 +170,6 @@ pub(crate) fn owned_by(sandbox: &v1::PodSandbox) -> Option<(Owner, Life)> {
     let owner = Owner::parse(sandbox.labels.get(OWNED_LABEL)?)?;
     let life = owner.life();
     Some((owner, life))
-}
-
-fn company(sandboxes: &[v1::PodSandbox]) -> Option<Company> {
-    let foreign: Vec<_> = sandboxes
-        .iter()
-        .filter(|sandbox| sandbox.state() == v1::PodSandboxState::SandboxReady)
-        .filter(|sandbox| !sandbox.labels.contains_key(OWNED_LABEL))
-        .collect();
-    let first = foreign.first()?;
-    let example = first
-        .metadata
-        .as_ref()
-        .map_or_else(|| first.id.clone(), |metadata| format!("{}/{}", metadata.namespace, metadata.name));
-    Some(Company { count: foreign.len(), example })
 }
 
 /// One question to the runtime, answered in the types of v1.

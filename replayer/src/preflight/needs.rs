@@ -99,6 +99,8 @@ pub(crate) struct Needs {
     hasher: RandomState,
     /// What those that may be the beginning of one are held against.
     pub(crate) rehearsal: Rehearsal,
+    /// Streams of events.
+    pub(crate) listens: Tally,
     pub(crate) without_command: Tally,
     pub(crate) without_credentials: Tally,
     /// Pulls with credentials that are sealed, by reference.
@@ -161,6 +163,9 @@ impl Needs {
         if call.outcome.code != Code::UNIMPLEMENTED {
             let sent = call.sent_method().unwrap_or(method);
             self.generations.entry(sent.generation).or_default().add(call.id);
+        }
+        if is_event_stream(call) {
+            self.listens.add(call.id);
         }
         self.rehearsal.call(call, method);
         if names_no_image(call, method) {

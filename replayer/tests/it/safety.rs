@@ -5,7 +5,7 @@ use std::time::Duration;
 use critape_replayer::Config;
 
 use crate::world::{Client, World, container_request, pod, recorded};
-use crate::{NO_WAIT, signatures};
+use crate::{NO_WAIT, life, signatures};
 
 fn shared(config: Config) -> Config {
     Config { share: true, ..NO_WAIT(config) }
@@ -49,4 +49,25 @@ async fn a_call_without_a_deadline_that_never_ends_is_given_up() {
     let report = World::new(&["containerd-10036"]).replay(&tape, soon).await.unwrap();
     assert_eq!(signatures(&report), ["ExecSync outcome.code OK→DEADLINE_EXCEEDED"]);
     assert_eq!(report.calls.compared, report.calls.recorded, "the replay goes on");
+}
+
+/// Old runtimes give each event to one listener: a second one would take them from the kubelet that is there.
+#[tokio::test]
+async fn events_are_not_taken_from_others() {
+    let tape = recorded(&World::new(&[]), async |client: &Client| {
+        let events = client.watch().await;
+        life(client).await;
+        client.quiet(events).await;
+    })
+    .await;
+    for (version, others, inconclusive) in [("1.7.24", true, 1), ("2.1.9", true, 0), ("1.7.24", false, 0)] {
+        let world = World::named(&[], "containerd", version);
+        if others {
+            world.client().await.run(pod("theirs")).await;
+        }
+        let report = world.replay(&tape, shared).await.unwrap();
+        assert_eq!(report.calls.inconclusive, inconclusive, "{version} {others}: {:?}", report.inconclusive);
+        let foreseen = report.preflight.iter().filter(|it| it.summary.contains("events")).count();
+        assert_eq!(foreseen, usize::try_from(inconclusive).unwrap());
+    }
 }

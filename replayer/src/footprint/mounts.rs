@@ -1,0 +1,47 @@
+//! What is mounted below a folder: removing the folder's files would remove those of another file system.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+/// A place below this folder, or the folder itself, where something is mounted. A container may do that where its mounts reach the host.
+pub(crate) fn mounted_below(folder: &Path) -> io::Result<Option<PathBuf>> {
+    Ok(first_below(&fs::read("/proc/self/mountinfo")?, &folder.canonicalize()?))
+}
+
+/// The same in a table of mounts as the kernel prints it: the fifth word of each line is the place, with octal escapes.
+fn first_below(table: &[u8], folder: &Path) -> Option<PathBuf> {
+    let places =
+        table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    places.map(unescaped).find(|place| place.starts_with(folder))
+}
+
+fn unescaped(mut text: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    while let Some((first, rest)) = text.split_first() {
+        let escaped = rest.get(..3).filter(|_| *first == b'\\');
+        let value = escaped.and_then(|it| u8::from_str_radix(std::str::from_utf8(it).ok()?, 8).ok());
+        bytes.push(value.unwrap_or(*first));
+        text = if value.is_some() { &rest[3..] } else { rest };
+    }
+    OsString::from_vec(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_mounted_below_a_folder_is_found() {
+        let table = b"22 1 254:0 / / rw,relatime - ext4 /dev/root rw\n\
+            30 22 0:5 / /tmp/a\\040b/in\\134side rw shared:1 - tmpfs tmpfs rw\n";
+        let below = |folder: &str| first_below(table, Path::new(folder));
+        assert_eq!(below("/tmp/a b"), Some(PathBuf::from("/tmp/a b/in\\side")));
+        assert_eq!(below("/tmp/a b/in\\side"), Some(PathBuf::from("/tmp/a b/in\\side")));
+        assert_eq!(below("/tmp/a"), None);
+        assert_eq!(mounted_below(Path::new("/proc")).unwrap(), Some(PathBuf::from("/proc")));
+        assert_eq!(mounted_below(tempfile::tempdir().unwrap().path()).unwrap(), None);
+    }
+}
