@@ -36,7 +36,7 @@ pub use identity::{Identity, Spelling, identities};
 pub use listing::{call_to_json, outcome_to_json, time_text};
 pub use messages::{decode, merged};
 pub use objects::{ContainerKey, ObjectIndex, ObjectName, SandboxKey};
-pub use outcome::{Code, Ending, Outcome, StatusDetail};
+pub use outcome::{Code, DEADLINE_SLACK, Ending, Outcome, StatusDetail};
 pub use repeats::Repeats;
 pub use sealed::{SEALED_PREFIX, sealed_apart};
 pub use summary::{PeerSummary, Summary};

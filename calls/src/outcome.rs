@@ -125,9 +125,9 @@ pub struct Outcome {
 /// HTTP/2's error code for a stream that is no longer wanted.
 const HTTP2_CANCEL: u32 = 8;
 
-/// A client's timer may fire a little before the moment at which we see its effect, and the header was sent after the timer
-/// had begun.
-const DEADLINE_SLACK: Duration = Duration::from_millis(20);
+/// Timers of two sides don't fire at the same moment: a client's may fire a little before we see its effect, and the header was sent
+/// after the timer had begun.
+pub const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 
 impl Outcome {
     /// The runtime ended the call with these trailers. Without a `grpc-status` the call counts as truncated: a success is

@@ -5,15 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cri::client::{Client, OWN_DEADLINE, is_from_the_way};
-use critape_calls::{Code, Ending, Header, Metadata, Outcome};
+use critape_calls::{Code, DEADLINE_SLACK, Ending, Header, Metadata, Outcome};
 use tokio::time::timeout;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Status, Streaming};
 
 use crate::pairs::End;
 
-/// Timers of two sides don't fire at the same moment.
-pub(crate) const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 /// All messages of an answer together; one alone is at most what a client takes.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 

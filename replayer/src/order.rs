@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use critape_calls::{Call, Ending, Stamp};
+use critape_calls::{Call, DEADLINE_SLACK, Ending, Stamp};
 use tokio::sync::watch;
 
-use crate::answer::DEADLINE_SLACK;
 use crate::script::Entry;
 
 /// The causal order of a script's calls, and how far they have come.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cri::Method;
-use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, decode, merged};
+use critape_calls::{
+    Call, Code, DEADLINE_SLACK, Ending, IdentityMap, Live, Outcome, Recorded, decode, merged,
+};
 use critape_differ::{Compared, Comparer, Divergence, Kind, Path, Trajectories};
 
-use crate::answer::DEADLINE_SLACK;
 use crate::recording::{is_event_stream, request_ids};
 use crate::{binding, events};
 
