@@ -92,10 +92,8 @@ pub(crate) fn compare(
     if call.outcome.is_ok()
         && live.outcome.is_ok()
         && let Some(recorded) = merged(call)
-        && let Some(messages) =
-            comparer.answers(method, Recorded(&recorded), Live(live.message), trajectories)
     {
-        compared.merge(messages);
+        compared.merge(comparer.answers(method, Recorded(&recorded), Live(live.message), trajectories));
     }
     let is_presence = |it: &Divergence| it.kind == Kind::Presence && it.path == Path::root("image");
     let image = || request_ids(call).into_iter().any(|(_, image)| trajectories.is_changing(&image));
@@ -114,7 +112,8 @@ pub(crate) fn compare(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use cri::v1;
-    use critape_differ::{Memory, NoTrajectories, Rules};
+    use critape_calls::Body;
+    use critape_differ::{Memory, NoTrajectories, Rules, Severity};
     use prost::Message;
     use prost_reflect::DynamicMessage;
 
@@ -171,5 +170,33 @@ mod tests {
             super::compare(&comparer, &call, method, end, trajectories).divergences.len()
         };
         assert_eq!((found(&NoTrajectories), found(&Changing)), (1, 0));
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_a_finding_or_inconclusive() {
+        let status = v1::PodSandboxStatus { id: "p".to_owned(), ..Default::default() };
+        let said = v1::PodSandboxStatusResponse { status: Some(status), ..Default::default() };
+        let asked = v1::PodSandboxStatusRequest::default();
+        let good = made_up::call(1, "PodSandboxStatus", (0, 1), &asked, &said);
+        let broken = |last: u8| {
+            let mut call = good.clone();
+            let mut bytes = said.encode_to_vec();
+            bytes.extend([0x0a, 0x7f, last]);
+            call.responses[0].body = Body::Kept(bytes.into());
+            call
+        };
+        let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+        let comparer = Comparer::new(&rules, &ids, &memory);
+        let compared = |one: &Call, other: &Call| {
+            compare_calls(&comparer, one, other, one.method().unwrap(), &NoTrajectories)
+        };
+        let live = compared(&good, &broken(1));
+        let found = live.divergences.first().unwrap();
+        assert_eq!(found.transition.as_deref(), Some("OK→unreadable"));
+        assert_eq!((found.severity, found.settles, live.untold), (Severity::Breaking, false, None));
+        for other in [good.clone(), broken(2)] {
+            assert_eq!(compared(&broken(1), &other).untold, Some("its recorded answer can't be read"));
+        }
+        assert_eq!(compared(&broken(1), &broken(1)), Compared::default(), "the same to the byte");
     }
 }
