@@ -7,7 +7,7 @@ use critape_calls::Resolution;
 use prost_reflect::{FieldDescriptor, ReflectMessage, Value};
 
 use crate::align::{Alignment, align};
-use crate::order::{Order, changes, order_of};
+use crate::order::{ListName, Order, changes, order_of};
 use crate::shown::to_json;
 use crate::walk::{Pair, Walk};
 use crate::{Divergence, Kind, ListOrder, ListRule, Path};
@@ -47,12 +47,13 @@ impl Walk<'_> {
         live: &[Value],
     ) {
         let Some(rule) = rule.filter(|rule| !rule.keys.is_empty()) else { return };
+        let name = ListName { method: &self.method.path, path, owner: self.owner };
         match rule.order {
             ListOrder::Any => {}
             ListOrder::Kept => {
                 let comparer = self.comparer;
                 let mut orders = comparer.memory.orders.borrow_mut();
-                let seen = orders.note(&self.method.path, path, rule, recorded, live);
+                let seen = orders.note(name, rule, recorded, live);
                 // One that changes in the recording itself means nothing there.
                 if !alignment.in_order() && !changes(&seen.recorded) {
                     let (recorded, live) = (order_of(rule, recorded).into(), order_of(rule, live).into());
@@ -63,7 +64,7 @@ impl Walk<'_> {
             ListOrder::Stable => {
                 let comparer = self.comparer;
                 let mut orders = comparer.memory.orders.borrow_mut();
-                let seen = orders.note(&self.method.path, path, rule, recorded, live);
+                let seen = orders.note(name, rule, recorded, live);
                 if changes(&seen.live) && !changes(&seen.recorded) {
                     let shown = |orders: &BTreeSet<Order>| orders.iter().cloned().collect::<Vec<_>>().into();
                     self.out_of_order(path, rule, Kind::Oracle, shown(&seen.recorded), shown(&seen.live));
