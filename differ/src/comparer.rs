@@ -10,6 +10,7 @@ use prost_reflect::DynamicMessage;
 
 use crate::agreed::{self, Agreed};
 use crate::order::Orders;
+use crate::own::Own;
 use crate::rule_numbers::{RuleNumber, RuleNumbers};
 use crate::walk::Walk;
 use crate::{Divergence, Path, Rules};
@@ -145,11 +146,23 @@ pub struct Comparer<'a> {
 #[derive(Debug, Default)]
 pub struct Memory {
     pub(crate) orders: RefCell<Orders>,
+    pub(crate) own: Own,
     agreed: RefCell<Agreed>,
     pub(crate) numbers: RefCell<RuleNumbers>,
 }
 
 impl Memory {
+    /// That of a replay whose sandboxes have [`OWNED_LABEL`] with this value.
+    pub fn of_run(label: &str) -> Self {
+        Self { own: Own::of_run(label), ..Self::default() }
+    }
+
+    /// Lists need not account for this live object, or for what has this live sandbox id or pod uid, where no recorded call made it:
+    /// how the call ended that did says all.
+    pub fn account_for(&self, id: &str) {
+        self.own.account_for(id);
+    }
+
     /// Whether examples of what this rule lets pass are still looked for.
     pub(crate) fn wants(&self, rule: &str) -> bool {
         let mut numbers = self.numbers.borrow_mut();

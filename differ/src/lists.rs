@@ -8,6 +8,7 @@ use prost_reflect::{FieldDescriptor, ReflectMessage, Value};
 
 use crate::align::{Alignment, align};
 use crate::order::{ListName, Order, changes, order_of};
+use crate::own::Surplus;
 use crate::shown::to_json;
 use crate::walk::{Pair, Walk};
 use crate::{Divergence, Kind, ListOrder, ListRule, Path};
@@ -33,7 +34,8 @@ impl Walk<'_> {
             self.missing(path, field, &recorded[*index]);
         }
         for index in &alignment.live_only {
-            self.surplus(path, field, &live[*index]);
+            let others = alignment.recorded_only.iter().map(|index| &recorded[*index]);
+            self.surplus(path, field, &live[*index], others);
         }
         self.order(path, rule, &alignment, recorded, live);
     }
@@ -116,14 +118,27 @@ impl Walk<'_> {
         self.presence(path, true, shown, serde_json::Value::Null);
     }
 
-    /// A live element that has no recorded counterpart.
-    fn surplus(&mut self, path: &Path, field: &FieldDescriptor, element: &Value) {
+    /// A live element that has no recorded counterpart; `others` are recorded ones that have no live one.
+    fn surplus<'v>(
+        &mut self,
+        path: &Path,
+        field: &FieldDescriptor,
+        element: &Value,
+        others: impl Iterator<Item = &'v Value>,
+    ) {
         if let Some((_, id)) = self.identity_of(path, element) {
-            if !self.comparer.ids.is_bound_live(&id) {
-                self.compared.left_out += 1;
-                return;
-            }
-            if self.trajectories.is_changing(&self.comparer.ids.to_recorded(&id)) {
+            let is_changing = if self.comparer.ids.is_bound_live(&id) {
+                self.trajectories.is_changing(&self.comparer.ids.to_recorded(&id))
+            } else {
+                match self.unbound_surplus(&id, element, others) {
+                    Surplus::LeftOut => {
+                        self.compared.left_out += 1;
+                        return;
+                    }
+                    other => other == Surplus::Changing,
+                }
+            };
+            if is_changing {
                 self.pass("state-was-changing", path, || {
                     (serde_json::Value::Null, to_json(element, Some(field)))
                 });
