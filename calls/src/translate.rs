@@ -70,8 +70,11 @@ impl IdentityMap {
             self.know(*kind, recorded, Known::Bound(live.to_owned()));
         }
         self.live.insert(live.to_owned());
-        if recorded != live {
+        // A tag that moved may have bound either of the two to something else before.
+        if recorded != live || self.forward.has(recorded) {
             self.forward.add(recorded, live);
+        }
+        if recorded != live || self.backward.has(live) {
             self.backward.add(live, recorded);
         }
     }
@@ -354,6 +357,20 @@ mod tests {
         assert_eq!(map.to_live_path("/other/data"), "/other/data");
         assert_eq!(map.to_recorded_path("open /scratch/2: no"), "open /data/deep: no");
         assert_eq!(map.to_live("/data/x"), "/data/x", "perhaps a path inside a container");
+    }
+
+    /// The tag had moved between two pulls of the recording, and leads to the later image from the beginning now.
+    #[test]
+    fn an_image_may_stand_for_two_and_for_itself() {
+        let (before, after) = (format!("sha256:{A}"), format!("sha256:{B}"));
+        let mut ids = IdentityMap::default();
+        ids.bind(Image, &before, &after);
+        ids.bind(Image, &after, &after);
+        assert_eq!(ids.resolve(Image, &before), Resolution::Live(after.clone()));
+        assert_eq!(ids.resolve(Image, &after), Resolution::Live(after.clone()));
+        assert_eq!(ids.to_recorded(&after), after);
+        assert_eq!(ids.to_recorded(&format!("image {B}")), format!("image {B}"), "inside text as well");
+        assert_eq!(ids.to_live(&format!("image {A}")), format!("image {B}"));
     }
 
     #[test]

@@ -106,6 +106,12 @@ impl Walk<'_> {
         if produced && kind != IdentityKind::Image || ids.to_recorded(live) == recorded {
             return true;
         }
+        // Where a tag moved in the recording alone, one live image stands for several.
+        if kind == IdentityKind::Image
+            && matches!(ids.resolve(kind, recorded), Resolution::Live(bound) if bound == live)
+        {
+            return true;
+        }
         // Neither side has met it: older than the tape here, foreign there.
         kind != IdentityKind::Image
             && !matches!(ids.resolve(kind, recorded), Resolution::Live(_))

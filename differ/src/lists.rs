@@ -31,7 +31,7 @@ impl Walk<'_> {
             }
         }
         for index in &alignment.recorded_only {
-            self.missing(path, field, &recorded[*index]);
+            self.missing(path, field, &recorded[*index], live);
         }
         for index in &alignment.live_only {
             let others = alignment.recorded_only.iter().map(|index| &recorded[*index]);
@@ -99,13 +99,21 @@ impl Walk<'_> {
         });
     }
 
-    /// A recorded element that has no live counterpart.
-    fn missing(&mut self, path: &Path, field: &FieldDescriptor, element: &Value) {
+    /// A recorded element that has no live counterpart among `all`.
+    fn missing(&mut self, path: &Path, field: &FieldDescriptor, element: &Value, all: &[Value]) {
         if let Some((kind, id)) = self.identity_of(path, element) {
-            // Older than the tape, or never made here: not this replay's business.
-            if !matches!(self.comparer.ids.resolve(kind, &id), Resolution::Live(_)) {
-                self.compared.left_out += 1;
-                return;
+            let is_there = |live: &String| {
+                let ids = all.iter().filter_map(|it| self.identity_of(path, it));
+                kind == IdentityKind::Image && ids.map(|(_, id)| id).any(|id| id == *live)
+            };
+            match self.comparer.ids.resolve(kind, &id) {
+                // One live image stands for several where a tag moved in the recording alone.
+                Resolution::Live(live) if !is_there(&live) => {}
+                // Older than the tape, or never made here: not this replay's business.
+                _ => {
+                    self.compared.left_out += 1;
+                    return;
+                }
             }
             if self.trajectories.is_changing(&id) {
                 self.pass("state-was-changing", path, || {

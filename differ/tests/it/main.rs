@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod events;
+mod images;
 mod left_behind;
 mod remembered;
 
