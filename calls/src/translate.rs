@@ -1,6 +1,6 @@
 //! Which id of one run stands for which id of another.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use cri::IdentityKind;
 
@@ -48,6 +48,8 @@ pub struct IdentityMap {
     forward: Texts,
     backward: Texts,
     mapped: Mapped,
+    /// Recorded and live ids of images that have one content, so that the ids should be one as well.
+    renamed: BTreeSet<(String, String)>,
     version: u64,
 }
 
@@ -77,6 +79,17 @@ impl IdentityMap {
         if recorded != live || self.backward.has(live) {
             self.backward.add(live, recorded);
         }
+    }
+
+    /// As [`Self::bind`], of an image that has the same content on both sides, and another id.
+    pub fn bind_renamed(&mut self, recorded: &str, live: &str) {
+        self.bind(IdentityKind::Image, recorded, live);
+        self.renamed.insert((recorded.to_owned(), live.to_owned()));
+    }
+
+    /// Whether the two name an image that should have the same id on both sides.
+    pub fn is_renamed(&self, recorded: &str, live: &str) -> bool {
+        !self.renamed.is_empty() && self.renamed.contains(&(recorded.to_owned(), live.to_owned()))
     }
 
     /// From here on `live` stands for this reference of an image, where a request names one and in answers. Other text of requests

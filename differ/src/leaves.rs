@@ -22,7 +22,9 @@ impl Walk<'_> {
         let (name, agrees) = match rule {
             Some(rule) => (rule.name.as_str(), self.relates(&rule.relation, pair, field)),
             None => match self.identity_at(path) {
-                Some((kind, produced)) => ("id", self.same_identity(kind, produced, pair)),
+                Some((kind, produced)) => {
+                    ("id", self.same_identity(kind, produced, pair) && !self.is_renamed(path, pair))
+                }
                 None => ("exact", self.same_text(pair)),
             },
         };
@@ -91,6 +93,14 @@ impl Walk<'_> {
     fn identity_at(&self, path: &Path) -> Option<(IdentityKind, bool)> {
         let text = path.to_string();
         self.method.response_ids.iter().find(|id| id.path.as_str() == text).map(|id| (id.kind, id.produces))
+    }
+
+    /// Whether a runtime has another id for an image of the same content. What echoes a request has the id that was sent.
+    fn is_renamed(&self, path: &Path, pair: &Pair<'_>) -> bool {
+        let ids = pair.recorded.as_str().zip(pair.live.as_str());
+        ids.is_some_and(|(recorded, live)| self.comparer.ids.is_renamed(recorded, live))
+            && !matches!(path.segments(), [.., last] if last == "image")
+            && !matches!(path.segments(), [.., spec, last] if spec == "image" && last == "image_ref")
     }
 
     /// Whether two ids name the same thing in the same way.

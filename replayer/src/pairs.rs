@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::Method;
+use cri::{Method, v1};
 use critape_calls::{Call, Code, Ending, IdentityMap, Live, Outcome, Recorded, decode, merged};
 use critape_differ::{Compared, Comparer, Divergence, Kind, Path, Trajectories};
+use prost::Message as _;
 
 use crate::answer::DEADLINE_SLACK;
 use crate::recording::{is_event_stream, request_ids};
@@ -34,7 +35,17 @@ pub(crate) fn bind(call: &Call, method: &Method, live: End<'_>, ids: &mut Identi
     let read = |bytes: &Bytes| decode(method.output(), bytes);
     if let Some((recorded, live)) = merged(call).and_then(|bytes| read(&bytes)).zip(read(live.message)) {
         binding::bind(method, Recorded(&recorded), Live(&live), ids);
+        if method.name == "PullImage" && is_asked_by_digest(call, ids) {
+            binding::note_pulled_by_digest(&recorded, &live, ids);
+        }
     }
+}
+
+/// Whether both runs asked for an image by its content.
+fn is_asked_by_digest(call: &Call, ids: &IdentityMap) -> bool {
+    let request = call.request().and_then(|bytes| v1::PullImageRequest::decode(bytes.as_ref()).ok());
+    let image = request.and_then(|request| request.image).map(|image| image.image).unwrap_or_default();
+    image.contains('@') && ids.mapped_reference(&image).is_none()
 }
 
 /// As [`bind`], where both are on tapes.
@@ -111,10 +122,8 @@ pub(crate) fn compare(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use cri::v1;
     use critape_calls::Body;
     use critape_differ::{Memory, NoTrajectories, Rules, Severity};
-    use prost::Message;
     use prost_reflect::DynamicMessage;
 
     use super::*;
@@ -198,5 +207,28 @@ mod tests {
             assert_eq!(compared(&broken(1), &other).untold, Some("its recorded answer can't be read"));
         }
         assert_eq!(compared(&broken(1), &broken(1)), Compared::default(), "the same to the byte");
+    }
+
+    #[test]
+    fn what_is_pulled_by_its_digest_has_the_same_id() {
+        let pull = |image: &str, letter: &str| {
+            let image = v1::ImageSpec { image: image.to_owned(), ..Default::default() };
+            let asked = v1::PullImageRequest { image: Some(image), ..Default::default() };
+            let said = v1::PullImageResponse { image_ref: format!("sha256:{}", letter.repeat(64)) };
+            made_up::call(1, "PullImage", (0, 1), &asked, &said)
+        };
+        let found = |image: &str| {
+            let (one, other) = (pull(image, "a"), pull(image, "b"));
+            let (rules, memory, mut ids) = (Rules::standard(), Memory::default(), IdentityMap::default());
+            bind_calls(&one, &other, one.method().unwrap(), &mut ids);
+            let comparer = Comparer::new(&rules, &ids, &memory);
+            let compared = compare_calls(&comparer, &one, &other, one.method().unwrap(), &NoTrajectories);
+            compared.divergences.len()
+        };
+        assert_eq!(
+            [found("r.example/app:1"), found("r.example/app@sha256:1")],
+            [0, 1],
+            "a tag may have moved"
+        );
     }
 }
