@@ -25,13 +25,21 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
+    /// Whether something stands for this text as a whole.
+    pub(crate) fn has(&self, from: &str) -> bool {
+        self.exact.contains_key(from)
+    }
+
+    /// From here on `to` stands for `from`, whatever did before.
     pub(crate) fn add(&mut self, from: &str, to: &str) {
         // A short text (a uid may be "1") stands for itself in too many places.
         if from.len() < SHORTEST_ODD {
             return;
         }
-        if self.exact.insert(from.to_owned(), to.to_owned()).is_some() {
-            return;
+        match self.exact.insert(from.to_owned(), to.to_owned()) {
+            Some(before) if before == to => return,
+            Some(_) => self.odd.retain(|(known, _)| known != from),
+            None => {}
         }
         let (bare_from, bare_to) = (bare(from), bare(to));
         if is_uuid(from.as_bytes()) {

@@ -1,6 +1,6 @@
 //! Which id of one run stands for which id of another.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use cri::IdentityKind;
 
@@ -48,6 +48,8 @@ pub struct IdentityMap {
     forward: Texts,
     backward: Texts,
     mapped: Mapped,
+    /// Recorded and live ids of images that have one content, so that the ids should be one as well.
+    renamed: BTreeSet<(String, String)>,
     version: u64,
 }
 
@@ -70,10 +72,24 @@ impl IdentityMap {
             self.know(*kind, recorded, Known::Bound(live.to_owned()));
         }
         self.live.insert(live.to_owned());
-        if recorded != live {
+        // A tag that moved may have bound either of the two to something else before.
+        if recorded != live || self.forward.has(recorded) {
             self.forward.add(recorded, live);
+        }
+        if recorded != live || self.backward.has(live) {
             self.backward.add(live, recorded);
         }
+    }
+
+    /// As [`Self::bind`], of an image that has the same content on both sides, and another id.
+    pub fn bind_renamed(&mut self, recorded: &str, live: &str) {
+        self.bind(IdentityKind::Image, recorded, live);
+        self.renamed.insert((recorded.to_owned(), live.to_owned()));
+    }
+
+    /// Whether the two name an image that should have the same id on both sides.
+    pub fn is_renamed(&self, recorded: &str, live: &str) -> bool {
+        !self.renamed.is_empty() && self.renamed.contains(&(recorded.to_owned(), live.to_owned()))
     }
 
     /// From here on `live` stands for this reference of an image, where a request names one and in answers. Other text of requests
@@ -354,6 +370,20 @@ mod tests {
         assert_eq!(map.to_live_path("/other/data"), "/other/data");
         assert_eq!(map.to_recorded_path("open /scratch/2: no"), "open /data/deep: no");
         assert_eq!(map.to_live("/data/x"), "/data/x", "perhaps a path inside a container");
+    }
+
+    /// The tag had moved between two pulls of the recording, and leads to the later image from the beginning now.
+    #[test]
+    fn an_image_may_stand_for_two_and_for_itself() {
+        let (before, after) = (format!("sha256:{A}"), format!("sha256:{B}"));
+        let mut ids = IdentityMap::default();
+        ids.bind(Image, &before, &after);
+        ids.bind(Image, &after, &after);
+        assert_eq!(ids.resolve(Image, &before), Resolution::Live(after.clone()));
+        assert_eq!(ids.resolve(Image, &after), Resolution::Live(after.clone()));
+        assert_eq!(ids.to_recorded(&after), after);
+        assert_eq!(ids.to_recorded(&format!("image {B}")), format!("image {B}"), "inside text as well");
+        assert_eq!(ids.to_live(&format!("image {A}")), format!("image {B}"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use prost_reflect::DynamicMessage;
 
 use crate::agreed::{self, Agreed};
 use crate::order::Orders;
+use crate::own::Own;
 use crate::rule_numbers::{RuleNumber, RuleNumbers};
 use crate::walk::Walk;
 use crate::{Divergence, Path, Rules};
@@ -77,9 +78,16 @@ pub struct Compared {
     pub examples: Vec<Passed>,
     /// List elements that belong to one side only because they are none of the recording's or replay's business.
     pub left_out: u64,
+    /// Why nothing can be said of the call, where that is so.
+    pub untold: Option<&'static str>,
 }
 
 impl Compared {
+    /// That nothing can be said of the call, and why.
+    pub(crate) fn untold(reason: &'static str) -> Self {
+        Self { untold: Some(reason), ..Self::default() }
+    }
+
     /// A difference that is let pass as a whole, under this name.
     pub fn explained(rule: &str) -> Self {
         let mut compared = Self::default();
@@ -103,6 +111,7 @@ impl Compared {
         }
         self.examples.extend(other.examples);
         self.left_out += other.left_out;
+        self.untold = self.untold.or(other.untold);
     }
 
     /// Whether an example of this is one that there is not yet.
@@ -137,11 +146,23 @@ pub struct Comparer<'a> {
 #[derive(Debug, Default)]
 pub struct Memory {
     pub(crate) orders: RefCell<Orders>,
+    pub(crate) own: Own,
     agreed: RefCell<Agreed>,
     pub(crate) numbers: RefCell<RuleNumbers>,
 }
 
 impl Memory {
+    /// That of a replay whose sandboxes have [`OWNED_LABEL`] with this value.
+    pub fn of_run(label: &str) -> Self {
+        Self { own: Own::of_run(label), ..Self::default() }
+    }
+
+    /// Lists need not account for this live object, or for what has this live sandbox id or pod uid, where no recorded call made it:
+    /// how the call ended that did says all.
+    pub fn account_for(&self, id: &str) {
+        self.own.account_for(id);
+    }
+
     /// Whether examples of what this rule lets pass are still looked for.
     pub(crate) fn wants(&self, rule: &str) -> bool {
         let mut numbers = self.numbers.borrow_mut();
@@ -176,10 +197,30 @@ impl<'a> Comparer<'a> {
         walk.compared
     }
 
-    /// The same for answers as they came. `None` where one can't be read.
+    /// The same for answers as they came. A live one that can't be read differs; where only the recorded one can't, nothing is told.
     ///
     /// Much faster where lists repeat: elements that were found to agree before are not looked at again.
     pub fn answers(
+        &self,
+        method: &Method,
+        recorded: Recorded<&Bytes>,
+        live: Live<&Bytes>,
+        trajectories: &dyn Trajectories,
+    ) -> Compared {
+        if let Some(compared) = self.readable(method, recorded, live, trajectories) {
+            return compared;
+        }
+        if recorded.0 == live.0 {
+            return Compared::default();
+        }
+        if decode(method.output(), recorded.0).is_none() {
+            return Compared::untold("its recorded answer can't be read");
+        }
+        Compared { divergences: vec![self.unreadable(&method.name, live)], ..Compared::default() }
+    }
+
+    /// As [`Self::answers`]; `None` where one of the two can't be read.
+    fn readable(
         &self,
         method: &Method,
         recorded: Recorded<&Bytes>,

@@ -13,9 +13,15 @@ use crate::{Divergence, EventStream, Kind, Path, Severity};
 
 /// The field of an event that has the states of the pod's containers.
 const STATES: &str = "containers_statuses[]";
+/// Events that a container has once in its life.
+const BEGINNINGS: [&str; 2] = ["CREATED", "STARTED"];
 /// The last events of a container.
 const STOPPED: &str = "STOPPED";
 const DELETED: &str = "DELETED";
+
+/// By how much sooner something may happen in another run, at least, and as a part of what it took.
+const SOONER: Duration = Duration::from_millis(100);
+const SOONER_PART: u32 = 10;
 
 /// What was known when an event was made: the container that it tells of has to be in it.
 struct OfEvent<'a> {
@@ -39,6 +45,8 @@ pub struct EventSequences {
     by_id: BTreeMap<String, Vec<DynamicMessage>>,
     /// When the stream began.
     begun: Stamp,
+    /// When the client stopped listening that was recorded; in the live run, when that moment had come there.
+    ended: Option<Stamp>,
 }
 
 impl EventSequences {
@@ -47,11 +55,19 @@ impl EventSequences {
         Self { begun, ..Self::default() }
     }
 
-    /// The kinds of these events, without those of the time before the stream: some runtimes hand out a few of them.
+    /// The recorded client stopped listening at this moment; of the live run, that moment had come there.
+    pub fn end_at(&mut self, ended: Stamp) {
+        self.ended = Some(ended);
+    }
+
+    /// Whether it is of the time before the stream: some runtimes hand out a few of those.
+    fn is_old(&self, event: &DynamicMessage) -> bool {
+        u64::try_from(created_at(event)).is_ok_and(|at| at < self.begun.0)
+    }
+
+    /// The kinds of these events, without those of the time before the stream.
     fn kinds_since(&self, events: &[DynamicMessage]) -> Vec<String> {
-        let is_old =
-            |event: &DynamicMessage| u64::try_from(created_at(event)).is_ok_and(|at| at < self.begun.0);
-        events.iter().filter(|event| !is_old(event)).map(event_kind).collect()
+        events.iter().filter(|event| !self.is_old(event)).map(event_kind).collect()
     }
 
     /// Takes the next event of the stream.
@@ -87,7 +103,7 @@ impl EventSequences {
 
 impl Comparer<'_> {
     /// Compares two streams of `method`, which is `GetContainerEvents`. Live events beyond the recorded ones are none where the
-    /// client had stopped listening, unless the object was gone.
+    /// client had stopped listening before they could come, unless the object was gone.
     pub fn events(
         &self,
         method: &Method,
@@ -103,7 +119,7 @@ impl Comparer<'_> {
                 continue;
             };
             let now = live.0.by_id.get(&live_id).unwrap_or(&empty);
-            self.sequence((recorded.0, before), (live.0, now), &mut compared);
+            self.sequence(id, (recorded.0, before), (live.0, now), trajectories, &mut compared);
             let pairs = before.iter().zip(now).filter(|(before, now)| event_kind(before) == event_kind(now));
             for (before, now) in pairs {
                 compared.merge(self.event(method, before, now, trajectories));
@@ -111,10 +127,11 @@ impl Comparer<'_> {
         }
         for id in live.0.by_id.keys() {
             let recorded_id = self.ids.to_recorded(id);
-            if recorded_id == *id {
+            if !self.ids.is_bound_live(id) {
                 compared.left_out += 1;
             } else if !recorded.0.by_id.contains_key(&recorded_id) {
-                self.sequence((recorded.0, &empty), (live.0, &live.0.by_id[id]), &mut compared);
+                let now = &live.0.by_id[id];
+                self.sequence(&recorded_id, (recorded.0, &empty), (live.0, now), trajectories, &mut compared);
             }
         }
         compared
@@ -151,13 +168,16 @@ impl Comparer<'_> {
         one
     }
 
-    /// Compares the events of one container, each side with the stream that they are of.
+    /// Compares the events of one container, whose recorded id this is, each side with the stream that they are of.
     fn sequence(
         &self,
+        id: &str,
         (recorded, before): (&EventSequences, &[DynamicMessage]),
         (live, now): (&EventSequences, &[DynamicMessage]),
+        trajectories: &dyn Trajectories,
         compared: &mut Compared,
     ) {
+        let came_late = || came_late(id, (recorded, before), (live, now), trajectories);
         let (since_before, since_now) = (recorded.kinds_since(before), live.kinds_since(now));
         let kinds = |events: &[DynamicMessage]| events.iter().map(event_kind).collect::<Vec<_>>();
         let (before, now) = (kinds(before), kinds(now));
@@ -165,7 +185,7 @@ impl Comparer<'_> {
             return;
         }
         let gone = before.last().is_some_and(|kind| kind == DELETED);
-        if !gone && now.starts_with(&before) {
+        if !gone && now.starts_with(&before) && came_late() {
             compared.pass("events-after-the-end");
             return;
         }
@@ -193,6 +213,40 @@ impl Comparer<'_> {
     }
 }
 
+/// Whether the live events beyond the recorded ones are such as came when the recorded client had stopped listening, or may have.
+fn came_late(
+    id: &str,
+    (recorded, before): (&EventSequences, &[DynamicMessage]),
+    (live, now): (&EventSequences, &[DynamicMessage]),
+    trajectories: &dyn Trajectories,
+) -> bool {
+    let (common, beyond) = now.split_at(before.len());
+    let again = |(place, event): (usize, &DynamicMessage)| {
+        let kind = event_kind(event);
+        BEGINNINGS.contains(&kind.as_str()) && now[..place].iter().any(|it| event_kind(it) == kind)
+    };
+    if now.iter().enumerate().skip(before.len()).any(again) {
+        return false;
+    }
+    // What a call makes happen is told while that call is under way, or a moment later.
+    let is_changing = |at| trajectories.around(at).is_some_and(|around| around.is_changing(id));
+    if before.is_empty() && is_changing(recorded.begun) {
+        return true;
+    }
+    let Some((listened, until)) = recorded.ended.zip(live.ended).filter(|(at, _)| !is_changing(*at)) else {
+        return true;
+    };
+    // By itself a container ends so long after it began, whenever the rest of the run gets there.
+    let last = before.last().map(made_at).zip(common.last().map(made_at));
+    let outlasts = |at: Stamp| {
+        last.is_some_and(|(then, now)| {
+            let took = at.since(now);
+            took + SOONER.max(took / SOONER_PART) >= listened.since(then)
+        })
+    };
+    beyond.iter().all(|event| live.is_old(event) || made_at(event) >= until || outlasts(made_at(event)))
+}
+
 /// The end of a container that is removed while it runs is told by chance before or after its removal: containerd hears of it
 /// on another thread.
 fn end_in_order(mut kinds: Vec<String>) -> Vec<String> {
@@ -218,6 +272,11 @@ fn text(message: &DynamicMessage, path: &[&str]) -> String {
 /// When it was made, in nanoseconds since the epoch, as the runtime says.
 fn created_at(event: &DynamicMessage) -> i64 {
     event.get_field_by_name("created_at").and_then(|at| at.as_i64()).unwrap_or_default()
+}
+
+/// The same; the epoch where it says nothing.
+fn made_at(event: &DynamicMessage) -> Stamp {
+    Stamp(u64::try_from(created_at(event)).unwrap_or_default())
 }
 
 /// The kind of an event, as `CREATED`.

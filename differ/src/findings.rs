@@ -71,6 +71,10 @@ impl Findings {
 
     /// Adds what the comparison of one call found. `witness` is asked only where something was.
     pub fn add(&mut self, method: &str, witness: &dyn Witness, compared: Compared) {
+        if let Some((reason, call)) = compared.untold.zip(witness.recorded()) {
+            self.inconclusive(call, reason.to_owned());
+            return;
+        }
         let calls = 1 + self.stands_for(witness.recorded()).len() as u64;
         self.calls.compared += calls;
         match self.methods.get_mut(method) {

@@ -22,7 +22,9 @@ impl Walk<'_> {
         let (name, agrees) = match rule {
             Some(rule) => (rule.name.as_str(), self.relates(&rule.relation, pair, field)),
             None => match self.identity_at(path) {
-                Some((kind, produced)) => ("id", self.same_identity(kind, produced, pair)),
+                Some((kind, produced)) => {
+                    ("id", self.same_identity(kind, produced, pair) && !self.is_renamed(path, pair))
+                }
                 None => ("exact", self.same_text(pair)),
             },
         };
@@ -93,6 +95,14 @@ impl Walk<'_> {
         self.method.response_ids.iter().find(|id| id.path.as_str() == text).map(|id| (id.kind, id.produces))
     }
 
+    /// Whether a runtime has another id for an image of the same content. What echoes a request has the id that was sent.
+    fn is_renamed(&self, path: &Path, pair: &Pair<'_>) -> bool {
+        let ids = pair.recorded.as_str().zip(pair.live.as_str());
+        ids.is_some_and(|(recorded, live)| self.comparer.ids.is_renamed(recorded, live))
+            && !matches!(path.segments(), [.., last] if last == "image")
+            && !matches!(path.segments(), [.., spec, last] if spec == "image" && last == "image_ref")
+    }
+
     /// Whether two ids name the same thing in the same way.
     fn same_identity(&self, kind: IdentityKind, produced: bool, pair: &Pair<'_>) -> bool {
         let (Some(recorded), Some(live)) = (pair.recorded.as_str(), pair.live.as_str()) else { return false };
@@ -104,6 +114,12 @@ impl Walk<'_> {
             return false;
         }
         if produced && kind != IdentityKind::Image || ids.to_recorded(live) == recorded {
+            return true;
+        }
+        // Where a tag moved in the recording alone, one live image stands for several.
+        if kind == IdentityKind::Image
+            && matches!(ids.resolve(kind, recorded), Resolution::Live(bound) if bound == live)
+        {
             return true;
         }
         // Neither side has met it: older than the tape here, foreign there.

@@ -29,6 +29,7 @@ pub mod mutation;
 mod oracles;
 mod order;
 mod outcome;
+mod own;
 mod path;
 mod relation;
 mod repeats;

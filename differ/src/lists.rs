@@ -7,7 +7,8 @@ use critape_calls::Resolution;
 use prost_reflect::{FieldDescriptor, ReflectMessage, Value};
 
 use crate::align::{Alignment, align};
-use crate::order::{Order, changes, order_of};
+use crate::order::{ListName, Order, changes, order_of};
+use crate::own::Surplus;
 use crate::shown::to_json;
 use crate::walk::{Pair, Walk};
 use crate::{Divergence, Kind, ListOrder, ListRule, Path};
@@ -30,10 +31,11 @@ impl Walk<'_> {
             }
         }
         for index in &alignment.recorded_only {
-            self.missing(path, field, &recorded[*index]);
+            self.missing(path, field, &recorded[*index], live);
         }
         for index in &alignment.live_only {
-            self.surplus(path, field, &live[*index]);
+            let others = alignment.recorded_only.iter().map(|index| &recorded[*index]);
+            self.surplus(path, field, &live[*index], others);
         }
         self.order(path, rule, &alignment, recorded, live);
     }
@@ -47,12 +49,13 @@ impl Walk<'_> {
         live: &[Value],
     ) {
         let Some(rule) = rule.filter(|rule| !rule.keys.is_empty()) else { return };
+        let name = ListName { method: &self.method.path, path, owner: self.owner };
         match rule.order {
             ListOrder::Any => {}
             ListOrder::Kept => {
                 let comparer = self.comparer;
                 let mut orders = comparer.memory.orders.borrow_mut();
-                let seen = orders.note(&self.method.path, path, rule, recorded, live);
+                let seen = orders.note(name, rule, recorded, live);
                 // One that changes in the recording itself means nothing there.
                 if !alignment.in_order() && !changes(&seen.recorded) {
                     let (recorded, live) = (order_of(rule, recorded).into(), order_of(rule, live).into());
@@ -63,7 +66,7 @@ impl Walk<'_> {
             ListOrder::Stable => {
                 let comparer = self.comparer;
                 let mut orders = comparer.memory.orders.borrow_mut();
-                let seen = orders.note(&self.method.path, path, rule, recorded, live);
+                let seen = orders.note(name, rule, recorded, live);
                 if changes(&seen.live) && !changes(&seen.recorded) {
                     let shown = |orders: &BTreeSet<Order>| orders.iter().cloned().collect::<Vec<_>>().into();
                     self.out_of_order(path, rule, Kind::Oracle, shown(&seen.recorded), shown(&seen.live));
@@ -96,13 +99,21 @@ impl Walk<'_> {
         });
     }
 
-    /// A recorded element that has no live counterpart.
-    fn missing(&mut self, path: &Path, field: &FieldDescriptor, element: &Value) {
+    /// A recorded element that has no live counterpart among `all`.
+    fn missing(&mut self, path: &Path, field: &FieldDescriptor, element: &Value, all: &[Value]) {
         if let Some((kind, id)) = self.identity_of(path, element) {
-            // Older than the tape, or never made here: not this replay's business.
-            if !matches!(self.comparer.ids.resolve(kind, &id), Resolution::Live(_)) {
-                self.compared.left_out += 1;
-                return;
+            let is_there = |live: &String| {
+                let ids = all.iter().filter_map(|it| self.identity_of(path, it));
+                kind == IdentityKind::Image && ids.map(|(_, id)| id).any(|id| id == *live)
+            };
+            match self.comparer.ids.resolve(kind, &id) {
+                // One live image stands for several where a tag moved in the recording alone.
+                Resolution::Live(live) if !is_there(&live) => {}
+                // Older than the tape, or never made here: not this replay's business.
+                _ => {
+                    self.compared.left_out += 1;
+                    return;
+                }
             }
             if self.trajectories.is_changing(&id) {
                 self.pass("state-was-changing", path, || {
@@ -115,14 +126,27 @@ impl Walk<'_> {
         self.presence(path, true, shown, serde_json::Value::Null);
     }
 
-    /// A live element that has no recorded counterpart.
-    fn surplus(&mut self, path: &Path, field: &FieldDescriptor, element: &Value) {
+    /// A live element that has no recorded counterpart; `others` are recorded ones that have no live one.
+    fn surplus<'v>(
+        &mut self,
+        path: &Path,
+        field: &FieldDescriptor,
+        element: &Value,
+        others: impl Iterator<Item = &'v Value>,
+    ) {
         if let Some((_, id)) = self.identity_of(path, element) {
-            if !self.comparer.ids.is_bound_live(&id) {
-                self.compared.left_out += 1;
-                return;
-            }
-            if self.trajectories.is_changing(&self.comparer.ids.to_recorded(&id)) {
+            let is_changing = if self.comparer.ids.is_bound_live(&id) {
+                self.trajectories.is_changing(&self.comparer.ids.to_recorded(&id))
+            } else {
+                match self.unbound_surplus(&id, element, others) {
+                    Surplus::LeftOut => {
+                        self.compared.left_out += 1;
+                        return;
+                    }
+                    other => other == Surplus::Changing,
+                }
+            };
+            if is_changing {
                 self.pass("state-was-changing", path, || {
                     (serde_json::Value::Null, to_json(element, Some(field)))
                 });

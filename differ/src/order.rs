@@ -1,13 +1,34 @@
-//! The order in which lists without one came, to see whether it stays from call to call.
+//! The order in which lists came, to see whether it stays from call to call.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
 
 use crate::align::{Element, key_of};
 use crate::{ListRule, Path};
 
-/// The order in which lists without one came, to see whether it stays.
+/// Lists that are remembered at most; then it begins anew.
+const MOST_LISTS: usize = 1 << 13;
+/// Orders of one list that are remembered at most, of either side.
+const MOST_ORDERS: usize = 64;
+
+/// The orders in which each list came, by the hash of what it is.
 #[derive(Debug, Default)]
-pub(crate) struct Orders(pub(crate) HashMap<(String, Path), Seen>);
+pub(crate) struct Orders {
+    seen: HashMap<u64, Seen, RandomState>,
+    hasher: RandomState,
+}
+
+/// Which list it is.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) struct ListName<'a> {
+    /// The request path of the method.
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a Path,
+    /// The recorded id of what it is a list of; empty where that has none. What two things have in common says nothing of their orders.
+    pub(crate) owner: &'a str,
+}
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
@@ -19,16 +40,24 @@ impl Orders {
     /// Notes how a list came on both sides; gives all that was seen of it so far.
     pub(crate) fn note(
         &mut self,
-        method: &str,
-        path: &Path,
+        name: ListName<'_>,
         rule: &ListRule,
         recorded: &[impl Element],
         live: &[impl Element],
     ) -> &Seen {
-        let seen = self.0.entry((method.to_owned(), path.clone())).or_default();
-        seen.recorded.insert(order_of(rule, recorded));
-        seen.live.insert(order_of(rule, live));
+        if self.seen.len() >= MOST_LISTS {
+            self.seen.clear();
+        }
+        let seen = self.seen.entry(self.hasher.hash_one(name)).or_default();
+        keep(&mut seen.recorded, order_of(rule, recorded));
+        keep(&mut seen.live, order_of(rule, live));
         seen
+    }
+}
+
+fn keep(orders: &mut BTreeSet<Order>, order: Order) {
+    if orders.len() < MOST_ORDERS {
+        orders.insert(order);
     }
 }
 

@@ -1,5 +1,6 @@
 //! How two calls ended.
 
+use bytes::Bytes;
 use critape_calls::{CallId, Code, Ending, Live, Outcome, Recorded, outcome_to_json, sealed_apart};
 use serde_json::{Value, json};
 
@@ -12,6 +13,8 @@ const NEVER_SETTLE: [Code; 2] = [Code(3), Code::UNIMPLEMENTED];
 
 /// Stands for the code of a call that found no runtime.
 pub(crate) const GONE: &str = "gone";
+/// Stands for the code of a call whose answer is no message of its method: clients fail at it.
+pub(crate) const UNREADABLE: &str = "unreadable";
 /// What has become of a runtime that had to be connected to again.
 pub(crate) const BACK: &str = "back";
 
@@ -75,6 +78,23 @@ impl Comparer<'_> {
     /// That the runtime broke its connection, and answers on another from this call of `method` on.
     pub fn back(&self, method: &str, recorded: Recorded<&Outcome>, call: CallId) -> Divergence {
         self.presence(BACK, method, recorded, call)
+    }
+
+    /// That a call of `method` went well on both sides, and its live answer can't be read as its message.
+    pub(crate) fn unreadable(&self, method: &str, live: Live<&Bytes>) -> Divergence {
+        let path = Path::of(&["outcome", "code"]);
+        let transition = format!("{}→{UNREADABLE}", Code::OK);
+        let severity = self.rules.severity(method, &path, Kind::Outcome, Some(&transition));
+        Divergence {
+            path,
+            kind: Kind::Outcome,
+            transition: Some(transition),
+            recorded: json!({ "kind": "status", "code": Code::OK.to_string() }),
+            live: json!({ "kind": UNREADABLE, "bytes": live.0.len() }),
+            rule: "unreadable".to_owned(),
+            severity: severity.unwrap_or(Severity::Breaking),
+            settles: false,
+        }
     }
 
     fn presence(&self, now: &str, method: &str, recorded: Recorded<&Outcome>, call: CallId) -> Divergence {

@@ -1,6 +1,6 @@
 //! One sentence about a finding.
 
-use crate::outcome::{BACK, GONE};
+use crate::outcome::{BACK, GONE, UNREADABLE};
 use crate::{Divergence, Kind, Oracle};
 
 /// One sentence about a divergence.
@@ -16,6 +16,9 @@ pub(crate) fn summary(method: &str, divergence: &Divergence) -> String {
                 "the runtime broke its connection and had to be connected to again by call {}: {rpc}",
                 divergence.live["call"]
             )
+        }
+        (Kind::Outcome, Some(transition)) if transition.ends_with(&format!("→{UNREADABLE}")) => {
+            format!("{rpc} gives an answer that can't be read")
         }
         (Kind::Outcome, Some(transition)) => {
             let (before, now) = transition.split_once('→').unwrap_or((transition, ""));

@@ -16,6 +16,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) method: &'a Method,
     pub(crate) trajectories: &'a dyn Trajectories,
     pub(crate) compared: Compared,
+    /// The recorded id of the object whose message this is; empty where that has none.
+    pub(crate) owner: &'a str,
     /// Elements of lists of the answer itself that agree.
     pub(crate) agreeing: Vec<AgreeingPair>,
 }
@@ -39,7 +41,14 @@ impl<'a> Walk<'a> {
         method: &'a Method,
         trajectories: &'a dyn Trajectories,
     ) -> Self {
-        Self { comparer, method, trajectories, compared: Compared::default(), agreeing: Vec::new() }
+        Self {
+            comparer,
+            method,
+            trajectories,
+            compared: Compared::default(),
+            owner: "",
+            agreeing: Vec::new(),
+        }
     }
 }
 
@@ -108,7 +117,8 @@ impl Walk<'_> {
     /// A message that may be the state of an object: where the recorded state does not fit, a later one may.
     pub(crate) fn object(&mut self, path: &Path, recorded: &DynamicMessage, live: &DynamicMessage) {
         let id = own_id(recorded);
-        let compared = self.apart(path, recorded, live);
+        let owner = id.as_deref().unwrap_or(self.owner);
+        let compared = self.apart(path, owner, recorded, live);
         let Some(id) = id.filter(|_| compared.may_settle()) else {
             self.compared.merge(compared);
             return;
@@ -124,7 +134,7 @@ impl Walk<'_> {
         // Where no state agrees, the nearest one tells best what is wrong.
         let unsettled = |compared: &Compared| compared.divergences.iter().filter(|it| it.settles).count();
         let later = self.trajectories.later(&id, recorded.descriptor().name());
-        let nearest = later.iter().map(|state| self.apart(path, state, live)).min_by_key(unsettled);
+        let nearest = later.iter().map(|state| self.apart(path, &id, state, live)).min_by_key(unsettled);
         match nearest.filter(|nearest| unsettled(nearest) < unsettled(&compared)) {
             Some(mut nearest) => {
                 nearest.pass("later-state");
@@ -135,8 +145,8 @@ impl Walk<'_> {
     }
 
     /// Compares without keeping the result.
-    fn apart(&self, path: &Path, recorded: &DynamicMessage, live: &DynamicMessage) -> Compared {
-        let mut walk = Walk::new(self.comparer, self.method, self.trajectories);
+    fn apart(&self, path: &Path, owner: &str, recorded: &DynamicMessage, live: &DynamicMessage) -> Compared {
+        let mut walk = Walk { owner, ..Walk::new(self.comparer, self.method, self.trajectories) };
         walk.message(path, recorded, live);
         walk.compared
     }

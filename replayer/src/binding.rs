@@ -38,6 +38,7 @@ pub(crate) fn bind(
         "ListImages" => bind_images(&images(recorded.0), &images(live.0), ids),
         "ImageStatus" => {
             if let Some((recorded, live)) = image(recorded.0).zip(image(live.0)) {
+                note_renamed(&recorded, &live, ids);
                 bind_digests(&recorded.1, &live.1, ids);
             }
         }
@@ -50,13 +51,42 @@ type Image = (String, Vec<String>);
 
 /// Images that share a tag or a digest are one; so are those of which one was mapped to the other.
 fn bind_images(recorded: &[Image], live: &[Image], ids: &mut IdentityMap) {
-    for (id, names) in recorded {
+    for recorded @ (id, names) in recorded {
         let same = live.iter().find(|(_, others)| names.iter().any(|name| is_among(name, others, ids)));
-        if let Some((live, others)) = same {
+        if let Some(other @ (live, others)) = same {
             ids.bind(IdentityKind::Image, id, live);
+            note_renamed(recorded, other, ids);
             bind_digests(names, others, ids);
         }
     }
+}
+
+/// Takes note of an image that a runtime calls by another id, though its content is the same: they share a digest.
+fn note_renamed((id, names): &Image, (live, others): &Image, ids: &mut IdentityMap) {
+    let digest = |name: &String| name.split_once('@').map(|(_, digest)| digest.to_owned());
+    if is_another_digest(id, live)
+        && names.iter().filter_map(digest).any(|one| others.iter().filter_map(digest).any(|it| it == one))
+    {
+        ids.bind_renamed(id, live);
+    }
+}
+
+/// The same where two pulls asked for one digest.
+pub(crate) fn note_pulled_by_digest(recorded: &DynamicMessage, live: &DynamicMessage, ids: &mut IdentityMap) {
+    let pulled = |answer: &DynamicMessage| answer.get_field_by_name("image_ref")?.as_str().map(str::to_owned);
+    if let Some((recorded, live)) = pulled(recorded).zip(pulled(live))
+        && is_another_digest(&recorded, &live)
+    {
+        ids.bind_renamed(&recorded, &live);
+    }
+}
+
+/// Whether the ids are two digests. Those that are none are made up in each run; two spellings are found to differ anyway.
+fn is_another_digest(id: &str, live: &str) -> bool {
+    let spelling = Spelling::of(id);
+    id != live
+        && spelling == Spelling::of(live)
+        && matches!(spelling, Spelling::Digest | Spelling::Hexadecimal)
 }
 
 /// Whether a name of a recorded image, or what it was mapped to, is among those of a live one.
@@ -109,4 +139,78 @@ fn named(image: &DynamicMessage) -> Image {
     };
     let names = [texts("repo_tags"), texts("repo_digests")].concat();
     (texts("id").pop().unwrap_or_default(), names)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bytes::Bytes;
+    use cri::{methods, v1};
+    use critape_calls::{Resolution, decode};
+    use critape_differ::{Comparer, Memory, NoTrajectories, Rules};
+    use prost::Message;
+
+    use super::*;
+
+    fn id(letter: char) -> String {
+        format!("sha256:{}", letter.to_string().repeat(64))
+    }
+
+    fn message(rpc: &str, typed: &impl Message) -> (&'static Method, DynamicMessage) {
+        let method = methods().by_name(cri::Generation::V1, rpc).unwrap();
+        (method, decode(method.output(), &Bytes::from(typed.encode_to_vec())).unwrap())
+    }
+
+    /// Binds and compares; gives the paths of what was found.
+    fn found(rpc: &str, recorded: &impl Message, live: &impl Message, ids: &mut IdentityMap) -> Vec<String> {
+        let ((method, recorded), (_, live)) = (message(rpc, recorded), message(rpc, live));
+        bind(method, Recorded(&recorded), Live(&live), ids);
+        let (rules, memory) = (Rules::standard(), Memory::default());
+        let compared = Comparer::new(&rules, ids, &memory).messages(
+            method,
+            Recorded(&recorded),
+            Live(&live),
+            &NoTrajectories,
+        );
+        compared.divergences.iter().map(|it| it.path.to_string()).collect()
+    }
+
+    #[test]
+    fn an_image_of_the_same_content_has_the_same_id() {
+        let image = |letter, digest: &str| v1::Image {
+            id: id(letter),
+            repo_tags: vec!["r.example/app:1".to_owned()],
+            repo_digests: vec![format!("r.example/app@sha256:{digest}")],
+            ..Default::default()
+        };
+        let list = |image| v1::ListImagesResponse { images: vec![image] };
+        let status = |image| v1::ImageStatusResponse { image: Some(image), ..Default::default() };
+        let pulled = |letter| v1::PullImageResponse { image_ref: id(letter) };
+        let container = |letter| {
+            let spec = v1::ImageSpec { image: id(letter), ..Default::default() };
+            let status =
+                v1::ContainerStatus { image: Some(spec), image_id: id(letter), ..Default::default() };
+            v1::ContainerStatusResponse { status: Some(status), ..Default::default() }
+        };
+        let (none, mut ids): ([&str; 0], _) = ([], IdentityMap::default());
+        let (one, other) = (image('a', "1"), image('b', "1"));
+        assert_eq!(
+            found("ImageStatus", &status(one.clone()), &status(other.clone()), &mut ids),
+            ["image.id"]
+        );
+        assert_eq!(found("ListImages", &list(one.clone()), &list(other.clone()), &mut ids), ["images[].id"]);
+        assert_eq!(found("PullImage", &pulled('a'), &pulled('b'), &mut ids), ["image_ref"]);
+        assert_eq!(found("ContainerStatus", &container('a'), &container('b'), &mut ids), ["status.image_id"]);
+        assert_eq!(
+            ids.resolve(IdentityKind::Image, &id('a')),
+            Resolution::Live(id('b')),
+            "so it is asked for"
+        );
+        // A tag that leads to something else now.
+        let mut ids = IdentityMap::default();
+        let moved = image('b', "2");
+        let at = found("ImageStatus", &status(one), &status(moved), &mut ids);
+        assert!(!at.contains(&"image.id".to_owned()), "{at:?}");
+        assert_eq!(found("ContainerStatus", &container('a'), &container('b'), &mut ids), none);
+    }
 }

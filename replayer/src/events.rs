@@ -126,7 +126,10 @@ async fn collect(
                 knows = true;
                 watched.stands();
             }
-            () = &mut enough, if waited.is_none() => waited = Some(Instant::now()),
+            () = &mut enough, if waited.is_none() => {
+                waited = Some(Instant::now());
+                live.end_at(now());
+            }
             Some(message) = next(&mut stream) => match message {
                 Ok(Some(message)) => {
                     if let Some(event) = decode(method.output(), &message) {
@@ -194,7 +197,8 @@ pub(crate) fn compare(
 ) -> Compared {
     let (mut compared, goes_on) = ends(comparer, call, method, outcome);
     if goes_on {
-        let recorded = sequences(call, method);
+        let mut recorded = sequences(call, method);
+        recorded.end_at(call.ended);
         compared.merge(comparer.events(method, Recorded(&recorded), Live(live), trajectories));
     }
     compared

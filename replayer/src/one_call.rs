@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cri::{Class, IdentityKind, Method, v1};
-use critape_calls::{Call, Code, Ending, Live, Recorded};
+use critape_calls::{Call, Code, Ending, Live, Outcome, Recorded, decode, identities};
 use critape_differ::{Compared, Signature};
 use prost::Message as _;
 use tokio::time::Instant;
@@ -62,6 +62,7 @@ impl Shared {
         }
         self.note_back(call, &method.name, LiveSide::Answer(&answer));
         self.note_made(method, &answer).await;
+        self.account_for(call, method, &answer);
         self.note_objects(call, method, &answer);
         let verdict = self.judge(call, method, way, &answer, compared).await;
         // All that a later call may depend on has happened: it goes out while this one is written down.
@@ -220,6 +221,31 @@ impl Shared {
     /// Tells a report of this call and its answer.
     pub(crate) fn witness<'a>(&'a self, call: &'a Call, answer: &'a Answer) -> Calls<'a> {
         Calls { recorded: call, veil: &self.script.veil, live: LiveSide::Answer(answer) }
+    }
+
+    /// Says for which objects on the runtime this call answers, so that no list has to: what it made, and where it alone failed, or was
+    /// given up, what that may have left behind.
+    fn account_for(&self, call: &Call, method: &Method, answer: &Answer) {
+        if !method.response_ids.iter().any(|id| id.produces && id.kind != IdentityKind::Image) {
+            return;
+        }
+        // Nobody knows how far a runtime goes with a call whose client no longer waits, or that it did not end itself.
+        let is_given_up = |it: &Outcome| {
+            it.ending != Ending::Status || matches!(it.code, Code::DEADLINE_EXCEEDED | Code::UNAVAILABLE)
+        };
+        let found = if answer.outcome.is_ok() {
+            let message = decode(method.output(), &answer.message);
+            message.map(|message| identities(&message, &method.response_ids)).unwrap_or_default()
+        } else if call.outcome.is_ok() || is_given_up(&call.outcome) || is_given_up(&answer.outcome) {
+            let message = decode(method.input(), &answer.request);
+            message.map(|message| identities(&message, &method.request_ids)).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let owners = [IdentityKind::PodUid, IdentityKind::Sandbox];
+        for id in found.iter().filter(|id| id.produced || owners.contains(&id.kind)) {
+            self.memory.account_for(&id.value);
+        }
     }
 
     /// Keeps in mind what is no longer there, and what was not made.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::Method;
+use cri::{Method, v1};
 use critape_calls::{
     Call, Code, DEADLINE_SLACK, Ending, IdentityMap, Live, Outcome, Recorded, decode, merged,
 };
 use critape_differ::{Compared, Comparer, Divergence, Kind, Path, Trajectories};
+use prost::Message as _;
 
 use crate::recording::{is_event_stream, request_ids};
 use crate::{binding, events};
@@ -35,7 +36,17 @@ pub(crate) fn bind(call: &Call, method: &Method, live: End<'_>, ids: &mut Identi
     let read = |bytes: &Bytes| decode(method.output(), bytes);
     if let Some((recorded, live)) = merged(call).and_then(|bytes| read(&bytes)).zip(read(live.message)) {
         binding::bind(method, Recorded(&recorded), Live(&live), ids);
+        if method.name == "PullImage" && is_asked_by_digest(call, ids) {
+            binding::note_pulled_by_digest(&recorded, &live, ids);
+        }
     }
+}
+
+/// Whether both runs asked for an image by its content.
+fn is_asked_by_digest(call: &Call, ids: &IdentityMap) -> bool {
+    let request = call.request().and_then(|bytes| v1::PullImageRequest::decode(bytes.as_ref()).ok());
+    let image = request.and_then(|request| request.image).map(|image| image.image).unwrap_or_default();
+    image.contains('@') && ids.mapped_reference(&image).is_none()
 }
 
 /// As [`bind`], where both are on tapes.
@@ -93,10 +104,8 @@ pub(crate) fn compare(
     if call.outcome.is_ok()
         && live.outcome.is_ok()
         && let Some(recorded) = merged(call)
-        && let Some(messages) =
-            comparer.answers(method, Recorded(&recorded), Live(live.message), trajectories)
     {
-        compared.merge(messages);
+        compared.merge(comparer.answers(method, Recorded(&recorded), Live(live.message), trajectories));
     }
     let is_presence = |it: &Divergence| it.kind == Kind::Presence && it.path == Path::root("image");
     let image = || request_ids(call).into_iter().any(|(_, image)| trajectories.is_changing(&image));
@@ -114,9 +123,8 @@ pub(crate) fn compare(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use cri::v1;
-    use critape_differ::{Memory, NoTrajectories, Rules};
-    use prost::Message;
+    use critape_calls::Body;
+    use critape_differ::{Memory, NoTrajectories, Rules, Severity};
     use prost_reflect::DynamicMessage;
 
     use super::*;
@@ -172,5 +180,56 @@ mod tests {
             super::compare(&comparer, &call, method, end, trajectories).divergences.len()
         };
         assert_eq!((found(&NoTrajectories), found(&Changing)), (1, 0));
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_a_finding_or_inconclusive() {
+        let status = v1::PodSandboxStatus { id: "p".to_owned(), ..Default::default() };
+        let said = v1::PodSandboxStatusResponse { status: Some(status), ..Default::default() };
+        let asked = v1::PodSandboxStatusRequest::default();
+        let good = made_up::call(1, "PodSandboxStatus", (0, 1), &asked, &said);
+        let broken = |last: u8| {
+            let mut call = good.clone();
+            let mut bytes = said.encode_to_vec();
+            bytes.extend([0x0a, 0x7f, last]);
+            call.responses[0].body = Body::Kept(bytes.into());
+            call
+        };
+        let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+        let comparer = Comparer::new(&rules, &ids, &memory);
+        let compared = |one: &Call, other: &Call| {
+            compare_calls(&comparer, one, other, one.method().unwrap(), &NoTrajectories)
+        };
+        let live = compared(&good, &broken(1));
+        let found = live.divergences.first().unwrap();
+        assert_eq!(found.transition.as_deref(), Some("OK→unreadable"));
+        assert_eq!((found.severity, found.settles, live.untold), (Severity::Breaking, false, None));
+        for other in [good.clone(), broken(2)] {
+            assert_eq!(compared(&broken(1), &other).untold, Some("its recorded answer can't be read"));
+        }
+        assert_eq!(compared(&broken(1), &broken(1)), Compared::default(), "the same to the byte");
+    }
+
+    #[test]
+    fn what_is_pulled_by_its_digest_has_the_same_id() {
+        let pull = |image: &str, letter: &str| {
+            let image = v1::ImageSpec { image: image.to_owned(), ..Default::default() };
+            let asked = v1::PullImageRequest { image: Some(image), ..Default::default() };
+            let said = v1::PullImageResponse { image_ref: format!("sha256:{}", letter.repeat(64)) };
+            made_up::call(1, "PullImage", (0, 1), &asked, &said)
+        };
+        let found = |image: &str| {
+            let (one, other) = (pull(image, "a"), pull(image, "b"));
+            let (rules, memory, mut ids) = (Rules::standard(), Memory::default(), IdentityMap::default());
+            bind_calls(&one, &other, one.method().unwrap(), &mut ids);
+            let comparer = Comparer::new(&rules, &ids, &memory);
+            let compared = compare_calls(&comparer, &one, &other, one.method().unwrap(), &NoTrajectories);
+            compared.divergences.len()
+        };
+        assert_eq!(
+            [found("r.example/app:1"), found("r.example/app@sha256:1")],
+            [0, 1],
+            "a tag may have moved"
+        );
     }
 }

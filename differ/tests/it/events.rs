@@ -87,3 +87,38 @@ fn an_event_without_its_containers_status_is_found() {
         assert_eq!(said(recorded, live), ["containers_statuses[]"]);
     }
 }
+
+/// The same container on both sides; the recorded client stopped listening so many seconds after the stream began, and that moment
+/// came so many seconds after it in the live run. Gives whether the live events beyond the recorded ones are a finding.
+fn is_found(recorded: (&[Kind], u64), live: (&[Kind], u64)) -> bool {
+    let [recorded, live] = [recorded, live].map(|(events, ended)| {
+        let mut stream = stream(&[], events, true);
+        stream.end_at(Stamp(BEGUN + SECOND * ended));
+        stream
+    });
+    match said(&recorded, &live).as_slice() {
+        [one] if one == "events" => true,
+        [one] if one == "events-after-the-end" => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn more_events_are_none_where_the_client_had_stopped_listening() {
+    let (begins, ends) = ([CREATED, STARTED], [CREATED, STARTED, STOPPED]);
+    assert!(!is_found((&begins, 9), (&ends, 2)), "it came after that");
+    assert!(is_found((&begins, 9), (&ends, 3)), "the recorded one ran on");
+    assert!(!is_found((&begins, 2), (&ends, 9)), "a slower run: by then the client had stopped listening");
+    assert!(is_found((&[], 9), (&begins, 9)), "nothing was told of it");
+    assert!(!is_found((&[], 1), (&begins, 0)), "all of it came later");
+}
+
+#[test]
+fn a_container_begins_once() {
+    for again in [CREATED, STARTED] {
+        assert!(is_found((&[CREATED, STARTED], 1), (&[CREATED, STARTED, again], 1)), "{again:?}");
+    }
+    let [recorded, live] =
+        [&[CREATED, STARTED][..], &[CREATED, STARTED, STARTED]].map(|it| stream(&[], it, true));
+    assert_eq!(said(&recorded, &live), ["events"], "between two tapes as well");
+}

@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod events;
+mod images;
+mod left_behind;
 mod remembered;
 
 use std::sync::LazyLock;
 
-use cri::{Generation, IdentityKind, Method, methods};
+use cri::{Generation, IdentityKind, Method, methods, v1};
 use critape_calls::{IdentityMap, Live, Recorded};
 use critape_differ::mutation::{Change, Mutant, Verdict, mutants};
 use critape_differ::{Compared, Comparer, Kind, Memory, NoTrajectories, OWNED_LABEL, Rules};
+use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, MessageDescriptor, Value};
 
 /// A message with every field set, lists and maps with two entries; `seed` makes it differ from others.
@@ -157,6 +160,42 @@ fn elements_that_are_nobodys_business_are_left_out_and_counted() {
     let compared = compare(method, &IdentityMap::default(), &recorded, &live);
     assert!(compared.divergences.is_empty());
     assert_eq!(compared.left_out, 2);
+}
+
+/// Mounts of two containers, which have the same in another order, and repository digests of two images.
+#[test]
+fn an_order_that_is_anothers_is_found() {
+    let mount = |path: &&str| v1::Mount { container_path: (*path).to_owned(), ..Default::default() };
+    let container = |id: &str, paths: &[&str]| {
+        let mounts = paths.iter().map(mount).collect();
+        let status = v1::ContainerStatus { id: id.to_owned(), mounts, ..Default::default() };
+        v1::ContainerStatusResponse { status: Some(status), ..Default::default() }.encode_to_vec()
+    };
+    let image = |id: &str, names: &[&str]| {
+        let repo_digests = names.iter().map(|name| (*name).to_owned()).collect();
+        let image = v1::Image { id: id.to_owned(), repo_digests, ..Default::default() };
+        v1::ImageStatusResponse { image: Some(image), ..Default::default() }.encode_to_vec()
+    };
+    let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+    let comparer = Comparer::new(&rules, &ids, &memory);
+    let found = |rpc: &str, recorded: &[u8], live: &[u8]| {
+        let method = methods().by_name(Generation::V1, rpc).unwrap();
+        let read = |bytes: &[u8]| DynamicMessage::decode(method.output(), bytes).unwrap();
+        let (recorded, live) = (read(recorded), read(live));
+        let compared = comparer.messages(method, Recorded(&recorded), Live(&live), &NoTrajectories);
+        compared.divergences.into_iter().map(|it| (it.path.to_string(), it.kind)).collect::<Vec<_>>()
+    };
+    let (one, other) = (["/a", "/b"], ["/b", "/a"]);
+    assert_eq!(found("ContainerStatus", &container("c", &one), &container("c", &one)), []);
+    assert_eq!(found("ContainerStatus", &container("d", &other), &container("d", &other)), []);
+    let mounts = [("status.mounts[]".to_owned(), Kind::Order)];
+    assert_eq!(found("ContainerStatus", &container("e", &one), &container("e", &other)), mounts);
+    assert_eq!(found("ImageStatus", &image("i", &one), &image("i", &one)), []);
+    assert_eq!(found("ImageStatus", &image("j", &other), &image("j", &other)), []);
+    let digests = [("image.repo_digests[]".to_owned(), Kind::Order)];
+    assert_eq!(found("ImageStatus", &image("k", &one), &image("k", &other)), digests);
+    // Of one that changes in the recording itself, the order means nothing.
+    assert_eq!(found("ImageStatus", &image("i", &other), &image("i", &one)), []);
 }
 
 #[test]
