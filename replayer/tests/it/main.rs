@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod schedule;
+mod transient;
 mod world;
 
 use std::time::Duration;
