@@ -53,6 +53,7 @@ mod sweep;
 mod tapes;
 mod timer;
 mod trajectory;
+mod transient;
 mod uids;
 mod ways;
 mod witness;

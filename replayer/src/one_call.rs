@@ -133,6 +133,7 @@ impl Shared {
             return (answer, Some(compared));
         }
         let until = Instant::now() + self.patience_with(call);
+        let mut failure = self.failure(call, &answer, &compared.divergences);
         while self.may_settle(call, &compared) && Instant::now() < until && !self.presence.is_gone() {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -140,8 +141,12 @@ impl Shared {
             answer.settled_after = began.elapsed();
             asked += 1;
             compared = self.compare(call, method, &answer);
+            failure = failure.or_else(|| self.failure(call, &answer, &compared.divergences));
         }
         if asked > 1 {
+            if let Some(failure) = failure {
+                self.note_failure(call, failure, &answer, answer.settled_after);
+            }
             let left = waiting_for(call, &compared);
             let mut findings = self.findings.borrow_mut();
             if left.is_empty() {

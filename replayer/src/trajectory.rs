@@ -151,6 +151,21 @@ impl Trajectory {
         life.is_some_and(|life| (call.started..=call.ended).contains(&life.finished))
     }
 
+    /// Whether the recording has this container end within this time.
+    pub(crate) fn ended(&self, id: &str, from: Stamp, to: Stamp) -> bool {
+        self.lives.get(id).is_some_and(|life| (from..=to).contains(&life.finished))
+    }
+
+    /// Whether it has any container end within this time.
+    pub(crate) fn any_ended(&self, from: Stamp, to: Stamp) -> bool {
+        self.lives.values().any(|life| (from..=to).contains(&life.finished))
+    }
+
+    /// Whether any object was being made, changed or removed in the recording within this time.
+    pub(crate) fn any_changes(&self, from: Stamp, to: Stamp) -> bool {
+        self.changes.values().flatten().any(|(started, ended)| *started < to && *ended > from)
+    }
+
     /// When the next call that changes the object began, after `from`.
     fn next_change(&self, id: &str, from: Stamp) -> Stamp {
         let next = |id: &str| {

@@ -4,6 +4,7 @@
 
 mod safety;
 mod schedule;
+mod transient;
 mod world;
 
 use std::time::Duration;

@@ -23,6 +23,7 @@ pub struct World {
     folder: tempfile::TempDir,
     /// Ends it when dropped. It is not waited for: its clients are on the thread that would wait.
     _stop: oneshot::Sender<()>,
+    simulator: Simulator,
 }
 
 impl World {
@@ -40,6 +41,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let regressions = regressions.iter().map(|name| Regression::by_name(name).unwrap()).collect();
         let (stop, stopped) = oneshot::channel::<()>();
+        let (begun, has_begun) = std::sync::mpsc::channel();
         let path = folder.path().join("runtime.sock");
         let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -48,10 +50,16 @@ impl World {
             runtime.block_on(async {
                 let listener = tokio::net::UnixListener::from_std(listener).unwrap();
                 let simulator = Simulator::new(critape_simulator::Config { regressions, ..config });
+                begun.send(simulator.clone()).unwrap();
                 serve(simulator, listener, async { drop(stopped.await) }).await.unwrap();
             });
         });
-        Self { folder, _stop: stop }
+        Self { folder, _stop: stop, simulator: has_begun.recv_timeout(LONG).unwrap() }
+    }
+
+    /// Calls that it has served.
+    pub fn calls(&self) -> u64 {
+        self.simulator.calls()
     }
 
     fn endpoint(&self, name: &str) -> Endpoint {
