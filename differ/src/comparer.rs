@@ -32,6 +32,16 @@ pub trait Trajectories {
     /// Whether a call that makes, changes or removes the object was on its way while the recorded or the live read was.
     fn is_changing(&self, id: &str) -> bool;
 
+    /// Whether a call of the live run has stopped or removed the object: it must not be seen as it was before.
+    fn is_over(&self, _id: &str) -> bool {
+        false
+    }
+
+    /// Whether the live container was stopped before it had lived as long as the recorded one, so that it could not say how it ends.
+    fn was_cut_short(&self, _id: &str) -> bool {
+        false
+    }
+
     /// What was known around this moment, which lies within the call: an event of a stream tells of it. `None` where no moment is
     /// told from another.
     fn around(&self, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {

@@ -37,6 +37,10 @@ impl Trajectories for OfEvent<'_> {
     fn is_changing(&self, id: &str) -> bool {
         self.own.as_deref() != Some(id) && self.trajectories.is_changing(id)
     }
+
+    fn was_cut_short(&self, id: &str) -> bool {
+        self.trajectories.was_cut_short(id)
+    }
 }
 
 /// What each container went through, as an event stream told it.

@@ -155,6 +155,12 @@ impl Walk<'_> {
         }
         let shown = to_json(element, Some(field));
         self.presence(path, false, serde_json::Value::Null, shown);
+        let id = self.identity_of(path, element).map(|(_, id)| self.comparer.ids.to_recorded(&id));
+        if id.is_some_and(|id| self.trajectories.is_over(&id))
+            && let Some(divergence) = self.compared.divergences.last_mut()
+        {
+            divergence.settles = false;
+        }
     }
 
     /// The identity that this list's elements are known by, as the table of methods has it.

@@ -10,6 +10,11 @@ use crate::comparer::{Compared, Comparer, OWNED_LABEL, Passed, Trajectories};
 use crate::shown::{base64_text, key_text, to_json};
 use crate::{Divergence, Kind, Path, Relation, Severity};
 
+/// How a container ended.
+const ENDINGS: [&str; 3] = ["exit_code", "reason", "message"];
+/// Exit codes of programs that SIGTERM or SIGKILL ended.
+const BY_SIGNAL: [i64; 2] = [143, 137];
+
 /// A comparison under way.
 pub(crate) struct Walk<'a> {
     pub(crate) comparer: &'a Comparer<'a>,
@@ -118,7 +123,10 @@ impl Walk<'_> {
     pub(crate) fn object(&mut self, path: &Path, recorded: &DynamicMessage, live: &DynamicMessage) {
         let id = own_id(recorded);
         let owner = id.as_deref().unwrap_or(self.owner);
-        let compared = self.apart(path, owner, recorded, live);
+        let mut compared = self.apart(path, owner, recorded, live);
+        if let Some(id) = &id {
+            self.look_at_life(id, &mut compared);
+        }
         let Some(id) = id.filter(|_| compared.may_settle()) else {
             self.compared.merge(compared);
             return;
@@ -141,6 +149,30 @@ impl Walk<'_> {
                 self.compared.merge(nearest);
             }
             None => self.compared.merge(compared),
+        }
+    }
+
+    /// What follows from how long the object has lived.
+    fn look_at_life(&self, id: &str, compared: &mut Compared) {
+        if compared.divergences.is_empty() {
+            return;
+        }
+        let is = |divergence: &Divergence, name: &str| {
+            divergence.path.segments().last().is_some_and(|last| last == name)
+        };
+        // A program that is stopped at once dies of the signal that it would have handled.
+        let died = |it: &Divergence| {
+            is(it, "exit_code") && it.live.as_i64().is_some_and(|code| BY_SIGNAL.contains(&code))
+        };
+        if compared.divergences.iter().any(died) && self.trajectories.was_cut_short(id) {
+            compared.divergences.retain(|it| !ENDINGS.iter().any(|name| is(it, name)));
+            compared.pass("cut-short");
+        }
+        // Waiting for a state that a call has brought about is waiting for a defect to pass.
+        if self.trajectories.is_over(id) && !self.trajectories.is_changing(id) {
+            for divergence in compared.divergences.iter_mut().filter(|it| is(it, "state")) {
+                divergence.settles = false;
+            }
         }
     }
 

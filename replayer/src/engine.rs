@@ -19,6 +19,7 @@ use crate::events;
 use crate::footprint::Footprint;
 use crate::images;
 use crate::ledger::Ledger;
+use crate::lives::Lives;
 use crate::oracles::Oracles;
 use crate::order::Order;
 use crate::preflight::Target;
@@ -66,7 +67,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) memory: Memory,
     /// Objects that a call under way changes, by recorded id, with the number of such calls.
-    pub(crate) changing: RefCell<HashMap<String, usize>>,
+    pub(crate) lives: Lives,
     pub(crate) order: Order,
     pub(crate) schedule: Schedule,
     pub(crate) streams: Streams,
@@ -140,7 +141,7 @@ impl Engine {
             findings: RefCell::new(findings),
             oracles: RefCell::new(Oracles::new()),
             ledger: Ledger::default(),
-            changing: RefCell::default(),
+            lives: Lives::default(),
             pulled: RefCell::default(),
             not_pulled: RefCell::default(),
             unsettled: RefCell::default(),
@@ -271,7 +272,7 @@ impl Shared {
             trajectory: &self.script.survey.trajectory,
             from: call.started,
             to: call.ended,
-            changing: &self.changing,
+            lives: &self.lives,
         }
     }
 

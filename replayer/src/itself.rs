@@ -1,12 +1,10 @@
 //! A recording held against itself, with the end of one call changed.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-
 use cri::IdentityKind;
 use critape_calls::{Call, Ending, IdentityMap, Resolution};
 use critape_differ::{Compared, Comparer, Memory, Rules};
 
+use crate::lives::Lives;
 use crate::pairs;
 use crate::recording::{Recording, is_event_stream};
 use crate::trajectory::Seen;
@@ -17,7 +15,7 @@ pub struct Itself<'a> {
     recording: &'a Recording,
     rules: &'a Rules,
     ids: IdentityMap,
-    changing: RefCell<HashMap<String, usize>>,
+    lives: Lives,
 }
 
 impl<'a> Itself<'a> {
@@ -30,7 +28,7 @@ impl<'a> Itself<'a> {
                 pairs::bind_calls(&call, &call, method, &mut ids);
             }
         }
-        Self { recording, rules, ids, changing: RefCell::default() }
+        Self { recording, rules, ids, lives: Lives::default() }
     }
 
     /// Whether one of its calls made the object with this id.
@@ -47,7 +45,7 @@ impl<'a> Itself<'a> {
         let memory = Memory::default();
         let comparer = Comparer::new(self.rules, &self.ids, &memory);
         let trajectory = &self.recording.survey.trajectory;
-        let seen = Seen { trajectory, from: call.started, to: call.ended, changing: &self.changing };
+        let seen = Seen { trajectory, from: call.started, to: call.ended, lives: &self.lives };
         Some(pairs::compare_calls(&comparer, call, live, method, &seen))
     }
 }

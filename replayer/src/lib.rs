@@ -27,6 +27,7 @@ mod images;
 mod itself;
 mod ledger;
 mod list_streams;
+mod lives;
 #[cfg(test)]
 mod made_up;
 mod node;

@@ -16,7 +16,7 @@ use crate::engine::{Shared, Turn};
 use crate::images::full;
 use crate::ledger::Entry;
 use crate::pairs;
-use crate::recording::{changes_objects, is_question, request_ids, response_ids};
+use crate::recording::{is_question, request_ids, response_ids};
 use crate::stand_in_images;
 use crate::witness::{Calls, LiveSide};
 
@@ -43,7 +43,9 @@ impl Shared {
             self.findings.borrow_mut().skipped(call.id, reason);
             return;
         }
-        let changed = self.mark_changing(call);
+        let trajectory = &self.script.survey.trajectory;
+        let turn = self.let_live(turn, call).await;
+        let changed = self.lives.begins(call, trajectory);
         self.note_sent(turn);
         self.note_sending(method, &request);
         let mut way = self.way(call, method);
@@ -52,7 +54,7 @@ impl Shared {
             way = other;
             (answer, compared) = self.ask_until_settled(turn, call, method, way, &request).await;
         }
-        self.unmark_changing(&changed);
+        self.lives.ended(call, &changed, answer.outcome.is_ok(), trajectory);
         if answer.is_broken && self.presence.is_gone() {
             self.note_gone(call, &method.name, LiveSide::Answer(&answer));
             return;
@@ -70,6 +72,14 @@ impl Shared {
         self.ledger.enter(Entry { call: call.clone(), way, request, answer, verdict });
         tokio::task::yield_now().await;
         self.write_down();
+    }
+
+    /// Containers live in real time: what ends one, or runs something in it, waits until it is as old as it was.
+    async fn let_live(&self, turn: Turn, call: &Call) -> Turn {
+        let until = self.lives.hold_back(call, self.config.pace, &self.script.survey.trajectory);
+        let Some(until) = until.filter(|until| *until > Instant::now()) else { return turn };
+        tokio::time::sleep_until(until).await;
+        Turn { free: Some(Instant::now()), ..turn }
     }
 
     /// A method that the schema doesn't have: its bytes go out as they are, and its outcome is compared.
@@ -282,35 +292,6 @@ impl Shared {
         }
         if let Some(image) = pulled_image(call) {
             self.not_pulled.borrow_mut().insert(image, call.id);
-        }
-    }
-
-    fn mark_changing(&self, call: &Call) -> Vec<String> {
-        let is = |name: &str| call.method().is_some_and(|method| method.name == name);
-        // Making a container changes neither its sandbox nor its image.
-        if !changes_objects(call) || is("CreateContainer") {
-            return Vec::new();
-        }
-        let moves_image = is("PullImage") || is("RemoveImage");
-        let ids =
-            request_ids(call).into_iter().filter(|(kind, _)| *kind != IdentityKind::Image || moves_image);
-        let ids: Vec<String> = ids.map(|(_, id)| id).collect();
-        let mut changing = self.changing.borrow_mut();
-        for id in &ids {
-            *changing.entry(id.clone()).or_default() += 1;
-        }
-        ids
-    }
-
-    fn unmark_changing(&self, ids: &[String]) {
-        let mut changing = self.changing.borrow_mut();
-        for id in ids {
-            if let Some(count) = changing.get_mut(id) {
-                *count -= 1;
-                if *count == 0 {
-                    changing.remove(id);
-                }
-            }
         }
     }
 }

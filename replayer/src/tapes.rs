@@ -1,6 +1,5 @@
 //! Two recordings of the same workload, compared without a runtime.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -11,6 +10,7 @@ use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideIn
 use critape_tape::SealPolicy;
 
 use crate::list_streams::{ListStreams, is_refused, is_streamed, list_or_stream};
+use crate::lives::Lives;
 use crate::pairs;
 use crate::places::{self, place_of};
 use crate::recording::{Recording, is_event_stream};
@@ -45,7 +45,7 @@ pub fn compare_tapes(
         rules: if spoken.len() > 1 { &translated } else { rules },
         trajectory: &before.survey.trajectory,
         memory: Memory::default(),
-        changing: RefCell::default(),
+        lives: Lives::default(),
         findings: Findings::default(),
     };
     pairing.findings.calls().recorded = before.calls.len() as u64;
@@ -95,7 +95,7 @@ struct Pairing<'a> {
     rules: &'a Rules,
     trajectory: &'a Trajectory,
     memory: Memory,
-    changing: RefCell<HashMap<String, usize>>,
+    lives: Lives,
     findings: Findings,
 }
 
@@ -198,12 +198,8 @@ impl<'a> Pairing<'a> {
             let name = call.path.rsplit('/').next().unwrap_or_default();
             return self.comparer(ids).outcomes(name, Recorded(&call.outcome), Live(&other.outcome));
         };
-        let seen = Seen {
-            trajectory: self.trajectory,
-            from: call.started,
-            to: call.ended,
-            changing: &self.changing,
-        };
+        let seen =
+            Seen { trajectory: self.trajectory, from: call.started, to: call.ended, lives: &self.lives };
         pairs::bind_calls(call, other, method, ids);
         pairs::compare_calls(&self.comparer(ids), call, other, method, &seen)
     }

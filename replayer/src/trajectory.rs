@@ -1,6 +1,5 @@
 //! The states of objects in the order in which the recording's reads showed them.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use critape_differ::Trajectories;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage, Value};
 
+use crate::lives::Lives;
 use crate::recording::{changes_objects, request_ids};
 
 /// How long a brief life is at most.
@@ -50,6 +50,8 @@ pub(crate) struct Trajectory {
     sandboxes: HashMap<String, String>,
     /// The containers of each sandbox.
     containers: HashMap<String, Vec<String>>,
+    /// When containers were started.
+    starts: HashMap<String, Stamp>,
     /// The lives of containers, as their runtime told of them.
     lives: HashMap<String, Life>,
 }
@@ -86,6 +88,9 @@ impl Trajectory {
                 self.sandboxes.insert(container.clone(), sandbox.clone());
                 self.containers.entry(sandbox.clone()).or_default().push(container.clone());
             }
+        }
+        if is("StartContainer") && call.outcome.is_ok() {
+            self.starts.extend(named.iter().map(|id| (id.clone(), call.ended)));
         }
         let changed = if creates { made } else { [named, made].concat() };
         for id in changed {
@@ -166,6 +171,22 @@ impl Trajectory {
         self.changes.values().flatten().any(|(started, ended)| *started < to && *ended > from)
     }
 
+    /// The life of a container that no call ended.
+    fn own_end(&self, id: &str) -> Option<Life> {
+        let life = self.lives.get(id)?;
+        let stops = |id: &str| {
+            let changes = self.changes.get(id).into_iter().flatten();
+            changes.map(|(began, _)| *began).any(|began| (life.started..=life.finished).contains(&began))
+        };
+        let is_stopped = stops(id) || self.sandboxes.get(id).is_some_and(|sandbox| stops(sandbox));
+        (!is_stopped).then_some(*life)
+    }
+
+    /// How long a container had run at this moment, which is after its start.
+    pub(crate) fn age(&self, id: &str, at: Stamp) -> Option<Duration> {
+        self.starts.get(id).filter(|started| **started <= at).map(|started| at.since(*started))
+    }
+
     /// When the next call that changes the object began, after `from`.
     fn next_change(&self, id: &str, from: Stamp) -> Stamp {
         let next = |id: &str| {
@@ -229,8 +250,8 @@ pub(crate) struct Seen<'a> {
     /// When the read was recorded.
     pub(crate) from: Stamp,
     pub(crate) to: Stamp,
-    /// Objects that calls under way in the live run change.
-    pub(crate) changing: &'a RefCell<HashMap<String, usize>>,
+    /// What the live run has done so far.
+    pub(crate) lives: &'a Lives,
 }
 
 impl Trajectories for Seen<'_> {
@@ -250,11 +271,29 @@ impl Trajectories for Seen<'_> {
     }
 
     fn is_changing(&self, id: &str) -> bool {
-        self.changing.borrow().contains_key(id) || self.trajectory.changes_during(id, self.from, self.to)
+        self.lives.is_changing(id)
+            || self.trajectory.changes_during(id, self.from, self.to)
+            || self.may_have_ended(id)
+    }
+
+    fn is_over(&self, id: &str) -> bool {
+        self.lives.is_over(id)
+    }
+
+    fn was_cut_short(&self, id: &str) -> bool {
+        self.lives.was_cut_short(id)
     }
 
     fn around(&self, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
         Some(Box::new(Self { from: at.minus(AROUND), to: at.plus(AROUND), ..*self }))
+    }
+}
+
+impl Seen<'_> {
+    /// Whether a container that ended by itself, after this read when recorded, is as old here as it became.
+    fn may_have_ended(&self, id: &str) -> bool {
+        let life = self.trajectory.own_end(id).filter(|life| life.finished > self.from);
+        life.is_some_and(|life| self.lives.may_have_lived(id, life.finished.since(life.started)))
     }
 }
 
@@ -299,8 +338,8 @@ mod tests {
     }
 
     fn later(trajectory: &Trajectory, read: &Call) -> usize {
-        let changing = RefCell::default();
-        Seen { trajectory, from: read.started, to: read.ended, changing: &changing }
+        let lives = Lives::default();
+        Seen { trajectory, from: read.started, to: read.ended, lives: &lives }
             .later("c", "ContainerStatus")
             .len()
     }

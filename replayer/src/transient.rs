@@ -88,8 +88,8 @@ impl Shared {
         let asked: Vec<String> = request_ids(call).into_iter().map(|(_, id)| id).collect();
         let is_of_many = call.method().is_some_and(|method| method.name.starts_with("List"));
         if asked.is_empty() {
-            let changes = is_of_many
-                && (!self.changing.borrow().is_empty() || trajectory.any_changes(call.started, call.ended));
+            let changes =
+                is_of_many && (self.lives.are_changing() || trajectory.any_changes(call.started, call.ended));
             return Circumstances {
                 changes,
                 ends: is_of_many && trajectory.any_ended(from, call.ended),
