@@ -12,6 +12,7 @@ mod images;
 mod not_found;
 mod options;
 mod stable_order;
+mod stopped;
 mod times;
 mod usage;
 
@@ -42,7 +43,7 @@ pub struct Oracle {
 }
 
 /// All oracles there are.
-pub const ORACLES: [Oracle; 10] = [
+pub const ORACLES: [Oracle; 11] = [
     idempotent::ORACLE,
     not_found::ORACLE,
     images::ORACLE,
@@ -53,6 +54,7 @@ pub const ORACLES: [Oracle; 10] = [
     options::ORACLE,
     events::ORACLE,
     stable_order::ORACLE,
+    stopped::ORACLE,
 ];
 
 impl Oracle {
@@ -172,6 +174,7 @@ impl Default for Observer {
                 Box::<options::Options>::default(),
                 Box::<events::Events>::default(),
                 Box::<stable_order::StableOrder>::default(),
+                Box::<stopped::Stopped>::default(),
             ],
             checks: BTreeMap::new(),
             breaches: BTreeMap::new(),

@@ -16,10 +16,10 @@ use cri::{Generation, Method, methods};
 use critape_calls::{CallId, Code};
 use critape_differ::{CallCounts, Exchange, Findings, Ids, Observer, Report, Rules, SideInfo};
 use prost::Message;
-use tokio::time::Instant;
 
 use crate::answer::{self, Answer, Patience};
 use crate::cleanup::{Made, clean};
+use crate::clock::Clock;
 use crate::footprint::Owner;
 use crate::preflight;
 use crate::replay::{LATE_COMERS, ReplayError};
@@ -45,7 +45,7 @@ struct Check {
     client: Clients,
     generation: Generation,
     witness: Observer,
-    begun: Instant,
+    clock: Clock,
     calls: u64,
     /// Ids of sandboxes that it made.
     made: BTreeSet<String>,
@@ -70,7 +70,7 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
         client: client.clone(),
         generation: target.generation,
         witness: Observer::default(),
-        begun: Instant::now(),
+        clock: Clock::new(),
         calls: 0,
         must_not_listen: target.has_jealous_listeners(),
         made: BTreeSet::new(),
@@ -119,7 +119,7 @@ impl Check {
     async fn ask<A: Message + Default>(&mut self, rpc: &str, request: &impl Message) -> Option<A> {
         let method = methods().by_name(self.generation, rpc)?;
         let request = Bytes::from(request.encode_to_vec());
-        let started = self.begun.elapsed();
+        let started = self.clock.now();
         let client = self.client.for_path(&method.path);
         let answer =
             answer::ask(client, &method.path, request.clone(), Some(DEADLINE), Patience::Endless).await;
@@ -133,7 +133,7 @@ impl Check {
     fn note(&mut self, method: &Method, request: &Bytes, started: Duration, answer: &Answer) {
         self.calls += 1;
         let Answer { outcome, message: response, .. } = answer;
-        let ended = self.begun.elapsed();
+        let ended = self.clock.now();
         let exchange = Exchange { method, request, outcome, response, started, ended };
         self.witness.observe(Some(CallId(self.calls)), &exchange);
         if outcome.code == Code::UNIMPLEMENTED {

@@ -18,6 +18,7 @@ mod answer;
 mod binding;
 mod check;
 mod cleanup;
+mod clock;
 mod credentials;
 mod engine;
 mod events;

@@ -1,12 +1,13 @@
 //! Both sides of a replay before the oracles: what the live runtime breaks and the recorded one did not is a finding.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use critape_calls::{Call, Ending, Live, Recorded, merged};
 use critape_differ::{EventSequences, Exchange, Findings, Observer, Rules, breaches_beyond};
 
 use crate::answer::Answer;
+use crate::clock::Clock;
 use crate::recording::is_mutating;
 use crate::witness::{Alone, Veil};
 
@@ -15,12 +16,12 @@ use crate::witness::{Alone, Veil};
 pub(crate) struct Oracles {
     recorded: Observer,
     live: Observer,
-    begun: Instant,
+    clock: Clock,
 }
 
 impl Oracles {
     pub(crate) fn new() -> Self {
-        Self { recorded: Observer::default(), live: Observer::default(), begun: Instant::now() }
+        Self { recorded: Observer::default(), live: Observer::default(), clock: Clock::new() }
     }
 
     /// Takes both answers to a call. `request` is what was sent to the live runtime.
@@ -44,7 +45,7 @@ impl Oracles {
             };
             self.recorded.observe(Some(call.id), &exchange);
         }
-        let ended = answer.ended.saturating_duration_since(self.begun);
+        let ended = self.clock.at(answer.ended);
         let exchange = Exchange {
             method,
             request,

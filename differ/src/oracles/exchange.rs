@@ -12,7 +12,7 @@ use prost::Message;
 /// them, containers that are new.
 const MAX_STATS: usize = 1000;
 
-/// One call that has ended. Times are from any moment that is the same for all.
+/// One call that has ended. Times are since the epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange<'a> {
     /// The method.
@@ -29,7 +29,7 @@ pub struct Exchange<'a> {
     pub ended: Duration,
 }
 
-/// The events of a stream. Times are as those of calls.
+/// The events of a stream. Times are since the epoch.
 #[derive(Clone, Debug, Default)]
 pub struct EventStream {
     /// The events in the order in which they came.

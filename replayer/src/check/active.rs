@@ -37,7 +37,7 @@ impl Check {
         let files = folder.path().join("files");
         std::fs::create_dir(&files).map_err(ReplayError::Scratch)?;
         let events = self.listen().await;
-        let from = self.begun.elapsed();
+        let from = self.clock.now();
         let config = pod(run, folder.path());
         let request = v1::RunPodSandboxRequest { config: Some(config.clone()), ..Default::default() };
         let made: Option<v1::RunPodSandboxResponse> = self.ask("RunPodSandbox", &request).await;
@@ -184,7 +184,7 @@ impl Check {
 
     /// Takes what events have come, once those of the pod's end have had their time.
     async fn hear(&mut self, listening: Option<Listening>, from: Duration) {
-        let until = self.begun.elapsed();
+        let until = self.clock.now();
         let Some(mut listening) = listening else { return };
         let mut events = Vec::new();
         let _ = timeout(EVENTS_GRACE, async {
