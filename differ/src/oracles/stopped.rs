@@ -39,10 +39,6 @@ impl Watch for Stopped {
             Said::CreateContainer(asked, made) if self.sandboxes.len() < MAX_CONTAINERS => {
                 self.sandboxes.insert(made.container_id.clone(), asked.pod_sandbox_id.clone());
             }
-            // One that was never started may be started yet.
-            Said::StartContainer(id) => {
-                self.stopped.remove(id);
-            }
             Said::StopContainer(id) | Said::StopPodSandbox(id) if self.stopped.len() < MAX_CONTAINERS => {
                 self.stopped.entry(id.clone()).or_insert(seen.ended);
             }
@@ -50,7 +46,8 @@ impl Watch for Stopped {
                 self.sandboxes.remove(id);
                 self.stopped.remove(id);
             }
-            Said::RemovePodSandbox(id) => {
+            // A container that had not been started may be started yet.
+            Said::StartContainer(id) | Said::RemovePodSandbox(id) => {
                 self.stopped.remove(id);
             }
             Said::ContainerStatus(id, answer) => {
