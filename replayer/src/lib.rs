@@ -29,6 +29,7 @@ mod ledger;
 mod list_streams;
 #[cfg(test)]
 mod made_up;
+mod moments;
 mod node;
 mod older_names;
 mod one_call;
