@@ -14,6 +14,7 @@ impl Comparer<'_> {
     pub fn repeats(&self, compared: &Compared) -> bool {
         let tells = |list: &&crate::ListRule| list.order != ListOrder::Any;
         compared.divergences.is_empty()
+            && compared.untold.is_none()
             && compared.left_out == 0
             && !IDENTITIES.iter().any(|name| compared.passed.contains_key(*name))
             && !self.rules.lists().filter(tells).any(|list| compared.passed.contains_key(&list.name))

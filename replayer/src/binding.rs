@@ -63,10 +63,8 @@ fn bind_images(recorded: &[Image], live: &[Image], ids: &mut IdentityMap) {
 
 /// Takes note of an image that a runtime calls by another id, though its content is the same: they share a digest.
 fn note_renamed((id, names): &Image, (live, others): &Image, ids: &mut IdentityMap) {
-    let digest = |name: &String| name.split_once('@').map(|(_, digest)| digest.to_owned());
-    if is_another_digest(id, live)
-        && names.iter().filter_map(digest).any(|one| others.iter().filter_map(digest).any(|it| it == one))
-    {
+    let has = |digest: &str| others.iter().filter_map(|it| digest_of(it)).any(|it| it == digest);
+    if is_another_digest(id, live) && names.iter().filter_map(|it| digest_of(it)).any(has) {
         ids.bind_renamed(id, live);
     }
 }
@@ -83,10 +81,16 @@ pub(crate) fn note_pulled_by_digest(recorded: &DynamicMessage, live: &DynamicMes
 
 /// Whether the ids are two digests. Those that are none are made up in each run; two spellings are found to differ anyway.
 fn is_another_digest(id: &str, live: &str) -> bool {
+    if id == live {
+        return false;
+    }
     let spelling = Spelling::of(id);
-    id != live
-        && spelling == Spelling::of(live)
-        && matches!(spelling, Spelling::Digest | Spelling::Hexadecimal)
+    spelling == Spelling::of(live) && matches!(spelling, Spelling::Digest | Spelling::Hexadecimal)
+}
+
+/// The digest in the name of an image, where it has one.
+fn digest_of(name: &str) -> Option<&str> {
+    name.split_once('@').map(|(_, digest)| digest)
 }
 
 /// Whether a name of a recorded image, or what it was mapped to, is among those of a live one.

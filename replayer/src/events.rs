@@ -128,7 +128,10 @@ async fn collect(
             }
             () = &mut enough, if waited.is_none() => {
                 waited = Some(Instant::now());
-                live.end_at(now());
+                // Where the recorded runtime ended the stream, that moment is nothing that the live run comes to.
+                if ended_by_runtime(call).is_none() {
+                    live.end_at(now());
+                }
             }
             Some(message) = next(&mut stream) => match message {
                 Ok(Some(message)) => {

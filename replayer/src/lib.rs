@@ -31,6 +31,7 @@ mod list_streams;
 mod lives;
 #[cfg(test)]
 mod made_up;
+mod moments;
 mod node;
 mod older_names;
 mod one_call;

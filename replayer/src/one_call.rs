@@ -309,7 +309,7 @@ fn is_comparable(call: &Call) -> bool {
 }
 
 /// The differences that waiting may change.
-fn waiting_for(call: &Call, compared: &Compared) -> Vec<Signature> {
+pub(crate) fn waiting_for(call: &Call, compared: &Compared) -> Vec<Signature> {
     compared
         .divergences
         .iter()

@@ -205,6 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_cannot_be_read_repeat_nothing() {
+        let calls: Vec<Call> = (1..=5)
+            .map(|id| {
+                let mut call = list(id, &[]);
+                call.responses[0].body = critape_calls::Body::Kept(vec![0x0a, 0x7f, id as u8].into());
+                call
+            })
+            .collect();
+        assert_eq!(sent(&calls), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
     fn of_equal_answers_the_first_and_the_last_are_sent_and_some_between() {
         // In the order of a map, as containerd gives them.
         let orders: [&[(&str, i32)]; 2] = [&[("a", 1), ("b", 1)], &[("b", 1), ("a", 1)]];

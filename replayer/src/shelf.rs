@@ -52,6 +52,11 @@ impl Shelf {
         self.calls.iter().map(|shelved| &shelved.head)
     }
 
+    /// The call at this place, without what it says.
+    pub(crate) fn head(&self, place: usize) -> &Call {
+        &self.calls[place].head
+    }
+
     /// The call with this number, whole.
     pub(crate) fn find(&self, id: CallId) -> Option<Call> {
         self.heads().position(|head| head.id == id).map(|place| self.call(place))

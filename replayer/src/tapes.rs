@@ -1,16 +1,18 @@
 //! Two recordings of the same workload, compared without a runtime.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use cri::{Class, IdentityKind};
 use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded};
-use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo};
+use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo, Signature};
 use critape_tape::SealPolicy;
 
 use crate::list_streams::{ListStreams, is_refused, is_streamed, list_or_stream};
 use crate::lives::Lives;
+use crate::moments::Moments;
+use crate::one_call::waiting_for;
 use crate::pairs;
 use crate::places::{self, place_of};
 use crate::recording::{Recording, is_event_stream};
@@ -46,6 +48,7 @@ pub fn compare_tapes(
         trajectory: &before.survey.trajectory,
         memory: Memory::default(),
         lives: Lives::default(),
+        unsettled: HashSet::new(),
         findings: Findings::default(),
     };
     pairing.findings.calls().recorded = before.calls.len() as u64;
@@ -96,6 +99,8 @@ struct Pairing<'a> {
     trajectory: &'a Trajectory,
     memory: Memory,
     lives: Lives,
+    /// Differences that no other moment explained: they are not looked for again.
+    unsettled: HashSet<Signature>,
     findings: Findings,
 }
 
@@ -159,19 +164,15 @@ impl<'a> Pairing<'a> {
         }
         let mut compared = self.two(call, other, ids);
         let mut agreeing = None;
-        if compared.may_settle() && is_read(call) {
-            // The same read at another moment of the second run may have seen what this one saw.
-            let mut moments = candidates.to_vec();
-            moments.sort_by_key(|moment| moment.abs_diff(place));
-            let agrees = moments.into_iter().take(MOST_MOMENTS).find_map(|moment| {
-                let candidate = self.now.calls.call(moment);
-                let compared = self.two(call, &candidate, ids);
-                (!compared.may_settle()).then_some((candidate, compared))
-            });
-            if let Some((candidate, agreed)) = agrees {
-                compared = agreed;
-                agreeing = Some(candidate);
-                self.findings.calls().settled += 1;
+        let left = waiting_for(call, &compared);
+        if is_read(call) && left.iter().any(|signature| !self.unsettled.contains(signature)) {
+            match self.at_another_moment(call, place, &compared, candidates, ids) {
+                Some((candidate, agreed)) => {
+                    compared = agreed;
+                    agreeing = Some(candidate);
+                    self.findings.calls().settled += 1;
+                }
+                None => self.unsettled.extend(left),
             }
         }
         let partner = agreeing.as_ref().unwrap_or(other);
@@ -184,6 +185,28 @@ impl<'a> Pairing<'a> {
         if alike && call.outcome.is_ok() && partner.outcome.is_ok() && !is_event_stream(call) {
             self.findings.took(place_of(call), Recorded(call.duration()), Live(partner.duration()));
         }
+    }
+
+    /// The same read at another moment of the second run that may have seen what this one saw, and did. The nearest is looked at first.
+    fn at_another_moment(
+        &self,
+        call: &Call,
+        place: usize,
+        compared: &Compared,
+        candidates: &[usize],
+        ids: &mut IdentityMap,
+    ) -> Option<(Call, Compared)> {
+        let trajectories = (self.trajectory, &self.now.survey.trajectory);
+        let seen = Moments::of(trajectories, call, &compared.divergences, ids);
+        let usual = self.now.calls.head(place);
+        let mut moments = candidates.to_vec();
+        moments.sort_by_key(|moment| moment.abs_diff(place));
+        let may_show = |moment: &usize| seen.may_show(call, usual, self.now.calls.head(*moment));
+        moments.into_iter().take(MOST_MOMENTS).filter(may_show).find_map(|moment| {
+            let candidate = self.now.calls.call(moment);
+            let compared = self.two(call, &candidate, ids);
+            (!compared.may_settle()).then_some((candidate, compared))
+        })
     }
 
     fn witness<'b>(&self, call: &'b Call, other: &'b Call) -> Calls<'b>

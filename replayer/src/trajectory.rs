@@ -156,6 +156,13 @@ impl Trajectory {
         life.is_some_and(|life| (call.started..=call.ended).contains(&life.finished))
     }
 
+    /// The changes of an object and of the sandbox that it is in.
+    pub(crate) fn changes_of(&self, id: &str) -> Changes {
+        let sandbox = self.sandboxes.get(id).map_or("", String::as_str);
+        let of = |id: &str| self.changes.get(id).into_iter().flatten().copied();
+        Changes(of(id).chain(of(sandbox)).collect())
+    }
+
     /// Whether the recording has this container end within this time.
     pub(crate) fn ended(&self, id: &str, from: Stamp, to: Stamp) -> bool {
         self.lives.get(id).is_some_and(|life| (from..=to).contains(&life.finished))
@@ -213,6 +220,28 @@ impl Trajectory {
                 .any(|(started, ended)| *started < to && *ended > from)
         };
         during(id) || self.sandboxes.get(id).is_some_and(|sandbox| during(sandbox))
+    }
+}
+
+/// When calls were under way that change one object.
+#[derive(Clone, Debug)]
+pub(crate) struct Changes(Vec<(Stamp, Stamp)>);
+
+impl Changes {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many had ended when this call began, and how many had begun when it ended.
+    pub(crate) fn around(&self, call: &Call) -> (usize, usize) {
+        let count = |is: &dyn Fn(&(Stamp, Stamp)) -> bool| self.0.iter().filter(|it| is(it)).count();
+        (count(&|(_, ended)| *ended <= call.started), count(&|(started, _)| *started < call.ended))
+    }
+
+    /// How long before this call the last one had ended.
+    pub(crate) fn since_last(&self, call: &Call) -> Option<Duration> {
+        let ended = self.0.iter().map(|(_, ended)| *ended).filter(|ended| *ended <= call.started);
+        ended.max().map(|ended| call.started.since(ended))
     }
 }
 
