@@ -83,15 +83,6 @@ impl Filter {
             && self.matches_object(call, objects)
     }
 
-    /// Whether a replay of the calls that are meant needs this one besides: the pods that are asked for are made of images.
-    pub(crate) fn needs(&self, call: &Call) -> bool {
-        let args = &self.args;
-        (args.pod.is_some() || args.container.is_some())
-            && self.method.is_none()
-            && args.until.is_none_or(|until| call.started < until)
-            && call.method().is_some_and(|method| method.name == "PullImage")
-    }
-
     fn matches_object(&self, call: &Call, objects: &ObjectIndex) -> bool {
         if self.args.pod.is_none() && self.args.container.is_none() {
             return true;

@@ -6,9 +6,11 @@ use std::time::Duration;
 use cri::{IdentityKind, Method};
 use critape_calls::{Live, Recorded, Resolution, Stamp};
 use prost::Message;
-use prost_reflect::{DynamicMessage, Value};
+use prost_reflect::DynamicMessage;
 
 use crate::comparer::{Compared, Comparer, Trajectories};
+use crate::event_fields::{created_at, event_kind, made_at, text};
+use crate::snapshots::{Shown, Snapshot};
 use crate::{Divergence, EventStream, Kind, Path, Severity};
 
 /// The field of an event that has the states of the pod's containers.
@@ -94,9 +96,14 @@ impl EventSequences {
         EventStream { events, from: Duration::MAX, until: Duration::ZERO }
     }
 
+    /// The events about this id.
+    pub(crate) fn of(&self, id: &str) -> &[DynamicMessage] {
+        self.by_id.get(id).map_or(&[], Vec::as_slice)
+    }
+
     /// Number of events about this id.
     pub fn count(&self, id: &str) -> usize {
-        self.by_id.get(id).map_or(0, Vec::len)
+        self.of(id).len()
     }
 
     /// The ids, each with the number of its events.
@@ -117,6 +124,7 @@ impl Comparer<'_> {
     ) -> Compared {
         let mut compared = Compared::default();
         let empty = Vec::new();
+        let shown = Shown::of(recorded.0);
         for (id, before) in &recorded.0.by_id {
             let Resolution::Live(live_id) = self.ids.resolve(IdentityKind::Object, id) else {
                 compared.left_out += 1;
@@ -126,7 +134,7 @@ impl Comparer<'_> {
             self.sequence(id, (recorded.0, before), (live.0, now), trajectories, &mut compared);
             let pairs = before.iter().zip(now).filter(|(before, now)| event_kind(before) == event_kind(now));
             for (before, now) in pairs {
-                compared.merge(self.event(method, before, now, trajectories));
+                compared.merge(self.event(method, (before, now), (recorded.0, &shown), trajectories));
             }
         }
         for id in live.0.by_id.keys() {
@@ -141,11 +149,12 @@ impl Comparer<'_> {
         compared
     }
 
+    /// Compares two events, of which the first is of the stream that shows these states.
     fn event(
         &self,
         method: &Method,
-        before: &DynamicMessage,
-        now: &DynamicMessage,
+        (before, now): (&DynamicMessage, &DynamicMessage),
+        (stream, shown): (&EventSequences, &Shown),
         trajectories: &dyn Trajectories,
     ) -> Compared {
         let at = u64::try_from(created_at(before)).ok().map(Stamp);
@@ -156,8 +165,8 @@ impl Comparer<'_> {
         // What has stopped may be on its way out, and a sandbox's own event tells of its change.
         let is_ending = [STOPPED, DELETED].contains(&event_kind(before).as_str());
         let is_own = !is_ending && id != text(before, &["pod_sandbox_status", "id"]);
-        let trajectories = OfEvent { trajectories, own: is_own.then_some(id) };
-        let mut one = self.messages(method, Recorded(before), Live(now), &trajectories);
+        let of_event = OfEvent { trajectories, own: is_own.then_some(id) };
+        let mut one = self.messages(method, Recorded(before), Live(now), &of_event);
         // It carries the states of containers at the moment it was made up, which change by themselves; what is told of one whole
         // goes with the calls that remove it. Whether it is there at all does not.
         let is_state = |it: &Divergence| {
@@ -169,6 +178,11 @@ impl Comparer<'_> {
             one.divergences.retain(|it| !is_state(it));
             one.pass("state-at-event");
         }
+        let snapshot = Snapshot { recorded: before, live: now, shown, stream, trajectories };
+        let unexplained = self.snapshots(method, &snapshot);
+        let is_known = |it: &Divergence| one.divergences.iter().any(|known| known.path == it.path);
+        let more: Vec<Divergence> = unexplained.into_iter().filter(|it| !is_known(it)).collect();
+        one.divergences.extend(more);
         one
     }
 
@@ -261,41 +275,4 @@ fn end_in_order(mut kinds: Vec<String>) -> Vec<String> {
         std::mem::swap(first, second);
     }
     kinds
-}
-
-/// The text of a field; empty where it is not there.
-fn text(message: &DynamicMessage, path: &[&str]) -> String {
-    let Some((first, rest)) = path.split_first() else { return String::new() };
-    match message.get_field_by_name(first).as_deref() {
-        Some(Value::String(found)) => found.clone(),
-        Some(Value::Message(inner)) => text(inner, rest),
-        _ => String::new(),
-    }
-}
-
-/// When it was made, in nanoseconds since the epoch, as the runtime says.
-fn created_at(event: &DynamicMessage) -> i64 {
-    event.get_field_by_name("created_at").and_then(|at| at.as_i64()).unwrap_or_default()
-}
-
-/// The same; the epoch where it says nothing.
-fn made_at(event: &DynamicMessage) -> Stamp {
-    Stamp(u64::try_from(created_at(event)).unwrap_or_default())
-}
-
-/// The kind of an event, as `CREATED`.
-pub fn event_kind(event: &DynamicMessage) -> String {
-    use prost_reflect::ReflectMessage as _;
-    let Some(field) = event.descriptor().get_field_by_name("container_event_type") else {
-        return String::new();
-    };
-    let number = event.get_field(&field).as_enum_number().unwrap_or(-1);
-    let kind = field.kind();
-    match kind.as_enum().and_then(|names| names.get_value(number)) {
-        Some(value) => {
-            let name = value.name();
-            name.trim_start_matches("CONTAINER_").trim_end_matches("_EVENT").to_owned()
-        }
-        None => number.to_string(),
-    }
 }

@@ -71,6 +71,12 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
         let ids = shared.ids.borrow();
         compare(&shared.comparer(&ids), call, method, &live, outcome.as_ref(), &shared.seen(call))
     };
+    if !compared.divergences.is_empty()
+        && let Some(reason) = shared.follows_from_left_out(call, method)
+    {
+        shared.findings.borrow_mut().inconclusive(call.id, reason);
+        return;
+    }
     let live = LiveSide::Events(&live, outcome.as_ref());
     let calls = Calls { recorded: call, veil: &shared.script.veil, live };
     shared.findings.borrow_mut().add(&call.path, &calls, compared);

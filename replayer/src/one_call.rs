@@ -216,6 +216,11 @@ impl Shared {
         {
             return Err(reason);
         }
+        if !compared.divergences.is_empty()
+            && let Some(reason) = self.follows_from_left_out(call, method)
+        {
+            return Err(reason);
+        }
         self.note_unstreamed(call, way, &mut compared);
         Ok(compared)
     }

@@ -17,7 +17,8 @@ use crate::footprint::{Footprint, Owner};
 use crate::images::{self, ImageMapping};
 use crate::preflight::{self, Company, Tally, Target};
 use crate::recording::RecordingError;
-use crate::script::{Reads, Script, Select};
+use crate::script::{Reads, Script};
+use crate::slice::Selection;
 
 /// How long an interrupted replay waits for what its last calls may still make.
 pub(crate) const LATE_COMERS: Duration = Duration::from_millis(500);
@@ -172,16 +173,28 @@ pub struct Replay {
 impl Replay {
     /// Reads what is on the tape, to replay all of it.
     pub fn of(tape: &Tape, config: Config) -> Result<Self, RecordingError> {
-        Self::of_selected(tape, &|_, _| true, config)
+        Self::of_part(tape, None, config)
     }
 
-    /// The same, to replay the calls that `select` says.
-    pub fn of_selected(tape: &Tape, select: &Select<'_>, config: Config) -> Result<Self, RecordingError> {
+    /// The same, to replay a part of it, and what that needs besides.
+    pub fn of_selected(
+        tape: &Tape,
+        selection: &Selection<'_>,
+        config: Config,
+    ) -> Result<Self, RecordingError> {
+        Self::of_part(tape, Some(selection), config)
+    }
+
+    fn of_part(
+        tape: &Tape,
+        selection: Option<&Selection<'_>>,
+        config: Config,
+    ) -> Result<Self, RecordingError> {
         let reads = match config.pace {
             Pace::Recorded(_) if !config.every_poll => Reads::Telling(&config.rules),
             _ => Reads::All,
         };
-        Ok(Self { script: Script::read(tape, select, reads)?, config })
+        Ok(Self { script: Script::read(tape, selection, reads)?, config })
     }
 
     /// What is sealed on the tape and goes out sealed, because its key is not there.

@@ -8,15 +8,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use critape_calls::{Assembler, Call, CallId, ConnectionId, ObjectIndex, Stamp};
+use critape_calls::{Assembler, Call, CallId, ConnectionId, Stamp};
 use critape_differ::Rules;
 use critape_tape::{SealPolicy, Tape, TapeError};
 use tokio::sync::mpsc;
 
+use crate::left_out::LeftOut;
 use crate::order;
 use crate::polls::{Collapsed, Polls};
 use crate::read_ahead::{BATCHES, Batch, Batches, bytes_of};
 use crate::recording::{RecordingError, changes_objects, each_call, is_event_stream, is_mutating};
+use crate::slice::{Selection, Slice, cut};
 use crate::survey::Survey;
 use crate::witness::Veil;
 
@@ -24,8 +26,6 @@ use crate::witness::Veil;
 const LONG: Duration = Duration::from_secs(2);
 /// … as long as all those take no more than this; streams of events always are.
 const KEPT_BYTES: u64 = 64 << 20;
-/// Says which calls are replayed.
-pub type Select<'a> = dyn Fn(&Call, &ObjectIndex) -> bool + 'a;
 
 /// Which reads are sent.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,8 @@ pub(crate) struct Script {
     /// Those of them that are not sent.
     pub(crate) collapsed: Collapsed,
     pub(crate) survey: Survey,
+    /// What calls did that are not sent, where it is a part of the tape.
+    pub(crate) left_out: Option<LeftOut>,
     pub(crate) sealed: SealPolicy,
     /// Seals again what its key has opened, for a report.
     pub(crate) veil: Veil,
@@ -84,7 +86,14 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn read(tape: &Tape, select: &Select<'_>, reads: Reads<'_>) -> Result<Self, RecordingError> {
+    /// Reads a tape, or the part of it that is meant.
+    pub(crate) fn read(
+        tape: &Tape,
+        selection: Option<&Selection<'_>>,
+        reads: Reads<'_>,
+    ) -> Result<Self, RecordingError> {
+        let slice = selection.map(|selection| Slice::of(tape, selection)).transpose()?;
+        let until = selection.and_then(|selection| selection.until);
         let mut polls = match reads {
             Reads::All => None,
             Reads::Telling(rules) => Some(Polls::new(rules)),
@@ -93,9 +102,11 @@ impl Script {
         let (mut calls, mut kept, mut kept_bytes, mut all) = (Vec::new(), HashMap::new(), 0, 0);
         let sealed = each_call(tape, &mut survey, |survey, call| {
             all += 1;
-            if !select(&call, &survey.objects) {
+            let is_meant = selection.is_none_or(|it| (it.calls)(&call, &survey.objects));
+            if !is_meant && !slice.as_ref().is_some_and(|slice| slice.needs(&call)) {
                 return;
             }
+            let call = cut(call, until);
             if let Some(polls) = &mut polls {
                 polls.see(&call);
             }
@@ -120,7 +131,8 @@ impl Script {
         let collapsed = polls.map(|polls| polls.collapse(&calls)).unwrap_or_default();
         let changed = changed_before(&calls);
         let veil = Veil::of(tape, survey.sealed)?;
-        Ok(Self { calls, collapsed, survey, sealed, veil, tape: tape.clone(), kept, changed })
+        let left_out = slice.map(|slice| slice.left_out);
+        Ok(Self { calls, collapsed, survey, left_out, sealed, veil, tape: tape.clone(), kept, changed })
     }
 
     /// Begins to read the calls, on a thread of its own; belongs inside a tokio runtime.

@@ -139,6 +139,11 @@ impl Trajectory {
         self.containers.get(sandbox).into_iter().flatten().map(String::as_str)
     }
 
+    /// The sandbox in which this container was made.
+    pub(crate) fn sandbox_of(&self, container: &str) -> Option<&str> {
+        self.sandboxes.get(container).map(String::as_str)
+    }
+
     /// How long the object took to get, from the last change to it on, to where it was at this moment.
     pub(crate) fn took(&self, id: &str, at: Stamp) -> Duration {
         let shown = self.states.get(id).into_iter().flat_map(HashMap::values).flatten().map(|state| state.at);

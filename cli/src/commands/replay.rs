@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use critape_calls::{Call, ObjectIndex};
 use critape_differ::{Report, Rules};
 use critape_replayer::{
-    Config, Credentials, ImageMapping, MAX_CREDENTIALS_BYTES, Pace, RecordingError, Replay, look_back,
+    Config, Credentials, ImageMapping, MAX_CREDENTIALS_BYTES, Pace, RecordingError, Replay, Selection,
+    look_back,
 };
 use critape_tape::{SealPolicy, Tape};
 
@@ -45,10 +46,15 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     let is_meant = |call: &Call, objects: &ObjectIndex| {
         let matches = filter.matches(call, objects);
         any_matches.set(any_matches.get() || matches);
-        matches || filter.needs(call)
+        matches
     };
-    let replay = Replay::of_selected(&opened, &is_meant, config)?;
-    if !any_matches.get() {
+    let replay = if args.filter.is_empty() {
+        Replay::of(&opened, config)?
+    } else {
+        let part = Selection { calls: &is_meant, until: args.filter.until };
+        Replay::of_selected(&opened, &part, config)?
+    };
+    if !args.filter.is_empty() && !any_matches.get() {
         return Err(RecordingError::NoneSelected(tape.clone()).into());
     }
     note(tape, &args.way, &replay);

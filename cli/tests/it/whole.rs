@@ -14,6 +14,7 @@ mod repairs;
 mod replays;
 mod reports;
 mod shows;
+mod slices;
 mod stands_in;
 mod streams;
 mod survives;

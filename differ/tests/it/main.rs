@@ -6,6 +6,7 @@ mod events;
 mod images;
 mod left_behind;
 mod remembered;
+mod snapshots;
 
 use std::sync::LazyLock;
 

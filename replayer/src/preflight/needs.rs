@@ -354,6 +354,18 @@ impl Needs {
         self.pulled.remove(&name);
     }
 
+    /// Everything by which an image is known that this names, the name itself too, in full as well.
+    pub(crate) fn all_names(&self, image: &str) -> BTreeSet<String> {
+        let mut all: BTreeSet<String> = full(image).into_iter().chain([image.to_owned()]).collect();
+        for (id, names) in &self.names {
+            if all.contains(id) || !names.is_disjoint(&all) {
+                all.insert(id.clone());
+                all.extend(names.iter().cloned());
+            }
+        }
+        all
+    }
+
     /// Ids and names of images that were there when the tape began and that no call brought again.
     pub(crate) fn names_from_before(&self) -> impl Iterator<Item = &String> {
         self.before.iter().flatten().filter(|name| !self.is_pulled(name))
