@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use critape_calls::{CallId, Live, Recorded, time_text};
 
+use crate::asked::Listed;
 use crate::comparer::Compared;
 use crate::evidence::{Evidence, MAX_HELD, MAX_REPORT_EVIDENCE, Witness};
 use crate::examples;
 use crate::known::Catalogue;
 use crate::latency::Durations;
-use crate::severity::to_zero;
+use crate::severity::told_by;
 use crate::spread::{Seen, Spread};
 use crate::summary::summary;
 use crate::suppressed::{self, SuppressedExample};
@@ -44,6 +45,8 @@ pub struct Findings {
 struct Met {
     finding: Finding,
     path: Path,
+    /// What it has to do with what was asked for, in a list.
+    listed: Option<Listed>,
 }
 
 impl Findings {
@@ -119,7 +122,13 @@ impl Findings {
             let evidence = (self.evidence_bytes < MAX_HELD).then(|| witness.evidence()).flatten();
             let evidence = evidence.map(Evidence::bounded);
             self.evidence_bytes += evidence.as_ref().map_or(0, Evidence::size);
-            Met { finding: first_met(signature, &divergence, evidence), path: divergence.path.clone() }
+            let listed = evidence.as_ref().and_then(|evidence| Listed::of(&divergence, evidence));
+            let mut finding = first_met(signature, &divergence, evidence);
+            if let Some(listed) = &listed {
+                let rpc = method.rsplit('/').next().unwrap_or(method);
+                finding.summary = listed.summary(rpc, &signature.path);
+            }
+            Met { finding, path: divergence.path.clone(), listed }
         });
         let finding = &mut met.finding;
         finding.count += 1;
@@ -217,13 +226,18 @@ impl Findings {
 impl Met {
     /// The finding with what is known about it.
     fn explained(self, rules: &Rules, recorded: &SideInfo, live: &SideInfo) -> Finding {
-        let Self { mut finding, path } = self;
+        let Self { mut finding, path, listed } = self;
         let rpc = finding.method.rsplit('/').next().unwrap_or_default();
-        // Of numbers, the one that made it as severe as it is.
-        let zero = finding.examples.iter().find_map(|it| to_zero(&it.recorded, &it.live));
-        let transition = finding.transition.as_deref().or(zero);
+        // Of values, the one that made it as severe as it is.
+        let told = finding.examples.iter().find_map(|it| told_by(&path, &it.recorded, &it.live));
+        let told = listed.as_ref().and_then(Listed::transition).or(told);
+        let transitions = [finding.transition.as_deref(), told];
+        let lifted = listed
+            .and_then(|it| it.transition())
+            .and_then(|_| rules.severity_of(rpc, &path, finding.kind, &transitions));
+        finding.severity = lifted.map_or(finding.severity, |severity| finding.severity.min(severity));
         finding.consequence =
-            rules.consequence(rpc, &path, finding.kind, transition, finding.severity).map(str::to_owned);
+            rules.consequence_of(rpc, &path, finding.kind, &transitions, finding.severity).map(str::to_owned);
         finding.rule_text = rules.text(&finding.rule);
         finding.known = Catalogue::standard().find(&finding, &path, recorded, live);
         finding

@@ -9,6 +9,7 @@
 
 mod agreed;
 mod align;
+mod asked;
 mod baseline;
 mod calibrate;
 mod comparer;
