@@ -13,7 +13,7 @@ use crate::order::Orders;
 use crate::own::Own;
 use crate::rule_numbers::{RuleNumber, RuleNumbers};
 use crate::walk::Walk;
-use crate::{Divergence, Path, Rules};
+use crate::{Divergence, Kind, Path, Rules, Severity};
 
 /// Examples of one rule that the comparison of one answer gives at most.
 const EXAMPLES_PER_ANSWER: usize = 3;
@@ -182,6 +182,11 @@ impl<'a> Comparer<'a> {
     /// A comparer with these rules and ids; `memory` outlives it and is shared by all comparers of a run.
     pub fn new(rules: &'a Rules, ids: &'a IdentityMap, memory: &'a Memory) -> Self {
         Self { rules, ids, memory }
+    }
+
+    /// How bad the rules say that such a difference is.
+    pub fn severity(&self, method: &str, path: &Path, kind: Kind, transition: &str) -> Option<Severity> {
+        self.rules.severity(method, path, kind, Some(transition))
     }
 
     /// Compares two answers of `method`.
