@@ -12,6 +12,7 @@ use crate::agreed::{self, Agreed};
 use crate::order::Orders;
 use crate::own::Own;
 use crate::rule_numbers::{RuleNumber, RuleNumbers};
+use crate::units::Units;
 use crate::walk::Walk;
 use crate::{Divergence, Kind, Path, Rules, Severity};
 
@@ -149,6 +150,7 @@ pub struct Memory {
     pub(crate) own: Own,
     agreed: RefCell<Agreed>,
     pub(crate) numbers: RefCell<RuleNumbers>,
+    pub(crate) units: RefCell<Units>,
 }
 
 impl Memory {
@@ -212,6 +214,7 @@ impl<'a> Comparer<'a> {
         live: Live<&Bytes>,
         trajectories: &dyn Trajectories,
     ) -> Compared {
+        self.memory.units.borrow_mut().look(method, recorded.0, live.0, self.ids);
         if let Some(compared) = self.readable(method, recorded, live, trajectories) {
             return compared;
         }

@@ -17,8 +17,8 @@ use crate::summary::summary;
 use crate::suppressed::{self, SuppressedExample};
 use crate::timing::Clocks;
 use crate::{
-    Breach, CallCounts, Divergence, Example, Finding, Ids, MethodCount, Path, ReasonCount, Relation, Report,
-    RuleCount, Rules, SideInfo, Signature, Suppressed, Verdict,
+    Breach, CallCounts, Divergence, Example, Finding, Ids, Memory, MethodCount, Path, ReasonCount, Relation,
+    Report, RuleCount, Rules, SideInfo, Signature, Suppressed, Verdict,
 };
 
 /// Collects what comparisons find until the report is made.
@@ -97,16 +97,27 @@ impl Findings {
 
     /// Adds an answer that breaks a rule of CRI, unless what is wrong with it has been found otherwise, or nobody wants to know.
     pub fn add_breach(&mut self, breach: &Breach, witness: &dyn Witness, rules: &Rules) {
-        let rpc = breach.method.rsplit('/').next().unwrap_or_default();
-        let rule = rules.rule(rpc, &breach.divergence.path);
+        self.add_if_new(&breach.method, witness, breach.divergence.clone(), rules);
+    }
+
+    /// Adds usage that is told in another unit than when it was recorded, in the same way. `memory` is that of all comparers of the run.
+    pub fn add_units(&mut self, memory: &Memory, rules: &Rules) {
+        for (method, divergence) in memory.units.borrow().divergences() {
+            self.add_if_new(method, &Ids::default(), divergence, rules);
+        }
+    }
+
+    fn add_if_new(&mut self, method: &str, witness: &dyn Witness, divergence: Divergence, rules: &Rules) {
+        let rpc = method.rsplit('/').next().unwrap_or_default();
+        let rule = rules.rule(rpc, &divergence.path);
         if let Some(rule) = rule.filter(|rule| rule.relation == Relation::Ignore) {
             *self.passed.entry(rule.name.clone()).or_default() += 1;
             return;
         }
-        let path = breach.divergence.path.to_string();
-        let found = |known: &Signature| known.method == breach.method && known.path == path;
+        let path = divergence.path.to_string();
+        let found = |known: &Signature| known.method == method && known.path == path;
         if !self.findings.keys().any(found) {
-            self.add_divergence(&breach.method, witness, breach.divergence.clone());
+            self.add_divergence(method, witness, divergence);
         }
     }
 
@@ -290,7 +301,9 @@ fn count_reason(reasons: &mut BTreeMap<String, ReasonCount>, call: CallId, reaso
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, Severity};
+    use crate::{Comparer, Kind, NoTrajectories, Severity};
+    use critape_calls::IdentityMap;
+    use prost::Message as _;
     use serde_json::json;
 
     fn divergence(recorded: i64) -> Divergence {
@@ -329,6 +342,38 @@ mod tests {
         for expected in [1, 2, 3] {
             assert!(shown.contains(&json!(expected)), "{shown:?}");
         }
+    }
+
+    #[test]
+    fn usage_in_another_unit_is_a_finding_unless_nobody_wants_to_know() {
+        let method = cri::methods().by_name(cri::Generation::V1, "ListContainerStats").unwrap();
+        let answer = |used| {
+            let working_set_bytes = Some(cri::v1::UInt64Value { value: used });
+            let memory = cri::v1::MemoryUsage { working_set_bytes, ..Default::default() };
+            let attributes = Some(cri::v1::ContainerAttributes { id: "c".to_owned(), ..Default::default() });
+            let stats =
+                vec![cri::v1::ContainerStats { attributes, memory: Some(memory), ..Default::default() }];
+            cri::v1::ListContainerStatsResponse { stats }.encode_to_vec().into()
+        };
+        let found = |rules: &Rules| {
+            let (memory, ids, mut findings) =
+                (Memory::default(), IdentityMap::default(), Findings::default());
+            let comparer = Comparer::new(rules, &ids, &memory);
+            for _ in 0..5 {
+                let (before, now) = (answer(4_096_000), answer(4000));
+                let compared = comparer.answers(method, Recorded(&before), Live(&now), &NoTrajectories);
+                findings.add(&method.path, &Ids::default(), compared);
+            }
+            findings.add_units(&memory, rules);
+            report_of(findings).findings
+        };
+        let rules = Rules::standard();
+        let [found_one] = &found(&rules)[..] else { panic!() };
+        assert_eq!((found_one.rule.as_str(), found_one.kind), ("usage-unit", Kind::Value));
+        assert!(found_one.consequence.is_some() && found_one.rule_text.is_some());
+        assert!(found_one.summary.ends_with("the median is 4000, and was 4096000 when recorded"));
+        let ignore = "[[rule]]\nname = \"x\"\npath = [\"**.working_set_bytes.value\"]\nrelation = \"ignore\"\nreason = \"x\"\n";
+        assert_eq!(found(&rules.overridden_by(Rules::parse("mine", ignore).unwrap())), []);
     }
 
     #[test]

@@ -43,6 +43,7 @@ mod spread;
 mod summary;
 mod suppressed;
 mod timing;
+mod units;
 mod walk;
 
 pub use baseline::{Accepted, Baseline, BaselineError, BaselineUse, EntryUse, write_baseline};

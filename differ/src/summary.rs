@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::outcome::{BACK, GONE, UNREADABLE};
-use crate::{Divergence, Kind, Oracle};
+use crate::{Divergence, Kind, Oracle, units};
 
 /// One sentence about a divergence.
 pub(crate) fn summary(method: &str, divergence: &Divergence) -> String {
@@ -61,6 +61,18 @@ pub(crate) fn summary(method: &str, divergence: &Divergence) -> String {
         (_, Some(transition)) => {
             let (before, now) = transition.split_once('→').unwrap_or((transition, ""));
             format!("{rpc} gives {now} in {path} where the recording has {before}")
+        }
+        (_, None) if divergence.rule == units::RULE => {
+            let median = |side: &Value| side["median"].as_str().unwrap_or_default().to_owned();
+            match (median(&divergence.recorded), median(&divergence.live)) {
+                (before, now) if now == "0" => {
+                    format!("{rpc} gives 0 in {path}, always, where the recording has {before} as the median")
+                }
+                (before, now) => {
+                    let medians = format!("the median is {now}, and was {before} when recorded");
+                    format!("{rpc} seems to give {path} in another unit: {medians}")
+                }
+            }
         }
         (_, None) if path == "events" => {
             "the events of a container are not those of the recording".to_owned()
