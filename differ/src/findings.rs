@@ -8,7 +8,6 @@ use critape_calls::{CallId, Live, Recorded, time_text};
 use crate::asked::Listed;
 use crate::comparer::Compared;
 use crate::evidence::{Evidence, MAX_HELD, MAX_REPORT_EVIDENCE, Witness};
-use crate::examples;
 use crate::known::Catalogue;
 use crate::latency::Durations;
 use crate::severity::told_by;
@@ -20,6 +19,7 @@ use crate::{
     Breach, CallCounts, Divergence, Example, Finding, Ids, Memory, MethodCount, Path, ReasonCount, Relation,
     Report, RuleCount, Rules, SideInfo, Signature, Suppressed, Verdict,
 };
+use crate::{examples, follows};
 
 /// Collects what comparisons find until the report is made.
 #[derive(Clone, Debug, Default)]
@@ -201,6 +201,7 @@ impl Findings {
             let key = |it: &Finding| (it.severity, is_other(it), std::cmp::Reverse(it.count));
             key(a).cmp(&key(b)).then_with(|| (&a.method, &a.path).cmp(&(&b.method, &b.path)))
         });
+        follows::note(&mut findings);
         let evidence_left_out = keep_evidence(&mut findings);
         let share = self.calls.inconclusive as f64 / self.calls.recorded.max(1) as f64;
         let mut rules: Vec<RuleCount> =
@@ -285,6 +286,7 @@ fn first_met(signature: &Signature, divergence: &Divergence, evidence: Option<Ev
         summary: summary(&signature.method, divergence),
         rule: divergence.rule.clone(),
         rule_text: None,
+        follows: None,
         accepted: None,
         examples: Vec::new(),
         evidence,

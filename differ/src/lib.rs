@@ -18,6 +18,7 @@ mod events;
 mod evidence;
 mod examples;
 mod findings;
+mod follows;
 mod forms;
 mod json;
 mod known;
