@@ -12,8 +12,9 @@ use crate::agreed::{self, Agreed};
 use crate::order::Orders;
 use crate::own::Own;
 use crate::rule_numbers::{RuleNumber, RuleNumbers};
+use crate::units::Units;
 use crate::walk::Walk;
-use crate::{Divergence, Path, Rules};
+use crate::{Divergence, Kind, Path, Rules, Severity};
 
 /// Examples of one rule that the comparison of one answer gives at most.
 const EXAMPLES_PER_ANSWER: usize = 3;
@@ -159,6 +160,7 @@ pub struct Memory {
     pub(crate) own: Own,
     agreed: RefCell<Agreed>,
     pub(crate) numbers: RefCell<RuleNumbers>,
+    pub(crate) units: RefCell<Units>,
 }
 
 impl Memory {
@@ -194,6 +196,11 @@ impl<'a> Comparer<'a> {
         Self { rules, ids, memory }
     }
 
+    /// How bad the rules say that such a difference is.
+    pub fn severity(&self, method: &str, path: &Path, kind: Kind, transition: &str) -> Option<Severity> {
+        self.rules.severity(method, path, kind, Some(transition))
+    }
+
     /// Compares two answers of `method`.
     pub fn messages(
         &self,
@@ -217,6 +224,7 @@ impl<'a> Comparer<'a> {
         live: Live<&Bytes>,
         trajectories: &dyn Trajectories,
     ) -> Compared {
+        self.memory.units.borrow_mut().look(method, recorded.0, live.0, self.ids);
         if let Some(compared) = self.readable(method, recorded, live, trajectories) {
             return compared;
         }

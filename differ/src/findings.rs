@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use critape_calls::{CallId, Live, Recorded, time_text};
 
+use crate::asked::Listed;
 use crate::comparer::Compared;
 use crate::evidence::{Evidence, MAX_HELD, MAX_REPORT_EVIDENCE, Witness};
-use crate::examples;
 use crate::known::Catalogue;
 use crate::latency::Durations;
-use crate::severity::to_zero;
+use crate::severity::told_by;
 use crate::spread::{Seen, Spread};
 use crate::summary::summary;
 use crate::suppressed::{self, SuppressedExample};
 use crate::timing::Clocks;
 use crate::{
-    Breach, CallCounts, Divergence, Example, Finding, Ids, MethodCount, Path, ReasonCount, Relation, Report,
-    RuleCount, Rules, SideInfo, Signature, Suppressed, Verdict,
+    Breach, CallCounts, Divergence, Example, Finding, Ids, Memory, MethodCount, Path, ReasonCount, Relation,
+    Report, RuleCount, Rules, SideInfo, Signature, Suppressed, Verdict,
 };
+use crate::{examples, follows};
 
 /// Collects what comparisons find until the report is made.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,8 @@ pub struct Findings {
 struct Met {
     finding: Finding,
     path: Path,
+    /// What it has to do with what was asked for, in a list.
+    listed: Option<Listed>,
 }
 
 impl Findings {
@@ -94,16 +97,27 @@ impl Findings {
 
     /// Adds an answer that breaks a rule of CRI, unless what is wrong with it has been found otherwise, or nobody wants to know.
     pub fn add_breach(&mut self, breach: &Breach, witness: &dyn Witness, rules: &Rules) {
-        let rpc = breach.method.rsplit('/').next().unwrap_or_default();
-        let rule = rules.rule(rpc, &breach.divergence.path);
+        self.add_if_new(&breach.method, witness, breach.divergence.clone(), rules);
+    }
+
+    /// Adds usage that is told in another unit than when it was recorded, in the same way. `memory` is that of all comparers of the run.
+    pub fn add_units(&mut self, memory: &Memory, rules: &Rules) {
+        for (method, divergence) in memory.units.borrow().divergences() {
+            self.add_if_new(method, &Ids::default(), divergence, rules);
+        }
+    }
+
+    fn add_if_new(&mut self, method: &str, witness: &dyn Witness, divergence: Divergence, rules: &Rules) {
+        let rpc = method.rsplit('/').next().unwrap_or_default();
+        let rule = rules.rule(rpc, &divergence.path);
         if let Some(rule) = rule.filter(|rule| rule.relation == Relation::Ignore) {
             *self.passed.entry(rule.name.clone()).or_default() += 1;
             return;
         }
-        let path = breach.divergence.path.to_string();
-        let found = |known: &Signature| known.method == breach.method && known.path == path;
+        let path = divergence.path.to_string();
+        let found = |known: &Signature| known.method == method && known.path == path;
         if !self.findings.keys().any(found) {
-            self.add_divergence(&breach.method, witness, breach.divergence.clone());
+            self.add_divergence(method, witness, divergence);
         }
     }
 
@@ -119,7 +133,13 @@ impl Findings {
             let evidence = (self.evidence_bytes < MAX_HELD).then(|| witness.evidence()).flatten();
             let evidence = evidence.map(Evidence::bounded);
             self.evidence_bytes += evidence.as_ref().map_or(0, Evidence::size);
-            Met { finding: first_met(signature, &divergence, evidence), path: divergence.path.clone() }
+            let listed = evidence.as_ref().and_then(|evidence| Listed::of(&divergence, evidence));
+            let mut finding = first_met(signature, &divergence, evidence);
+            if let Some(listed) = &listed {
+                let rpc = method.rsplit('/').next().unwrap_or(method);
+                finding.summary = listed.summary(rpc, &signature.path);
+            }
+            Met { finding, path: divergence.path.clone(), listed }
         });
         let finding = &mut met.finding;
         finding.count += 1;
@@ -181,6 +201,7 @@ impl Findings {
             let key = |it: &Finding| (it.severity, is_other(it), std::cmp::Reverse(it.count));
             key(a).cmp(&key(b)).then_with(|| (&a.method, &a.path).cmp(&(&b.method, &b.path)))
         });
+        follows::note(&mut findings);
         let evidence_left_out = keep_evidence(&mut findings);
         let share = self.calls.inconclusive as f64 / self.calls.recorded.max(1) as f64;
         let mut rules: Vec<RuleCount> =
@@ -217,13 +238,18 @@ impl Findings {
 impl Met {
     /// The finding with what is known about it.
     fn explained(self, rules: &Rules, recorded: &SideInfo, live: &SideInfo) -> Finding {
-        let Self { mut finding, path } = self;
+        let Self { mut finding, path, listed } = self;
         let rpc = finding.method.rsplit('/').next().unwrap_or_default();
-        // Of numbers, the one that made it as severe as it is.
-        let zero = finding.examples.iter().find_map(|it| to_zero(&it.recorded, &it.live));
-        let transition = finding.transition.as_deref().or(zero);
+        // Of values, the one that made it as severe as it is.
+        let told = finding.examples.iter().find_map(|it| told_by(&path, &it.recorded, &it.live));
+        let told = listed.as_ref().and_then(Listed::transition).or(told);
+        let transitions = [finding.transition.as_deref(), told];
+        let lifted = listed
+            .and_then(|it| it.transition())
+            .and_then(|_| rules.severity_of(rpc, &path, finding.kind, &transitions));
+        finding.severity = lifted.map_or(finding.severity, |severity| finding.severity.min(severity));
         finding.consequence =
-            rules.consequence(rpc, &path, finding.kind, transition, finding.severity).map(str::to_owned);
+            rules.consequence_of(rpc, &path, finding.kind, &transitions, finding.severity).map(str::to_owned);
         finding.rule_text = rules.text(&finding.rule);
         finding.known = Catalogue::standard().find(&finding, &path, recorded, live);
         finding
@@ -260,6 +286,7 @@ fn first_met(signature: &Signature, divergence: &Divergence, evidence: Option<Ev
         summary: summary(&signature.method, divergence),
         rule: divergence.rule.clone(),
         rule_text: None,
+        follows: None,
         accepted: None,
         examples: Vec::new(),
         evidence,
@@ -276,7 +303,9 @@ fn count_reason(reasons: &mut BTreeMap<String, ReasonCount>, call: CallId, reaso
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, Severity};
+    use crate::{Comparer, Kind, NoTrajectories, Severity};
+    use critape_calls::IdentityMap;
+    use prost::Message as _;
     use serde_json::json;
 
     fn divergence(recorded: i64) -> Divergence {
@@ -315,6 +344,38 @@ mod tests {
         for expected in [1, 2, 3] {
             assert!(shown.contains(&json!(expected)), "{shown:?}");
         }
+    }
+
+    #[test]
+    fn usage_in_another_unit_is_a_finding_unless_nobody_wants_to_know() {
+        let method = cri::methods().by_name(cri::Generation::V1, "ListContainerStats").unwrap();
+        let answer = |used| {
+            let working_set_bytes = Some(cri::v1::UInt64Value { value: used });
+            let memory = cri::v1::MemoryUsage { working_set_bytes, ..Default::default() };
+            let attributes = Some(cri::v1::ContainerAttributes { id: "c".to_owned(), ..Default::default() });
+            let stats =
+                vec![cri::v1::ContainerStats { attributes, memory: Some(memory), ..Default::default() }];
+            cri::v1::ListContainerStatsResponse { stats }.encode_to_vec().into()
+        };
+        let found = |rules: &Rules| {
+            let (memory, ids, mut findings) =
+                (Memory::default(), IdentityMap::default(), Findings::default());
+            let comparer = Comparer::new(rules, &ids, &memory);
+            for _ in 0..5 {
+                let (before, now) = (answer(4_096_000), answer(4000));
+                let compared = comparer.answers(method, Recorded(&before), Live(&now), &NoTrajectories);
+                findings.add(&method.path, &Ids::default(), compared);
+            }
+            findings.add_units(&memory, rules);
+            report_of(findings).findings
+        };
+        let rules = Rules::standard();
+        let [found_one] = &found(&rules)[..] else { panic!() };
+        assert_eq!((found_one.rule.as_str(), found_one.kind), ("usage-unit", Kind::Value));
+        assert!(found_one.consequence.is_some() && found_one.rule_text.is_some());
+        assert!(found_one.summary.ends_with("the median is 4000, and was 4096000 when recorded"));
+        let ignore = "[[rule]]\nname = \"x\"\npath = [\"**.working_set_bytes.value\"]\nrelation = \"ignore\"\nreason = \"x\"\n";
+        assert_eq!(found(&rules.overridden_by(Rules::parse("mine", ignore).unwrap())), []);
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Walk<'_> {
             recorded: recorded.clone(),
             live: live.clone(),
             rule: "exact".to_owned(),
-            severity: self.severity(path, Kind::Value, None),
+            severity: self.severity(path, Kind::Value, [None, None]),
             settles: self.comparer.rules.settles(path),
         });
     }

@@ -5,7 +5,7 @@ use critape_calls::{Resolution, Spelling, sealed_apart};
 use prost_reflect::{FieldDescriptor, Value};
 
 use crate::relation;
-use crate::severity::to_zero;
+use crate::severity::told_by;
 use crate::shown::to_json;
 use crate::walk::{Pair, Walk};
 use crate::{Divergence, Kind, Path, Relation};
@@ -47,7 +47,7 @@ impl Walk<'_> {
             (Some(false), Some(true)) => (Kind::Presence, Some("present→absent".to_owned())),
             _ => (Kind::Value, enum_transition(pair, field)),
         };
-        let severity = self.severity(path, kind, transition.as_deref().or(to_zero(&recorded, &live)));
+        let severity = self.severity(path, kind, [transition.as_deref(), told_by(path, &recorded, &live)]);
         let settles = self.comparer.rules.settles(path);
         let path = path.clone();
         self.diverge(Divergence { path, kind, transition, recorded, live, rule, severity, settles });

@@ -9,6 +9,7 @@
 
 mod agreed;
 mod align;
+mod asked;
 mod baseline;
 mod calibrate;
 mod comparer;
@@ -18,6 +19,7 @@ mod events;
 mod evidence;
 mod examples;
 mod findings;
+mod follows;
 mod forms;
 mod json;
 mod known;
@@ -44,6 +46,7 @@ mod spread;
 mod summary;
 mod suppressed;
 mod timing;
+mod units;
 mod walk;
 
 pub use baseline::{Accepted, Baseline, BaselineError, BaselineUse, EntryUse, write_baseline};

@@ -94,7 +94,7 @@ impl Walk<'_> {
             recorded,
             live,
             rule: rule.name.clone(),
-            severity: self.severity(path, kind, None),
+            severity: self.severity(path, kind, [None, None]),
             settles: false,
         });
     }

@@ -1,5 +1,6 @@
 //! What the relations mean.
 
+use core::net::IpAddr;
 use std::fmt;
 
 use cri::IdentityKind;
@@ -22,8 +23,10 @@ pub enum Relation {
     Sometime,
     /// Any plausible number.
     Counter,
-    /// Same scheme, form of host and path; the token may differ.
+    /// Same scheme, class of host and path; the token may differ.
     Url,
+    /// Both unset, or both an address of the same family.
+    Address,
     /// Same text without ids, longer numbers and addresses.
     Text,
     /// Both there or both not.
@@ -62,7 +65,8 @@ impl Relation {
             Self::Timestamp => "both unset, or both a time of the same unit",
             Self::Sometime => "times of the same unit where both are set",
             Self::Counter => "any plausible number",
-            Self::Url => "same scheme, form of host and path; the token may differ",
+            Self::Url => "same scheme, class of host and path; the token may differ",
+            Self::Address => "both unset, or both an address of the same family",
             Self::Text => "same text without ids, longer numbers and addresses",
             Self::Presence => "there on both sides or on neither",
             Self::Optional => "the same where both are there",
@@ -145,6 +149,7 @@ impl fmt::Display for Relation {
             Self::Sometime => f.write_str("sometime"),
             Self::Counter => f.write_str("counter"),
             Self::Url => f.write_str("url"),
+            Self::Address => f.write_str("address"),
             Self::Text => f.write_str("text"),
             Self::Presence => f.write_str("presence"),
             Self::Optional => f.write_str("optional"),
@@ -169,6 +174,10 @@ pub(crate) fn texts(relation: &Relation, recorded: &str, live: &str, ids: &Ident
         Relation::Presence => recorded.is_empty() == live.is_empty(),
         Relation::Optional => recorded.is_empty() || live.is_empty() || ids.to_recorded(live) == recorded,
         Relation::Url => url_form(recorded) == url_form(live),
+        Relation::Address => {
+            let (before, now) = (Family::of(recorded), Family::of(live));
+            before == now && (before != Family::None || recorded == live)
+        }
         Relation::Text => plain(recorded) == plain(&ids.to_recorded_path(live)),
         Relation::Folder => recorded == ids.to_recorded_path(live),
         Relation::Id => Spelling::of(recorded) == Spelling::of(live) && same_id(recorded, live, ids),
@@ -214,6 +223,7 @@ pub(crate) fn numbers(relation: &Relation, recorded: i128, live: i128) -> bool {
         Relation::Range { .. } | Relation::Number(_) => fractions(relation, recorded as f64, live as f64),
         Relation::OneOf(values) => values.contains(&live.to_string()),
         Relation::Url
+        | Relation::Address
         | Relation::Text
         | Relation::Folder
         | Relation::Id
@@ -288,16 +298,68 @@ impl TimeClass {
     }
 }
 
-/// The parts of a streaming URL that must stay: scheme, whether there is a host, path without its token, whether there is a
+/// What kind of address a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Unset,
+    V4,
+    V6,
+    /// No address.
+    None,
+}
+
+impl Family {
+    fn of(text: &str) -> Self {
+        match text.parse() {
+            Ok(IpAddr::V4(_)) => Self::V4,
+            Ok(IpAddr::V6(_)) => Self::V6,
+            Err(_) if text.is_empty() => Self::Unset,
+            Err(_) => Self::None,
+        }
+    }
+}
+
+/// From where the host of a URL can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    Unset,
+    /// From this node alone.
+    Loopback,
+    /// An address on which one listens, and to which nobody can go.
+    Unspecified,
+    Name,
+    Address,
+}
+
+impl Host {
+    /// `text` may have a port.
+    fn of(text: &str) -> Self {
+        let end = match text.strip_prefix('[') {
+            Some(inner) => inner.find(']').map_or(text.len(), |end| end + 1),
+            None => text.rfind(':').unwrap_or(text.len()),
+        };
+        let host = text[..end].trim_start_matches('[');
+        match host.parse::<IpAddr>() {
+            Ok(address) if address.is_loopback() => Self::Loopback,
+            Ok(address) if address.is_unspecified() => Self::Unspecified,
+            Ok(_) => Self::Address,
+            Err(_) if host.is_empty() => Self::Unset,
+            Err(_) if host.eq_ignore_ascii_case("localhost") => Self::Loopback,
+            Err(_) => Self::Name,
+        }
+    }
+}
+
+/// The parts of a streaming URL that must stay: scheme, what kind of host there is, path without its token, whether there is a
 /// token.
-fn url_form(url: &str) -> (String, bool, String, bool) {
+fn url_form(url: &str) -> (String, Host, String, bool) {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
         None => ("", url.strip_prefix("//").unwrap_or(url)),
     };
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (route, token) = path.rsplit_once('/').unwrap_or((path, ""));
-    (scheme.to_owned(), !host.is_empty(), route.to_owned(), !token.is_empty())
+    (scheme.to_owned(), Host::of(host), route.to_owned(), !token.is_empty())
 }
 
 /// A text without what differs from run to run: numbers of more than two digits and hexadecimal runs of eight and more.
@@ -376,6 +438,29 @@ mod tests {
         assert!(!url("http://127.0.0.1:40001/exec/AbCd1234", "http:///exec/zzzzzzzz"));
         assert!(!url("http://127.0.0.1:40001/exec/AbCd1234", "http://127.0.0.1:40001/attach/AbCd1234"));
         assert!(!url("http://127.0.0.1:40001/exec/AbCd1234", ""));
+    }
+
+    #[test]
+    fn hosts_of_urls_are_of_one_class() {
+        let hosts = |a: &str, b: &str| {
+            let url = |host: &str| format!("http://{host}/exec/AbCd1234");
+            texts(&Relation::Url, &url(a), &url(b), &IdentityMap::default())
+        };
+        assert!(hosts("127.0.0.1:1", "[::1]:2") && hosts("localhost:1", "127.0.0.1") && hosts("a:1", "b:2"));
+        assert!(hosts("10.0.0.1:1", "[fd00::1]:2"), "nodes have addresses of their own");
+        assert!(hosts(":10250", ":1") && hosts("0.0.0.0:1", "[::]:1"));
+        for other in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "node:1", ":1"] {
+            assert!(!hosts("127.0.0.1:1", other), "{other}");
+        }
+        assert!(!hosts("10.0.0.1:1", "0.0.0.0:1") && !hosts("10.0.0.1:1", "node:1"));
+    }
+
+    #[test]
+    fn addresses_are_of_one_family() {
+        let address = |a, b| texts(&Relation::Address, a, b, &IdentityMap::default());
+        assert!(address("10.88.0.5", "192.168.1.1") && address("fd00::1", "fd00::2") && address("", ""));
+        assert!(!address("10.88.0.5", "fd00::1") && !address("10.88.0.5", "") && !address("", "fd00::1"));
+        assert!(!address("10.88.0.5", "10.88.0.0/16") && !address("one", "other") && address("x", "x"));
     }
 
     #[test]

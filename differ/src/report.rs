@@ -127,6 +127,9 @@ pub struct Finding {
     /// What the rule says.
     #[serde(default)]
     pub rule_text: Option<RuleText>,
+    /// The id of a finding before it that has the same cause: another answer says the same of the same kind of object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
     /// What a baseline says about it, where it holds.
     #[serde(default)]
     pub accepted: Option<Accepted>,

@@ -54,13 +54,16 @@ pub(crate) struct SeverityRule {
 }
 
 impl SeverityRule {
-    fn matches(&self, method: &str, path: &Path, kind: Kind, transition: Option<&str>) -> bool {
+    fn matches(&self, method: &str, path: &Path, kind: Kind, transitions: &Transitions<'_>) -> bool {
         let goes = |transition: &str| self.transitions.iter().any(|pattern| goes_like(pattern, transition));
         self.kind.is_none_or(|wanted| wanted == kind)
-            && (self.transitions.is_empty() || transition.is_some_and(goes))
+            && (self.transitions.is_empty() || transitions.iter().flatten().any(|it| goes(it)))
             && self.matcher.matches(method, path)
     }
 }
+
+/// From what to what, as the finding has it, and as more than it says: [`told_by`], or how a list has too much.
+pub(crate) type Transitions<'a> = [Option<&'a str>; 2];
 
 /// Whether a transition is as in the pattern, in which either side may be `*`.
 fn goes_like(pattern: &str, transition: &str) -> bool {
@@ -85,6 +88,21 @@ pub(crate) fn to_zero(recorded: &Value, live: &Value) -> Option<&'static str> {
     }
 }
 
+/// Conditions of a runtime without which a node is not ready.
+const NEEDED_CONDITIONS: [&str; 2] = ["RuntimeReady", "NetworkReady"];
+
+/// What the values say about a difference beyond its transition: of a number that is 0 on one side, and of a condition that is
+/// there no more.
+pub(crate) fn told_by(path: &Path, recorded: &Value, live: &Value) -> Option<&'static str> {
+    let is_condition =
+        matches!(path.segments(), [status, last] if status == "status" && last == "conditions[]");
+    let is_needed = || recorded["type"].as_str().is_some_and(|name| NEEDED_CONDITIONS.contains(&name));
+    if is_condition && live.is_null() && is_needed() {
+        return Some("ready→absent");
+    }
+    to_zero(recorded, live)
+}
+
 impl Rules {
     /// What is said of differences there.
     pub fn severity(
@@ -94,7 +112,17 @@ impl Rules {
         kind: Kind,
         transition: Option<&str>,
     ) -> Option<Severity> {
-        self.severity_rule(method, path, kind, transition).map(|rule| rule.severity)
+        self.severity_of(method, path, kind, &[transition, None])
+    }
+
+    pub(crate) fn severity_of(
+        &self,
+        method: &str,
+        path: &Path,
+        kind: Kind,
+        transitions: &Transitions<'_>,
+    ) -> Option<Severity> {
+        self.severity_rule(method, path, kind, transitions).map(|rule| rule.severity)
     }
 
     /// What a kubelet would do about such a difference, where the rule that makes it so severe says so.
@@ -106,8 +134,19 @@ impl Rules {
         transition: Option<&str>,
         severity: Severity,
     ) -> Option<&str> {
-        let rule = self.severity_rule(method, path, kind, transition);
-        let new = kind == Kind::Presence && transition == Some("absent→present");
+        self.consequence_of(method, path, kind, &[transition, None], severity)
+    }
+
+    pub(crate) fn consequence_of(
+        &self,
+        method: &str,
+        path: &Path,
+        kind: Kind,
+        transitions: &Transitions<'_>,
+        severity: Severity,
+    ) -> Option<&str> {
+        let rule = self.severity_rule(method, path, kind, transitions);
+        let new = kind == Kind::Presence && transitions[0] == Some("absent→present");
         rule.filter(|rule| rule.severity == severity)
             .map(|rule| rule.reason.as_str())
             .or_else(|| (new && severity == Severity::Cosmetic).then_some(NEW_FIELD))
@@ -118,9 +157,9 @@ impl Rules {
         method: &str,
         path: &Path,
         kind: Kind,
-        transition: Option<&str>,
+        transitions: &Transitions<'_>,
     ) -> Option<&SeverityRule> {
-        self.severities.iter().find(|rule| rule.matches(method, path, kind, transition))
+        self.severities.iter().find(|rule| rule.matches(method, path, kind, transitions))
     }
 
     /// What the rule of this name says: one for fields, one for lists, or one of those that can't be changed.
@@ -182,6 +221,39 @@ mod tests {
         assert_eq!(of("2048", "0"), Some(Severity::Breaking));
         assert_eq!(of("0", "2048"), Some(Severity::Behaviour));
         assert_eq!(to_zero(&"zero".into(), &"0".into()), None);
+    }
+
+    #[test]
+    fn a_condition_that_the_node_needs_breaks_it_and_another_does_not() {
+        let rules = Rules::standard();
+        let path = Path::of(&["status", "conditions[]"]);
+        let of = |name: &str, live: Value| {
+            let recorded = serde_json::json!({ "type": name, "status": true });
+            let transitions = [Some("present→absent"), told_by(&path, &recorded, &live)];
+            rules.severity_of("Status", &path, Kind::Presence, &transitions)
+        };
+        assert_eq!(of("NetworkReady", Value::Null), Some(Severity::Breaking));
+        assert_eq!(of("RuntimeReady", Value::Null), Some(Severity::Breaking));
+        assert_eq!(of("ContainerdHasNoDeprecationWarnings", Value::Null), Some(Severity::Behaviour));
+    }
+
+    #[test]
+    fn an_answer_without_what_a_kubelet_reads_breaks_it() {
+        let rules = Rules::standard();
+        for (method, path) in [
+            ("ContainerStatus", "status"),
+            ("PodSandboxStatus", "status"),
+            ("PodSandboxStatus", "status.linux"),
+            ("PodSandboxStatus", "status.network"),
+            ("PodSandboxStatus", "status.network.ip"),
+            ("ImageFsInfo", "image_filesystems[]"),
+        ] {
+            let path = Path::of(&path.split('.').collect::<Vec<_>>());
+            let gone = Some("present→absent");
+            let severity = rules.severity(method, &path, Kind::Presence, gone);
+            assert_eq!(severity, Some(Severity::Breaking), "{method} {path}");
+            assert!(rules.consequence(method, &path, Kind::Presence, gone, Severity::Breaking).is_some());
+        }
     }
 
     #[test]

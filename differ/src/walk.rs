@@ -7,6 +7,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, 
 
 use crate::agreed::{AgreeingPair, lasts};
 use crate::comparer::{Compared, Comparer, OWNED_LABEL, Passed, Trajectories};
+use crate::severity::{Transitions, told_by};
 use crate::shown::{base64_text, key_text, to_json};
 use crate::{Divergence, Kind, Path, Relation, Severity};
 
@@ -248,7 +249,7 @@ impl Walk<'_> {
                 self.presence(&path, before.is_some(), shown(before), shown(now));
             } else if !self.ignored(&path, false) {
                 self.diverge(Divergence {
-                    severity: self.severity(&path, Kind::Value, None),
+                    severity: self.severity(&path, Kind::Value, [None, None]),
                     path,
                     kind: Kind::Value,
                     transition: None,
@@ -276,7 +277,8 @@ impl Walk<'_> {
             return;
         }
         let transition = if before { "present→absent" } else { "absent→present" };
-        let severity = self.severity(path, Kind::Presence, Some(transition));
+        let told = told_by(path, &recorded, &live);
+        let severity = self.severity(path, Kind::Presence, [Some(transition), told]);
         self.diverge(Divergence {
             path: path.clone(),
             kind: Kind::Presence,
@@ -315,13 +317,14 @@ impl Walk<'_> {
         }
     }
 
-    pub(crate) fn severity(&self, path: &Path, kind: Kind, transition: Option<&str>) -> Severity {
+    pub(crate) fn severity(&self, path: &Path, kind: Kind, transitions: Transitions<'_>) -> Severity {
         // A field that a newer runtime adds, an older kubelet does not see. One more element of a list it does see.
         let element = path.to_string().ends_with("[]");
-        if transition == Some("absent→present") && kind == Kind::Presence && !element {
+        if transitions[0] == Some("absent→present") && kind == Kind::Presence && !element {
             return Severity::Cosmetic;
         }
-        self.comparer.rules.severity(&self.method.name, path, kind, transition).unwrap_or(Severity::Behaviour)
+        let rules = self.comparer.rules;
+        rules.severity_of(&self.method.name, path, kind, &transitions).unwrap_or(Severity::Behaviour)
     }
 
     pub(crate) fn diverge(&mut self, divergence: Divergence) {

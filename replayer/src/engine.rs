@@ -247,6 +247,7 @@ impl Engine {
         let shared = &self.shared;
         let mut findings = shared.findings.take();
         shared.oracles.borrow().report(&shared.config.rules, &shared.script.veil, &mut findings);
+        findings.add_units(&shared.memory, &shared.config.rules);
         let mut live = shared.target.side.clone();
         if let Some(spoken) = shared.ways.spoken_instead() {
             live.generation = spoken.to_string();

@@ -7,7 +7,7 @@ use cri::client::is_from_the_way;
 use cri::{IdentityKind, Method};
 use critape_calls::{Call, Ending, IdentityMap, Live, Outcome, Recorded, Resolution, Stamp, decode};
 use critape_differ::{Compared, Comparer, Divergence, EventSequences, Kind, Path, Severity, Trajectories};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
@@ -204,7 +204,7 @@ pub(crate) fn compare(
     outcome: Option<&Outcome>,
     trajectories: &dyn Trajectories,
 ) -> Compared {
-    let (mut compared, goes_on) = ends(comparer, call, method, outcome);
+    let (mut compared, goes_on) = ends(comparer, call, method, (outcome, live.iter().count()));
     if goes_on {
         let mut recorded = sequences(call, method);
         recorded.end_at(call.ended);
@@ -213,25 +213,30 @@ pub(crate) fn compare(
     compared
 }
 
-/// What differs in how a recorded stream and a live one ended, and whether there is something to compare in them. `live` is there where
-/// the runtime ended its stream.
-pub(crate) fn ends(
+/// What differs in how a recorded stream and a live one ended, and whether there is something to compare in them. Of the live one its
+/// end, where the runtime ended it, and how many events had come by then.
+fn ends(
     comparer: &Comparer<'_>,
     call: &Call,
     method: &Method,
-    live: Option<&Outcome>,
+    (live, came): (Option<&Outcome>, usize),
 ) -> (Compared, bool) {
+    // What has given events is served, however it ended.
+    let ended = |recorded: &str, live: &str, came: usize| match came {
+        0 => capability(recorded, live),
+        _ => broken_off(comparer, method, (recorded, live), came),
+    };
     let mut compared = Compared::default();
     match (ended_by_runtime(call), live) {
         (Some(recorded), Some(live)) => {
             (comparer.outcomes(&method.name, Recorded(recorded), Live(live)), true)
         }
         (Some(recorded), None) => {
-            compared.divergences.push(capability(&recorded.code.to_string(), "open"));
+            compared.divergences.push(ended(&recorded.code.to_string(), "open", call.responses.len()));
             (compared, true)
         }
         (None, Some(live)) => {
-            compared.divergences.push(capability("open", &live.code.to_string()));
+            compared.divergences.push(ended("open", &live.code.to_string(), came));
             (compared, false)
         }
         (None, None) => (compared, true),
@@ -241,6 +246,32 @@ pub(crate) fn ends(
 /// The outcome of a stream that its runtime ended.
 pub(crate) fn ended_by_runtime(call: &Call) -> Option<&Outcome> {
     (call.outcome.ending == Ending::Status).then_some(&call.outcome)
+}
+
+/// One side ends a stream that it had served, after so many events; the other goes on with it.
+fn broken_off(
+    comparer: &Comparer<'_>,
+    method: &Method,
+    (recorded, live): (&str, &str),
+    came: usize,
+) -> Divergence {
+    let side = |end: &str| match end {
+        "open" => json!({ "kind": end }),
+        code => json!({ "kind": "status", "code": code, "events": came }),
+    };
+    let path = Path::of(&["outcome", "code"]);
+    let transition = format!("{recorded}→{live}");
+    let severity = comparer.severity(&method.name, &path, Kind::Outcome, &transition);
+    Divergence {
+        path,
+        kind: Kind::Outcome,
+        recorded: side(recorded),
+        live: side(live),
+        transition: Some(transition),
+        rule: "event-stream".to_owned(),
+        severity: severity.unwrap_or(Severity::Breaking),
+        settles: false,
+    }
 }
 
 /// One side serves a stream that the other ends.
@@ -254,5 +285,50 @@ fn capability(recorded: &str, live: &str) -> Divergence {
         rule: "event-stream".to_owned(),
         severity: Severity::Behaviour,
         settles: false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use cri::v1;
+    use critape_calls::Code;
+    use critape_differ::{Memory, NoTrajectories, Rules};
+
+    use super::*;
+    use crate::made_up;
+
+    /// A stream with one event, or none, which its client ended or its runtime.
+    fn stream(events: usize, ending: Ending, code: Code) -> Call {
+        let event = v1::ContainerEventResponse { container_id: "c".to_owned(), ..Default::default() };
+        let asked = v1::GetEventsRequest::default();
+        let mut call = made_up::call(1, "GetContainerEvents", (0, 9), &asked, &event);
+        call.responses.truncate(events);
+        let outcome = Outcome { ending, code, ..call.outcome };
+        Call { outcome, ..call }
+    }
+
+    #[test]
+    fn a_stream_that_gave_events_and_broke_was_served() {
+        let (rules, ids, memory) = (Rules::standard(), IdentityMap::default(), Memory::default());
+        let comparer = Comparer::new(&rules, &ids, &memory);
+        let found = |recorded: &Call, live: &Call| {
+            let method = recorded.method().unwrap();
+            let ended = ended_by_runtime(live);
+            let live = sequences(live, method);
+            let mut found = compare(&comparer, recorded, method, &live, ended, &NoTrajectories).divergences;
+            let one = found.pop().unwrap();
+            assert!(found.is_empty(), "{found:?}");
+            (format!("{} {} {}", one.path, one.kind, one.transition.unwrap()), one.severity, one.live)
+        };
+        let open = stream(1, Ending::Cancelled, Code(1));
+        let broken = |events| stream(events, Ending::Status, Code::UNAVAILABLE);
+        let (told, severity, live) = found(&open, &broken(1));
+        assert_eq!((told.as_str(), severity), ("outcome.code outcome open→UNAVAILABLE", Severity::Breaking));
+        assert_eq!(live["events"], 1);
+        let (told, severity, _) = found(&broken(1), &open);
+        assert_eq!((told.as_str(), severity), ("outcome.code outcome UNAVAILABLE→open", Severity::Behaviour));
+        let (told, severity, _) = found(&open, &broken(0));
+        assert_eq!((told.as_str(), severity), ("events capability open→UNAVAILABLE", Severity::Behaviour));
     }
 }

@@ -55,6 +55,7 @@ pub fn compare_tapes(
     pairing.findings.calls().sent = now.calls.len() as u64;
     pairing.compare(&mut ids);
     pairing.compare_streams(&ids);
+    pairing.findings.add_units(&pairing.memory, pairing.rules);
     let side = |recording: &Recording| SideInfo { ..recording.side.clone() };
     pairing.findings.into_report(side(before), side(now), rules, max_inconclusive)
 }

@@ -27,7 +27,8 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
         Verdict::Different => "different",
         Verdict::Inconclusive => "inconclusive",
     };
-    let open: Vec<&Finding> = report.open().collect();
+    let groups = report.grouped();
+    let open: Vec<&Finding> = groups.iter().flatten().map(|(_, finding)| *finding).collect();
     let word = if open.len() == 1 { "finding" } else { "findings" };
     writeln!(out, "### critape: {verdict}, {} {word}{}\n", open.len(), accepted(report))?;
     writeln!(out, "{} → {}\n", inline(&side(&report.recorded)), inline(&side(&report.live)))?;
@@ -47,8 +48,8 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
     if !open.is_empty() {
         table(out, &open)?;
     }
-    for finding in open.iter().take(MAX_IN_FULL) {
-        folded(out, finding)?;
+    for group in groups.iter().take(MAX_IN_FULL) {
+        folded(out, group)?;
     }
     let held: Vec<&Finding> = report.findings.iter().filter(|finding| finding.accepted.is_some()).collect();
     if !held.is_empty() {
@@ -76,11 +77,14 @@ fn table(out: &mut String, findings: &[&Finding]) -> fmt::Result {
     writeln!(out, "| | finding | method | times | known |\n| --- | --- | --- | ---: | --- |")?;
     for finding in findings.iter().take(MAX_NAMED) {
         let change = finding.known.as_ref().map(|known| inline(&known.reference)).unwrap_or_default();
+        let summary = inline(&finding.summary);
+        let is_first = !findings.iter().any(|it| finding.follows.as_ref() == Some(&it.id));
+        let summary = if is_first { summary } else { format!("as above: {summary}") };
         writeln!(
             out,
             "| {} | {} | {} | {} | {change} |",
             finding.severity,
-            inline(&finding.summary),
+            summary,
             inline(rpc(&finding.method)),
             finding.count
         )?;
@@ -91,7 +95,9 @@ fn table(out: &mut String, findings: &[&Finding]) -> fmt::Result {
     writeln!(out)
 }
 
-fn folded(out: &mut String, finding: &Finding) -> fmt::Result {
+/// A finding, and what follows from it.
+fn folded(out: &mut String, group: &[(usize, &Finding)]) -> fmt::Result {
+    let Some(((_, finding), followers)) = group.split_first() else { return Ok(()) };
     writeln!(
         out,
         "<details><summary><b>{}</b>: {}</summary>\n",
@@ -110,6 +116,15 @@ fn folded(out: &mut String, finding: &Finding) -> fmt::Result {
         let named = |call: &EarlierCall| format!("{} {} {}", call.call, rpc(&call.method), call.outcome);
         let named: Vec<_> = before.iter().map(|call| inline(&named(call))).collect();
         writeln!(out, "- Before: {}", named.join(", "))?;
+    }
+    for (_, follower) in followers.iter().take(MAX_NAMED) {
+        let signature = code(&signature(follower));
+        writeln!(
+            out,
+            "- As above, in another answer: {signature} {}, `{}`",
+            times(follower.count),
+            follower.id
+        )?;
     }
     for example in finding.examples.iter().take(1) {
         let value = |value| cut(&pretty(value), MAX_VALUE);
@@ -179,6 +194,14 @@ mod tests {
         assert!(text.contains("- Known: containerd\\#10521"), "{text}");
         assert!(text.contains("- preflight: inconclusive"), "{text}");
         assert!(text.contains("- Before: 7 CreateContainer OK"), "{text}");
+    }
+
+    #[test]
+    fn what_follows_from_a_finding_is_folded_with_it() {
+        let text = render(&sample::grouped());
+        assert_eq!(text.matches("<details>").count(), 1);
+        assert!(text.contains("| behaviour | as above: "), "{text}");
+        assert!(text.contains("- As above, in another answer: ` /runtime.v1"), "{text}");
     }
 
     #[test]

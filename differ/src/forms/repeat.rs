@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::text::{plain, rpc};
+use crate::asked::Asked;
 use crate::{Finding, Report};
 
 /// Commands that repeat a finding, or show it again, for a shell; the smallest first. None where the report does not say what it is of.
@@ -73,15 +74,32 @@ fn crictl(finding: &Finding) -> Option<String> {
         "Status" => "info",
         "RuntimeConfig" => "runtime-config",
         "ImageFsInfo" => "imagefsinfo",
-        "ListImages" => "images -o json",
-        "ListPodSandbox" => "pods -o json",
-        "ListContainers" => "ps -a -o json",
-        "ListContainerStats" => "stats -a -o json",
-        "ListPodSandboxStats" => "statsp -o json",
+        "ListImages" => return Some(listing("images -o json", finding)),
+        "ListPodSandbox" => return Some(listing("pods -o json", finding)),
+        "ListContainers" => return Some(listing("ps -a -o json", finding)),
+        "ListContainerStats" => return Some(listing("stats -a -o json", finding)),
+        "ListPodSandboxStats" => return Some(listing("statsp -o json", finding)),
         "PullImage" | "ImageStatus" | "RemoveImage" => return of_image(finding),
         _ => return None,
     };
     Some(command.to_owned())
+}
+
+/// A list with the filter that was asked for, in crictl's flags.
+fn listing(command: &str, finding: &Finding) -> String {
+    let asked = finding.evidence.as_ref().map(Asked::of).unwrap_or_default();
+    let mut words = vec![command.to_owned()];
+    for (flag, value) in [("--id", &asked.id), ("--pod", &asked.pod)] {
+        words.extend(value.as_deref().map(|value| format!("{flag} {}", quoted(value))));
+    }
+    // A prefix of the enum's value: `CONTAINER_RUNNING`, `SANDBOX_READY`.
+    let state = asked.state.as_deref().map(|state| state.split_once('_').map_or(state, |(_, state)| state));
+    words.extend(state.map(|state| format!("--state {}", quoted(&state.to_ascii_lowercase()))));
+    words.extend(
+        asked.labels.iter().map(|(key, value)| format!("--label {}", quoted(&format!("{key}={value}")))),
+    );
+    words.extend(asked.image.as_deref().map(quoted));
+    words.join(" ")
 }
 
 fn of_image(finding: &Finding) -> Option<String> {
@@ -156,6 +174,33 @@ mod tests {
         report.findings[1].evidence.as_mut().unwrap().live = Some(live);
         let commands = repeat(&report, &report.findings[1]);
         assert_eq!(commands[0], "crictl -r unix:///run/r.sock pull mirror.example/app:1");
+    }
+
+    #[test]
+    fn a_list_is_asked_for_with_the_filter_that_was_asked_with() {
+        let mut report = sample::report();
+        let mut of = |method: &str, filter: serde_json::Value| {
+            report.findings[1].method = format!("/runtime.v1.RuntimeService/{method}");
+            let live = serde_json::json!({"requests": [{"filter": filter}]});
+            report.findings[1].evidence.as_mut().unwrap().live = Some(live);
+            let command = repeat(&report, &report.findings[1]).remove(0);
+            command.strip_prefix("crictl -r unix:///run/r.sock ").unwrap_or_default().to_owned()
+        };
+        let none = serde_json::json!({"id": "", "labelSelector": {}, "podSandboxId": "", "state": null});
+        assert_eq!(of("ListContainers", none), "ps -a -o json");
+        assert_eq!(of("ListContainers", serde_json::Value::Null), "ps -a -o json");
+        let running = serde_json::json!({"podSandboxId": "p1", "state": {"state": "CONTAINER_RUNNING"}});
+        assert_eq!(of("ListContainers", running), "ps -a -o json --pod p1 --state running");
+        let labels = serde_json::json!({"labelSelector": {"app": "web", "x": "$(id)"}, "id": "c1"});
+        let flags = "--id c1 --label app=web --label 'x=$(id)'";
+        assert_eq!(of("ListContainerStats", labels.clone()), format!("stats -a -o json {flags}"));
+        assert_eq!(of("ListPodSandboxStats", labels), format!("statsp -o json {flags}"));
+        let ready = serde_json::json!({"state": {"state": "SANDBOX_NOTREADY"}});
+        assert_eq!(of("ListPodSandbox", ready), "pods -o json --state notready");
+        assert_eq!(
+            of("ListImages", serde_json::json!({"image": {"image": "app:1"}})),
+            "images -o json app:1"
+        );
     }
 
     #[test]

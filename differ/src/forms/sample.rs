@@ -74,6 +74,13 @@ fn finished(mut findings: Findings) -> Report {
     findings.into_report(recorded, live, &Rules::standard(), 0.01)
 }
 
+/// As [`report`]; the second finding has the cause of the first.
+pub(super) fn grouped() -> Report {
+    let mut report = report();
+    report.findings[1].follows = Some(report.findings[0].id.clone());
+    report
+}
+
 /// A known fix in one method, a difference in another, and two methods that agree.
 pub(super) fn report() -> Report {
     let mut findings = Findings::default();

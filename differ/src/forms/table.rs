@@ -114,20 +114,21 @@ fn head(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
 
 /// Findings by what a kubelet would do about them, worst first; accepted ones last, in short.
 fn findings(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
-    let numbered = || report.findings.iter().enumerate().map(|(index, finding)| (index + 1, finding));
+    let groups = report.grouped();
     for severity in [Severity::Breaking, Severity::Behaviour, Severity::Cosmetic] {
-        let of: Vec<_> =
-            numbered().filter(|(_, it)| it.severity == severity && it.accepted.is_none()).collect();
+        let of: Vec<_> = groups.iter().filter(|group| group[0].1.severity == severity).collect();
         if of.is_empty() {
             continue;
         }
-        let count = paint.dim(&format!("({})", of.len()));
+        let count: usize = of.iter().map(|group| group.len()).sum();
+        let count = paint.dim(&format!("({count})"));
         writeln!(out, "{}{} {count}\n", paint.severity(severity), paint.dim(&meaning(severity)))?;
-        for (number, finding) in of {
-            one(out, number, finding, paint)?;
+        for group in of {
+            one(out, group, paint)?;
         }
     }
-    let accepted: Vec<_> = numbered().filter(|(_, finding)| finding.accepted.is_some()).collect();
+    let numbered = report.findings.iter().enumerate().map(|(index, finding)| (index + 1, finding));
+    let accepted: Vec<_> = numbered.filter(|(_, finding)| finding.accepted.is_some()).collect();
     if accepted.is_empty() {
         return Ok(());
     }
@@ -159,8 +160,10 @@ fn meaning(severity: Severity) -> String {
     format!(": {text}")
 }
 
-fn one(out: &mut String, number: usize, finding: &Finding, paint: &Paint) -> fmt::Result {
-    let severity = paint.severity(finding.severity);
+/// A finding, and in one line each what follows from it.
+fn one(out: &mut String, group: &[(usize, &Finding)], paint: &Paint) -> fmt::Result {
+    let Some(((at, finding), followers)) = group.split_first() else { return Ok(()) };
+    let (number, severity) = (at + 1, paint.severity(finding.severity));
     writeln!(out, "{number:>3}  {severity}  {}", paint.bold(&plain(&finding.summary)))?;
     let line = format!("{}  {}  [{}]", signature(finding), times(finding.count), finding.id);
     writeln!(out, "     {}", paint.dim(&line))?;
@@ -178,6 +181,11 @@ fn one(out: &mut String, number: usize, finding: &Finding, paint: &Paint) -> fmt
     }
     if let Some(evidence) = &finding.evidence {
         before(out, evidence.about.as_deref(), &evidence.before, paint)?;
+    }
+    for (at, finding) in followers {
+        let line = format!("{}  {}  [{}]", signature(finding), times(finding.count), finding.id);
+        writeln!(out, "{:>3}  {}  as above, in another answer", at + 1, paint.severity(finding.severity))?;
+        writeln!(out, "     {}", paint.dim(&line))?;
     }
     writeln!(out)
 }
@@ -314,6 +322,13 @@ mod tests {
             at(part);
         }
         assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn what_follows_from_a_finding_stands_below_it() {
+        let text = render(&sample::grouped(), Color::Plain);
+        assert!(text.contains("\n  2  behaviour  as above, in another answer\n"), "{text}");
+        assert!(text.contains("(2)\n") && !text.contains("behaviour: a kubelet"), "{text}");
     }
 
     #[test]

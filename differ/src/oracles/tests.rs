@@ -277,6 +277,55 @@ fn usage_is_possible_and_does_not_go_back() {
 }
 
 #[test]
+fn images_take_room_and_pods_have_processes() {
+    let number = |value| Some(v1::UInt64Value { value });
+    let room = |size: u64, used: &[u64]| {
+        let mut talk = Talk::default();
+        let images = vec![v1::Image { id: "i".into(), size, ..Default::default() }];
+        talk.ok("ListImages", &v1::ListImagesRequest::default(), &v1::ListImagesResponse { images });
+        for used in used {
+            let fs = v1::FilesystemUsage { timestamp: NOW, used_bytes: number(*used), ..Default::default() };
+            let answer = v1::ImageFsInfoResponse { image_filesystems: vec![fs], ..Default::default() };
+            talk.ok("ImageFsInfo", &v1::ImageFsInfoRequest {}, &answer);
+        }
+        talk.broken().into_iter().map(|(_, _, path)| path).collect::<Vec<_>>()
+    };
+    let nothing: [&str; 0] = [];
+    assert_eq!(room(2_000_000, &[0; 3]), ["image_filesystems[].used_bytes.value"]);
+    assert_eq!(room(2_000_000, &[2000; 3]), ["image_filesystems[].used_bytes.value"], "in KiB");
+    assert_eq!(room(2_000_000, &[0, 0, 3_000_000]), nothing, "it was measured later");
+    assert_eq!(room(2_000_000, &[0, 0, 0, 3_000_000]), nothing, "it was measured later");
+    assert_eq!(room(0, &[0; 3]), ["images[].size"], "there are none that have a size");
+
+    let processes = |started: bool, memory: u64, counts: &[u64]| {
+        let mut talk = Talk::default();
+        if started {
+            let start = v1::StartContainerRequest { container_id: "c".into() };
+            talk.ok("StartContainer", &start, &v1::StartContainerResponse {});
+        }
+        for count in counts {
+            let process = Some(v1::ProcessUsage { process_count: number(*count), ..Default::default() });
+            let attributes = Some(v1::ContainerAttributes { id: "c".into(), ..Default::default() });
+            let memory = Some(v1::MemoryUsage {
+                timestamp: NOW,
+                working_set_bytes: number(memory),
+                ..Default::default()
+            });
+            let containers = vec![v1::ContainerStats { attributes, memory, ..Default::default() }];
+            let linux = Some(v1::LinuxPodSandboxStats { process, containers, ..Default::default() });
+            let stats = vec![v1::PodSandboxStats { linux, ..Default::default() }];
+            let asked = v1::ListPodSandboxStatsRequest::default();
+            talk.ok("ListPodSandboxStats", &asked, &v1::ListPodSandboxStatsResponse { stats });
+        }
+        talk.broken().into_iter().map(|(_, _, path)| path).collect::<Vec<_>>()
+    };
+    assert_eq!(processes(true, 9, &[0; 3]), ["stats[].linux.process.process_count.value"]);
+    assert_eq!(processes(true, 9, &[0, 0, 2]), nothing);
+    assert_eq!(processes(false, 9, &[0; 3]), nothing, "nobody started it");
+    assert_eq!(processes(true, 0, &[0, 0]), nothing, "it has ended");
+}
+
+#[test]
 fn lists_and_statuses_agree_and_states_do_not_go_back() {
     let list = |change: fn(&mut v1::Container)| {
         let mut talk = Talk::default();

@@ -11,17 +11,22 @@ use crate::relation::PLAUSIBLE_COUNTER;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "usage",
-    rule: "usage must be a number that can be, what counts must not go back, and what runs uses processor and memory",
+    rule: "usage must be a number that can be, what counts must not go back, what runs uses processor, memory and \
+           processes, and images take room",
     source: "runtime.v1: CpuUsage and MemoryUsage, of which kubelet makes rates; containerd#10670",
     severity: Severity::Behaviour,
 };
 
 /// A million cores.
 const MAX_NANO_CORES: u64 = 1_000_000_000_000_000;
-/// Looks at containers that run after which nothing used is no chance.
+/// Looks after which nothing used is no chance.
 const ENOUGH_LOOKS: u64 = 3;
 const CPU: &str = "cpu.usage_core_nano_seconds";
 const MEMORY: &str = "memory.working_set_bytes";
+const PROCESSES: &str = "process.process_count";
+const ROOM: &str = "used_bytes";
+/// What an image takes on disk is more than this part of its size: layers are packed, and unpacked, and shared.
+const IMAGE_PART: u64 = 100;
 /// Containers that are kept in mind.
 const MAX_CONTAINERS: usize = 100_000;
 
@@ -32,12 +37,14 @@ pub(super) struct Usage {
     started: BTreeMap<String, (i64, u64)>,
     /// What was seen of all of them at one place: the message, and the number in it.
     places: BTreeMap<(&'static str, &'static str), Place>,
+    /// The size of the largest image that is known to be there, in bytes.
+    largest_image: u64,
 }
 
-/// How often a number was 0, and whether it ever was not.
+/// How often a number was too small, and whether it ever was not.
 #[derive(Debug, Default)]
 struct Place {
-    zeros: u64,
+    unused: u64,
     is_used: bool,
 }
 
@@ -53,6 +60,13 @@ impl Watch for Usage {
             }
             Said::StopContainer(id) | Said::RemoveContainer(id) => {
                 self.started.remove(id);
+            }
+            Said::ListImages(answer) => answer.images.iter().for_each(|it| self.image(it)),
+            Said::ImageStatus(_, answer) => answer.image.iter().for_each(|it| self.image(it)),
+            // It may have been the largest.
+            Said::RemoveImage => self.largest_image = 0,
+            Said::ImageFsInfo(answer) => {
+                answer.image_filesystems.iter().for_each(|it| self.room(it, verdict));
             }
             Said::ContainerStats(answer) => {
                 answer.stats.iter().for_each(|it| self.container("stats", it, verdict));
@@ -82,6 +96,30 @@ impl Usage {
         let Some(linux) = &stats.linux else { return };
         bounds(paths[0], linux.cpu.as_ref(), linux.memory.as_ref(), verdict);
         linux.containers.iter().for_each(|it| self.container(paths[1], it, verdict));
+        let processes = linux.process.as_ref().and_then(|process| process.process_count.as_ref());
+        if let Some(count) = value(processes).filter(|_| linux.containers.iter().any(|it| self.runs(it))) {
+            self.is_used(paths[0], PROCESSES, &Look::running(count), verdict);
+        }
+    }
+
+    /// What has ended by itself uses no memory.
+    fn runs(&self, stats: &v1::ContainerStats) -> bool {
+        let memory = value(stats.memory.as_ref().and_then(|memory| memory.working_set_bytes.as_ref()));
+        let id = stats.attributes.as_ref().map_or("", |it| &it.id);
+        memory.is_some_and(|used| used > 0) && self.started.contains_key(id)
+    }
+
+    fn image(&mut self, image: &v1::Image) {
+        self.largest_image = self.largest_image.max(image.size);
+    }
+
+    /// A file system that may hold images.
+    fn room(&mut self, fs: &v1::FilesystemUsage, verdict: &mut Verdict) {
+        if let Some(used) = value(fs.used_bytes.as_ref()).filter(|_| self.largest_image > 0) {
+            let least = self.largest_image / IMAGE_PART + 1;
+            let look = Look { used, least, of: "of a node that has larger images" };
+            self.is_used("image_filesystems[]", ROOM, &look, verdict);
+        }
     }
 
     fn container(&mut self, path: &'static str, stats: &v1::ContainerStats, verdict: &mut Verdict) {
@@ -100,27 +138,40 @@ impl Usage {
                 *last = at;
                 holds(least <= used, path, CPU, || (format!("{least} or more"), used), verdict);
             }
-            self.is_used(path, CPU, used, verdict);
+            self.is_used(path, CPU, &Look::running(used), verdict);
         }
         if let Some(used) = value(stats.memory.as_ref().and_then(|memory| memory.working_set_bytes.as_ref()))
         {
-            self.is_used(path, MEMORY, used, verdict);
+            self.is_used(path, MEMORY, &Look::running(used), verdict);
         }
     }
 
-    /// Of all that runs, something uses something.
-    fn is_used(&mut self, path: &'static str, name: &'static str, used: u64, verdict: &mut Verdict) {
+    /// Of all that should use something, one does.
+    fn is_used(&mut self, path: &'static str, name: &'static str, look: &Look, verdict: &mut Verdict) {
         let place = self.places.entry((path, name)).or_default();
         if place.is_used {
             return;
         }
-        if used > 0 {
+        if look.used >= look.least {
             place.is_used = true;
             return verdict.withdraw(&format!("{path}.{name}.value"));
         }
-        place.zeros += 1;
-        let expected = || ("more than 0, of containers that run".to_owned(), 0);
-        holds(place.zeros < ENOUGH_LOOKS, path, name, expected, verdict);
+        place.unused += 1;
+        let expected = || (format!("{} or more, {}", look.least, look.of), look.used);
+        holds(place.unused < ENOUGH_LOOKS, path, name, expected, verdict);
+    }
+}
+
+/// What is used, what should be at least, and why.
+struct Look {
+    used: u64,
+    least: u64,
+    of: &'static str,
+}
+
+impl Look {
+    fn running(used: u64) -> Self {
+        Self { used, least: 1, of: "of containers that run" }
     }
 }
 

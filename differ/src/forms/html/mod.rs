@@ -22,8 +22,8 @@ const SCRIPT: &str = include_str!("report.js");
 
 /// The report as HTML.
 pub(super) fn render(report: &Report) -> String {
-    let (open, held): (Vec<&Finding>, Vec<&Finding>) =
-        report.findings.iter().partition(|finding| finding.accepted.is_none());
+    let open: Vec<&Finding> = report.grouped().into_iter().flatten().map(|(_, finding)| finding).collect();
+    let held = report.findings.iter().filter(|finding| finding.accepted.is_some()).collect::<Vec<_>>();
     let policy = format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; base-uri 'none'; form-action 'none'",
         hash(STYLE),
@@ -167,6 +167,10 @@ fn facts(finding: &Finding) -> Markup {
                 code { (plain(&finding.method)) } " " code { (plain(&finding.path)) } " " (finding.kind.to_string())
                 @if let Some(transition) = &finding.transition { " " code { (plain(transition)) } }
                 ", " (times(finding.count)) " " code.dim { (plain(&finding.id)) }
+            }
+            @if let Some(first) = &finding.follows {
+                dt { "as above" }
+                dd { "the same in another answer: " a href={ "#f-" (plain(first)) } { code { (plain(first)) } } }
             }
             @if let Some(consequence) = &finding.consequence { dt { "so" } dd { (plain(consequence)) } }
             @if let Some(change) = &finding.known { dt { "known" } dd { (known(change)) } }
@@ -328,6 +332,13 @@ mod tests {
         // Hidden is the filter alone, which is of no use then.
         assert_eq!(page.matches(" hidden").count(), 1);
         assert!(!page.contains("http://") && !page.contains("https://"), "it loads nothing");
+    }
+
+    #[test]
+    fn what_follows_from_a_finding_leads_to_it() {
+        let report = sample::grouped();
+        let (page, first) = (render(&report), &report.findings[0].id);
+        assert!(page.contains(&format!("<a href=\"#f-{first}\">")), "{page}");
     }
 
     #[test]
