@@ -33,6 +33,12 @@ pub trait Trajectories {
     /// Whether a call that makes, changes or removes the object was on its way while the recorded or the live read was.
     fn is_changing(&self, id: &str) -> bool;
 
+    /// Whether a container that ended by itself, after this read when recorded, is as old in the live run as it became: it may be seen
+    /// at its end, and may be gone where only what runs is seen.
+    fn may_have_ended(&self, _id: &str) -> bool {
+        false
+    }
+
     /// Whether a call of the live run has stopped or removed the object: it must not be seen as it was before.
     fn is_over(&self, _id: &str) -> bool {
         false

@@ -40,6 +40,10 @@ impl Trajectories for OfEvent<'_> {
         self.own.as_deref() != Some(id) && self.trajectories.is_changing(id)
     }
 
+    fn may_have_ended(&self, id: &str) -> bool {
+        self.trajectories.may_have_ended(id)
+    }
+
     fn was_cut_short(&self, id: &str) -> bool {
         self.trajectories.was_cut_short(id)
     }

@@ -132,7 +132,8 @@ impl Walk<'_> {
             self.compared.merge(compared);
             return;
         };
-        if self.trajectories.is_changing(&id) {
+        let has_state = recorded.descriptor().get_field_by_name("state").is_some();
+        if self.trajectories.is_changing(&id) || !has_state && self.trajectories.may_have_ended(&id) {
             // A call on the object was under way: either state may be seen. What cannot change with time is still compared.
             let mut kept = compared;
             kept.divergences.retain(|divergence| !divergence.settles);

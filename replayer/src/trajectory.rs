@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::{IdentityKind, Method};
+use cri::{IdentityKind, Method, v1};
 use critape_calls::{Call, Identity, Stamp, decode};
 use critape_differ::Trajectories;
 use prost::Message as _;
@@ -270,7 +270,7 @@ impl Life {
 fn is_exited(message: &DynamicMessage) -> bool {
     let is_container = message.descriptor().name().starts_with("Container");
     let state = message.get_field_by_name("state").and_then(|state| state.as_enum_number());
-    is_container && state == Some(cri::v1::ContainerState::ContainerExited as i32)
+    is_container && state == Some(v1::ContainerState::ContainerExited as i32)
 }
 
 fn is_object(kind: IdentityKind) -> bool {
@@ -296,18 +296,24 @@ impl Trajectories for Seen<'_> {
         // Containers live in real time: one that ended by itself a moment after this read may have ended a moment before it here, also
         // where a call to stop it was under way by then.
         let life = self.trajectory.lives.get(id).filter(|life| life.was_brief());
-        let ends = life.is_some_and(|life| life.finished > self.from);
+        let may_have_ended = self.may_have_ended(id);
+        let ends = may_have_ended || life.is_some_and(|life| life.finished > self.from);
+        let in_list = Some(id).filter(|_| may_have_ended && message_type == "Container");
         later
             .filter_map(|state| Some((state.at, state.message()?)))
             .filter(|(at, message)| *at < until || ends && is_exited(message))
             .map(|(_, message)| message)
+            .chain(in_list.and_then(|id| self.ended_in_list(id)))
             .collect()
     }
 
     fn is_changing(&self, id: &str) -> bool {
-        self.lives.is_changing(id)
-            || self.trajectory.changes_during(id, self.from, self.to)
-            || self.may_have_ended(id)
+        self.lives.is_changing(id) || self.trajectory.changes_during(id, self.from, self.to)
+    }
+
+    fn may_have_ended(&self, id: &str) -> bool {
+        let life = self.trajectory.own_end(id).filter(|life| life.finished > self.from);
+        life.is_some_and(|life| self.lives.may_have_lived(id, life.finished.since(life.started)))
     }
 
     fn is_over(&self, id: &str) -> bool {
@@ -324,10 +330,13 @@ impl Trajectories for Seen<'_> {
 }
 
 impl Seen<'_> {
-    /// Whether a container that ended by itself, after this read when recorded, is as old here as it became.
-    fn may_have_ended(&self, id: &str) -> bool {
-        let life = self.trajectory.own_end(id).filter(|life| life.finished > self.from);
-        life.is_some_and(|life| self.lives.may_have_lived(id, life.finished.since(life.started)))
+    /// The container as a list would have shown it when it had ended, where none did.
+    fn ended_in_list(&self, id: &str) -> Option<DynamicMessage> {
+        let states = self.trajectory.states.get(id)?.get("Container")?;
+        let mut last = states.iter().rev().find(|state| state.at <= self.to)?.message()?;
+        let ended = Value::EnumNumber(v1::ContainerState::ContainerExited as i32);
+        last.try_set_field_by_name("state", ended).ok()?;
+        Some(last)
     }
 }
 
