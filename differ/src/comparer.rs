@@ -175,8 +175,8 @@ impl Memory {
         Self { own: Own::of_run(label), ..Self::default() }
     }
 
-    /// Lists need not account for this live object, or for what has this live sandbox id or pod uid, where no recorded call made it:
-    /// how the call ended that did says all.
+    /// Lists need not account for this live object, or for what has this live sandbox id or pod uid, where no
+    /// recorded call made it: how the call ended that did says all.
     pub fn account_for(&self, id: &str) {
         self.own.account_for(id);
     }
@@ -220,7 +220,8 @@ impl<'a> Comparer<'a> {
         walk.compared
     }
 
-    /// The same for answers as they came. A live one that can't be read differs; where only the recorded one can't, nothing is told.
+    /// The same for answers as they came. A live one that can't be read differs; where only the recorded one can't,
+    /// nothing is told.
     ///
     /// Much faster where lists repeat: elements that were found to agree before are not looked at again.
     pub fn answers(

@@ -235,7 +235,8 @@ impl Comparer<'_> {
     }
 }
 
-/// Whether the live events beyond the recorded ones are such as came when the recorded client had stopped listening, or may have.
+/// Whether the live events beyond the recorded ones are such as came when the recorded client had stopped listening,
+/// or may have.
 fn came_late(
     id: &str,
     (recorded, before): (&EventSequences, &[DynamicMessage]),

@@ -95,7 +95,8 @@ impl Walk<'_> {
         self.method.response_ids.iter().find(|id| id.path.as_str() == text).map(|id| (id.kind, id.produces))
     }
 
-    /// Whether a runtime has another id for an image of the same content. What echoes a request has the id that was sent.
+    /// Whether a runtime has another id for an image of the same content. What echoes a request has the id that was
+    /// sent.
     fn is_renamed(&self, path: &Path, pair: &Pair<'_>) -> bool {
         let ids = pair.recorded.as_str().zip(pair.live.as_str());
         ids.is_some_and(|(recorded, live)| self.comparer.ids.is_renamed(recorded, live))

@@ -26,7 +26,8 @@ pub(crate) struct ListName<'a> {
     /// The request path of the method.
     pub(crate) method: &'a str,
     pub(crate) path: &'a Path,
-    /// The recorded id of what it is a list of; empty where that has none. What two things have in common says nothing of their orders.
+    /// The recorded id of what it is a list of; empty where that has none. What two things have in common says
+    /// nothing of their orders.
     pub(crate) owner: &'a str,
 }
 

@@ -1,7 +1,7 @@
 //! What a replay itself has made on the runtime, and who answers for it.
 //!
-//! A call that fails may leave something behind: that carries the replay's label, or is in a sandbox of the replay, and no call has
-//! answered with its id. Where the recorded runtime left nothing like it, that is a difference.
+//! A call that fails may leave something behind: that carries the replay's label, or is in a sandbox of the replay,
+//! and no call has answered with its id. Where the recorded runtime left nothing like it, that is a difference.
 
 use std::cell::RefCell;
 use std::collections::HashSet;

@@ -79,7 +79,8 @@ pub(crate) fn note_pulled_by_digest(recorded: &DynamicMessage, live: &DynamicMes
     }
 }
 
-/// Whether the ids are two digests. Those that are none are made up in each run; two spellings are found to differ anyway.
+/// Whether the ids are two digests. Those that are none are made up in each run; two spellings are found to differ
+/// anyway.
 fn is_another_digest(id: &str, live: &str) -> bool {
     if id == live {
         return false;

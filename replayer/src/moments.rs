@@ -1,7 +1,7 @@
 //! At which moments of the second of two tapes a read may have seen what it saw on the first.
 //!
-//! Two runs go at their own pace, so that a read may agree with one that came earlier or later. But what changed an object has happened or
-//! not, and has shown after a while: beyond that, another moment explains nothing.
+//! Two runs go at their own pace, so that a read may agree with one that came earlier or later. But what changed an
+//! object has happened or not, and has shown after a while: beyond that, another moment explains nothing.
 
 use std::time::Duration;
 
@@ -42,7 +42,8 @@ impl<'a> Moments<'a> {
         Self { before, now, objects: objects.collect() }
     }
 
-    /// Whether this read of the second tape may show what the one of the first did. `usual` is the one that has its place.
+    /// Whether this read of the second tape may show what the one of the first did. `usual` is the one that has its
+    /// place.
     pub(crate) fn may_show(&self, read: &Call, usual: &Call, other: &Call) -> bool {
         self.objects.iter().all(|(id, live)| {
             let (before, now) = (self.before.changes_of(id), self.now.changes_of(live));

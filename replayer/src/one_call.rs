@@ -243,8 +243,8 @@ impl Shared {
         Calls { recorded: call, veil: &self.script.veil, live: LiveSide::Answer(answer) }
     }
 
-    /// Says for which objects on the runtime this call answers, so that no list has to: what it made, and where it alone failed, or was
-    /// given up, what that may have left behind.
+    /// Says for which objects on the runtime this call answers, so that no list has to: what it made, and where it
+    /// alone failed, or was given up, what that may have left behind.
     fn account_for(&self, call: &Call, method: &Method, answer: &Answer) {
         if !method.response_ids.iter().any(|id| id.produces && id.kind != IdentityKind::Image) {
             return;

@@ -188,7 +188,8 @@ impl<'a> Pairing<'a> {
         }
     }
 
-    /// The same read at another moment of the second run that may have seen what this one saw, and did. The nearest is looked at first.
+    /// The same read at another moment of the second run that may have seen what this one saw, and did. The nearest
+    /// is looked at first.
     fn at_another_moment(
         &self,
         call: &Call,

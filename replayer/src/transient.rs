@@ -1,8 +1,8 @@
 //! Reads that fail and go well a moment later, or the other way round, where the recording says the one thing only.
 //!
-//! Waiting makes up for what takes time; a failure that comes and goes is no such thing. A client would have seen it: kubelet drops what it
-//! knows of the node's pods when a list fails once. So it is a finding, though the answer after it agrees, unless what was asked for was
-//! being changed.
+//! Waiting makes up for what takes time; a failure that comes and goes is no such thing. A client would have seen it:
+//! kubelet drops what it knows of the node's pods when a list fails once. So it is a finding, though the answer after
+//! it agrees, unless what was asked for was being changed.
 
 use std::time::Duration;
 

@@ -88,8 +88,9 @@ fn an_event_without_its_containers_status_is_found() {
     }
 }
 
-/// The same container on both sides; the recorded client stopped listening so many seconds after the stream began, and that moment
-/// came so many seconds after it in the live run. Gives whether the live events beyond the recorded ones are a finding.
+/// The same container on both sides; the recorded client stopped listening so many seconds after the stream began,
+/// and that moment came so many seconds after it in the live run. Gives whether the live events beyond the recorded
+/// ones are a finding.
 fn is_found(recorded: (&[Kind], u64), live: (&[Kind], u64)) -> bool {
     let [recorded, live] = [recorded, live].map(|(events, ended)| {
         let mut stream = stream(&[], events, true);

@@ -22,7 +22,8 @@ fn sandbox(id: &str, uid: &str, run: Option<&str>) -> v1::PodSandbox {
     }
 }
 
-/// What a comparer of the replay `run`, with `memory`, says of two lists of sandboxes: what was found, and how many were left out.
+/// What a comparer of the replay `run`, with `memory`, says of two lists of sandboxes: what was found, and how many
+/// were left out.
 fn of_sandboxes(
     memory: &Memory,
     before: &[v1::PodSandbox],

@@ -8,7 +8,8 @@ use critape_replayer::{Config, Pace};
 use crate::signatures;
 use crate::world::{Client, World, pod, recorded};
 
-/// containerd#10013: the list fails while a sandbox is not ready. Here that is another's, which goes once the list has failed.
+/// containerd#10013: the list fails while a sandbox is not ready. Here that is another's, which goes once the list
+/// has failed.
 #[tokio::test]
 async fn a_read_that_fails_once_is_a_finding() {
     let tape = recorded(&World::new(&[]), async |client: &Client| {
