@@ -24,17 +24,15 @@ const MAX_PAIRS: usize = 1000;
 /// Pairs after which what they have in common is no chance.
 const MIN_PAIRS: usize = 5;
 /// A factor is large from here on, either way.
-const LARGE: f64 = 100.0;
+const LARGE: f64 = 500.0;
 /// How many times as large the largest factor of one place may be as the smallest one.
 const SPREAD: f64 = 10.0;
 
 /// How a place is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sort {
-    /// What a program uses while it runs.
+    /// What a program uses while it runs, or has written.
     Level,
-    /// What it has written, which may be what it did not get to here: one object says nothing.
-    Written,
     /// It counts, and goes by how long things lived: all that can be told is that it is nothing.
     Count,
 }
@@ -124,8 +122,8 @@ impl Place {
             .filter(is_used)
             .map(|(recorded, live)| *live as f64 / *recorded as f64)
             .collect();
-        let enough_objects = if self.sort == Sort::Written { 2 } else { 1 };
-        if self.sort == Sort::Count || factors.len() < MIN_PAIRS || self.objects.len() < enough_objects {
+        // One object may just not have got to here what it got to there.
+        if self.sort == Sort::Count || factors.len() < MIN_PAIRS || self.objects.len() < 2 {
             return false;
         }
         factors.sort_by(f64::total_cmp);
@@ -184,19 +182,6 @@ fn of_pod(at: [&'static str; 2], stats: &v1::PodSandboxStats, all: &mut Vec<Used
     let Some(linux) = &stats.linux else { return };
     let id = stats.attributes.as_ref().map(|it| it.id.clone()).unwrap_or_default();
     let mut numbers = memory(linux.memory.as_ref());
-    let interface = linux.network.as_ref().and_then(|network| network.default_interface.as_ref());
-    push(
-        &mut numbers,
-        "network.default_interface.rx_bytes",
-        Sort::Count,
-        interface.and_then(|it| it.rx_bytes.as_ref()),
-    );
-    push(
-        &mut numbers,
-        "network.default_interface.tx_bytes",
-        Sort::Count,
-        interface.and_then(|it| it.tx_bytes.as_ref()),
-    );
     let process = linux.process.as_ref();
     push(
         &mut numbers,
@@ -212,16 +197,11 @@ fn of_container(at: &'static str, stats: &v1::ContainerStats) -> Used {
     let id = stats.attributes.as_ref().map(|it| it.id.clone()).unwrap_or_default();
     let mut numbers = memory(stats.memory.as_ref());
     let layer = stats.writable_layer.as_ref();
-    push(
-        &mut numbers,
-        "writable_layer.used_bytes",
-        Sort::Written,
-        layer.and_then(|it| it.used_bytes.as_ref()),
-    );
+    push(&mut numbers, "writable_layer.used_bytes", Sort::Level, layer.and_then(|it| it.used_bytes.as_ref()));
     push(
         &mut numbers,
         "writable_layer.inodes_used",
-        Sort::Written,
+        Sort::Level,
         layer.and_then(|it| it.inodes_used.as_ref()),
     );
     Used { id, at, numbers }
@@ -286,9 +266,11 @@ mod tests {
         let memory = "stats[].memory.working_set_bytes.value";
         let layer = "stats[].writable_layer.used_bytes.value";
         let none: [&str; 0] = [];
-        assert_eq!(found(often(5, &[[4_096_000, 9]], &[[4000, 9]])), [memory]);
-        assert_eq!(found(often(5, &[[4000, 9]], &[[4_096_000, 9]])), [memory]);
-        assert_eq!(found(often(4, &[[4_096_000, 9]], &[[4000, 9]])), none, "too few");
+        let (many, few) = ([[4_096_000, 9], [8_192_000, 9]], [[4000, 9], [8000, 9]]);
+        assert_eq!(found(often(5, &many, &few)), [memory]);
+        assert_eq!(found(often(5, &few, &many)), [memory]);
+        assert_eq!(found(often(2, &many, &few)), none, "too few");
+        assert_eq!(found(often(9, &many[..1], &few[..1])), none, "one may not have got to it");
         assert_eq!(found(often(9, &[[4_096_000, 9]], &[[90_000, 9]])), none, "it may well use less");
         let (busy, idle) = ([[5_000_000, 9], [6000, 9]], [[5000, 9], [5000, 9]]);
         assert_eq!(found(often(5, &busy, &idle)), none, "not all of them");
@@ -313,12 +295,13 @@ mod tests {
         let method = methods().by_name(Generation::V1, "ListContainerStats").unwrap();
         let mut units = Units::default();
         let look = |units: &mut Units| {
-            units.look(method, &answer(&[[2_048_000, 9]]), &answer(&[[2000, 9]]), &IdentityMap::default());
+            let (many, few) = (answer(&[[2_048_000, 9]; 2]), answer(&[[2000, 9]; 2]));
+            units.look(method, &many, &few, &IdentityMap::default());
         };
         (0..MAX_LOOKS + 9).for_each(|_| look(&mut units));
         let (path, found) = units.divergences().next().unwrap();
         assert_eq!(path, method.path);
-        assert_eq!(found.recorded, json!({"median": "2048000", "of": MAX_LOOKS}));
-        assert_eq!(found.live, json!({"median": "2000", "of": MAX_LOOKS}));
+        assert_eq!(found.recorded, json!({"median": "2048000", "of": 2 * MAX_LOOKS}));
+        assert_eq!(found.live, json!({"median": "2000", "of": 2 * MAX_LOOKS}));
     }
 }
