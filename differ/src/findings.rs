@@ -198,7 +198,13 @@ impl Findings {
         findings.sort_by(|a, b| {
             // What became of the runtime itself explains what stands beside it.
             let is_other = |it: &Finding| it.rule != "runtime-gone";
-            let key = |it: &Finding| (it.severity, is_other(it), std::cmp::Reverse(it.count));
+            // An event repeats what a status says, to whoever listens.
+            let is_in_event = |it: &Finding| {
+                let is_outcome = it.path.starts_with("outcome.");
+                it.method.ends_with("/GetContainerEvents") && it.path.contains('.') && !is_outcome
+            };
+            let key =
+                |it: &Finding| (it.severity, is_other(it), is_in_event(it), std::cmp::Reverse(it.count));
             key(a).cmp(&key(b)).then_with(|| (&a.method, &a.path).cmp(&(&b.method, &b.path)))
         });
         follows::note(&mut findings);
