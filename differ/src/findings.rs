@@ -356,12 +356,14 @@ mod tests {
     fn usage_in_another_unit_is_a_finding_unless_nobody_wants_to_know() {
         let method = cri::methods().by_name(cri::Generation::V1, "ListContainerStats").unwrap();
         let answer = |used| {
-            let working_set_bytes = Some(cri::v1::UInt64Value { value: used });
-            let memory = cri::v1::MemoryUsage { working_set_bytes, ..Default::default() };
-            let attributes = Some(cri::v1::ContainerAttributes { id: "c".to_owned(), ..Default::default() });
-            let stats =
-                vec![cri::v1::ContainerStats { attributes, memory: Some(memory), ..Default::default() }];
-            cri::v1::ListContainerStatsResponse { stats }.encode_to_vec().into()
+            let stats = ["c", "d"].map(|id| {
+                let working_set_bytes = Some(cri::v1::UInt64Value { value: used });
+                let memory = Some(cri::v1::MemoryUsage { working_set_bytes, ..Default::default() });
+                let attributes =
+                    Some(cri::v1::ContainerAttributes { id: id.to_owned(), ..Default::default() });
+                cri::v1::ContainerStats { attributes, memory, ..Default::default() }
+            });
+            cri::v1::ListContainerStatsResponse { stats: stats.to_vec() }.encode_to_vec().into()
         };
         let found = |rules: &Rules| {
             let (memory, ids, mut findings) =
