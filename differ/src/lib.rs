@@ -7,6 +7,7 @@
 //!
 //! Start from [`Comparer`] and [`Report`].
 
+mod addresses;
 mod agreed;
 mod align;
 mod asked;
