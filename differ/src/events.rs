@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cri::{IdentityKind, Method};
-use critape_calls::{Live, Recorded, Resolution, Stamp};
+use critape_calls::{IdentityMap, Live, Recorded, Resolution, Stamp};
 use prost::Message;
 use prost_reflect::DynamicMessage;
 
@@ -53,6 +53,8 @@ impl Trajectories for OfEvent<'_> {
 #[derive(Clone, Debug, Default)]
 pub struct EventSequences {
     by_id: BTreeMap<String, Vec<DynamicMessage>>,
+    /// When each of them came, where that is known.
+    arrived: BTreeMap<String, Vec<Option<Stamp>>>,
     /// When the stream began.
     begun: Stamp,
     /// When the client stopped listening that was recorded; in the live run, when that moment had come there.
@@ -82,8 +84,48 @@ impl EventSequences {
 
     /// Takes the next event of the stream.
     pub fn push(&mut self, event: DynamicMessage) {
-        let id = event.get_field_by_name("container_id").and_then(|id| id.as_str().map(str::to_owned));
-        self.by_id.entry(id.unwrap_or_default()).or_default().push(event);
+        self.take(event, None);
+    }
+
+    /// The same, of one that came at this moment.
+    pub fn push_at(&mut self, event: DynamicMessage, at: Stamp) {
+        self.take(event, Some(at));
+    }
+
+    fn take(&mut self, event: DynamicMessage, at: Option<Stamp>) {
+        let id = text(&event, &["container_id"]);
+        self.arrived.entry(id.clone()).or_default().push(at);
+        self.by_id.entry(id).or_default().push(event);
+    }
+
+    /// How long after it was made each event of this id came, with its kind; nothing where it is of the time before the
+    /// stream, or was made after it came.
+    fn delays(&self, id: &str) -> impl Iterator<Item = (String, Option<Duration>)> {
+        let arrived = self.arrived.get(id).into_iter().flatten();
+        self.of(id).iter().zip(arrived).map(|(event, arrived)| {
+            let at = arrived.filter(|at| !self.is_old(event) && made_at(event) <= *at);
+            (event_kind(event), at.map(|at| at.since(made_at(event))))
+        })
+    }
+
+    /// How long after they were made the events came that two streams have in common, recorded and live, in the order in
+    /// which those of the first were made.
+    pub fn delays_of_both(
+        recorded: Recorded<&Self>,
+        live: Live<&Self>,
+        ids: &IdentityMap,
+    ) -> Vec<(Recorded<Duration>, Live<Duration>)> {
+        let mut delays = Vec::new();
+        for (id, events) in &recorded.0.by_id {
+            let Resolution::Live(live_id) = ids.resolve(IdentityKind::Object, id) else { continue };
+            let pairs = recorded.0.delays(id).zip(live.0.delays(&live_id)).zip(events);
+            let same = pairs.filter(|((before, now), _)| before.0 == now.0);
+            delays.extend(same.filter_map(|((before, now), event)| {
+                Some((made_at(event), (Recorded(before.1?), Live(now.1?))))
+            }));
+        }
+        delays.sort_by_key(|(at, _)| *at);
+        delays.into_iter().map(|(_, pair)| pair).collect()
     }
 
     /// All events, container by container.

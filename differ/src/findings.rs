@@ -33,6 +33,8 @@ pub struct Findings {
     skipped: BTreeMap<String, ReasonCount>,
     calls: CallCounts,
     durations: Durations,
+    /// How long after they were made events came.
+    delays: Durations,
     /// Of what rules let pass.
     examples: Vec<SuppressedExample>,
     clocks: Option<Clocks>,
@@ -126,6 +128,11 @@ impl Findings {
         self.durations.add(method, recorded.0, live.0);
     }
 
+    /// Notes how long after it was made an event came on either side, where both runs went at one pace.
+    pub fn event_took(&mut self, method: &str, recorded: Recorded<Duration>, live: Live<Duration>) {
+        self.delays.add(method, recorded.0, live.0);
+    }
+
     /// Adds a divergence that is about more than one call.
     pub fn add_divergence(&mut self, method: &str, witness: &dyn Witness, mut divergence: Divergence) {
         let signature = Signature::of(method, &divergence);
@@ -191,6 +198,9 @@ impl Findings {
         max_inconclusive: f64,
     ) -> Report {
         for (method, divergence) in std::mem::take(&mut self.durations).divergences() {
+            self.add_divergence(method, &Ids::default(), divergence);
+        }
+        for (method, divergence) in std::mem::take(&mut self.delays).delays() {
             self.add_divergence(method, &Ids::default(), divergence);
         }
         let mut findings: Vec<Finding> =

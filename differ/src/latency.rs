@@ -24,6 +24,8 @@ const FASTER: f64 = 0.25;
 const FASTER_BY: f64 = 100e6;
 /// In each half of the run the median must be this many times as long, or short.
 const IN_EACH_HALF: f64 = 1.25;
+/// Events are late that come later by so much: a kubelet is told of what happened, and waits for nothing.
+const LATE_BY: f64 = 100e6;
 /// Pairs of durations kept of one method. What comes later is left out: a day of polls says no more.
 const MAX_PAIRS: usize = 20_000;
 
@@ -43,7 +45,15 @@ impl Durations {
 
     /// The methods whose durations have shifted, by request path.
     pub(crate) fn divergences(&self) -> impl Iterator<Item = (&str, Divergence)> {
-        self.0.iter().filter_map(|(method, pairs)| Some((method.as_str(), shift(pairs)?.divergence())))
+        let shifted = self.0.iter().filter_map(|(method, pairs)| Some((method, shift(pairs)?)));
+        shifted.map(|(method, shift)| (method.as_str(), shift.divergence("duration")))
+    }
+
+    /// The same, where these are the delays of events: only those that come much later matter.
+    pub(crate) fn delays(&self) -> impl Iterator<Item = (&str, Divergence)> {
+        let shifted = self.0.iter().filter_map(|(method, pairs)| Some((method, shift(pairs)?)));
+        let late = shifted.filter(|(_, shift)| shift.live.p50 - shift.recorded.p50 >= LATE_BY);
+        late.map(|(method, shift)| (method.as_str(), shift.divergence("events")))
     }
 }
 
@@ -78,10 +88,10 @@ impl Quantiles {
 }
 
 impl Shift {
-    fn divergence(&self) -> Divergence {
+    fn divergence(&self, path: &str) -> Divergence {
         let way = if self.live.p50 > self.recorded.p50 { "slower" } else { "faster" };
         Divergence {
-            path: Path::root("duration"),
+            path: Path::root(path),
             kind: Kind::Latency,
             transition: None,
             recorded: self.recorded.to_json(self.calls),
@@ -211,7 +221,7 @@ mod tests {
     fn much_faster_is_found_too_and_a_busy_moment_is_not() {
         let faster = shift(&sample(1, 30, 10e9, 0.01, 0.2)).unwrap();
         assert!(faster.deviations < -MIN_DEVIATIONS);
-        assert!(faster.divergence().rule.starts_with("latency: faster"));
+        assert!(faster.divergence("duration").rule.starts_with("latency: faster"));
         let mut busy = sample(2, 100, 100e6, 1.0, 0.2);
         for (_, live) in &mut busy[..49] {
             *live *= 20.0;
@@ -219,6 +229,29 @@ mod tests {
         assert_eq!(shift(&busy), None);
         assert_eq!(shift(&[]), None);
         assert_eq!(shift(&vec![(1e9, 1e9); 50]), None);
+    }
+
+    #[test]
+    fn events_that_come_much_later_are_a_finding() {
+        let found = |later: u64, sooner: u64| {
+            let mut findings = crate::Findings::default();
+            for event in 0..40 {
+                let (recorded, live) =
+                    (Duration::from_millis(sooner + event % 3), Duration::from_millis(later + event % 3));
+                let method = "/runtime.v1.RuntimeService/GetContainerEvents";
+                findings.event_took(method, Recorded(recorded), Live(live));
+            }
+            let (side, rules) = (crate::SideInfo::default(), crate::Rules::standard());
+            findings.into_report(side.clone(), side, &rules, 0.01).findings
+        };
+        let late = found(300, 1);
+        let [finding] = late.as_slice() else { panic!("{late:?}") };
+        assert_eq!((finding.kind, finding.path.as_str()), (Kind::Latency, "events"));
+        assert_eq!(
+            finding.summary,
+            "GetContainerEvents tells of what happened later than when it was recorded"
+        );
+        assert_eq!([found(50, 1).len(), found(1, 300).len()], [0, 0], "a machine that is busy, or was");
     }
 
     #[test]

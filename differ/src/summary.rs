@@ -46,6 +46,9 @@ pub(crate) fn summary(method: &str, divergence: &Divergence) -> String {
         (Kind::Presence, Some("absent→present")) => {
             format!("{rpc} now gives {}", named(&path, &divergence.live))
         }
+        (Kind::Latency, _) if path == "events" => {
+            format!("{rpc} tells of what happened later than when it was recorded")
+        }
         (Kind::Latency, _) => {
             let slower = divergence.live["p50"].as_u64() > divergence.recorded["p50"].as_u64();
             let how = if slower { "longer" } else { "less long" };

@@ -67,6 +67,12 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
     }
     let recorded = sequences(call, method);
     shared.oracles.borrow_mut().events(call, Recorded(&recorded), Live(&live));
+    if shared.config.pace == crate::Pace::Recorded(1.0) {
+        let ids = shared.ids.borrow();
+        for (before, now) in EventSequences::delays_of_both(Recorded(&recorded), Live(&live), &ids) {
+            shared.findings.borrow_mut().event_took(&call.path, before, now);
+        }
+    }
     let compared = {
         let ids = shared.ids.borrow();
         compare(&shared.comparer(&ids), call, method, &live, outcome.as_ref(), &shared.seen(call))
@@ -143,7 +149,7 @@ async fn collect(
                 Ok(Some(message)) => {
                     if let Some(event) = decode(method.output(), &message) {
                         watched.show(&event);
-                        live.push(event);
+                        live.push_at(event, now());
                     }
                 }
                 Ok(None) => return Some(match stream.as_mut() {
@@ -189,7 +195,7 @@ pub(crate) fn sequences(call: &Call, method: &Method) -> EventSequences {
     let mut sequences = EventSequences::begun_at(call.started);
     for message in &call.responses {
         if let Some(event) = message.body.kept().and_then(|bytes| decode(method.output(), bytes)) {
-            sequences.push(event);
+            sequences.push_at(event, message.at);
         }
     }
     sequences
