@@ -18,6 +18,8 @@ use crate::witness::{Calls, LiveSide};
 
 /// How long a stream that the recorded runtime ended may stay open here before that counts as a difference.
 const END_GRACE: Duration = Duration::from_secs(2);
+/// How long a runtime may take to have a listener on its list when it has answered what was asked later.
+const SUBSCRIBES_WITHIN: Duration = Duration::from_millis(100);
 /// How often to look whether all events have come.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -117,9 +119,13 @@ async fn collect(
     enough: impl Future<Output = ()>,
 ) -> Option<Result<Outcome, Status>> {
     let recorded = sequences(call, method);
-    // Begins after the opening has been sent, on the same connection.
+    // Begins after the opening has been sent, on the same connection. A runtime may answer the later call first, and one that sends
+    // headers at once says itself when it is ready.
     let path = call.method().map_or(&call.path, |method| &shared.way(call, method).path);
-    let stands = shared.round_trip(path);
+    let stands = async {
+        shared.round_trip(path).await;
+        tokio::time::sleep(SUBSCRIBES_WITHIN).await;
+    };
     let mut knows = false;
     tokio::pin!(enough, opening, stands);
     let mut stream: Option<Streaming<Bytes>> = None;
