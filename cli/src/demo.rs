@@ -101,13 +101,15 @@ fn show(args: &DemoArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Removes the demo's folder when the program is told to end, and ends it.
+/// Removes the demo's folder when the program is told to end, and ends it. Whoever tells it is heard from when this returns.
 fn leave_nothing_when_interrupted(folder: &Path) {
     let folder = folder.to_owned();
+    let (listens, is_listening) = std::sync::mpsc::channel::<()>();
     thread::spawn(move || {
         let Ok(runtime) = one_thread() else { return };
         let told = runtime.block_on(async {
             if let Ok(shutdown) = signals::shutdown() {
+                let _ = listens.send(());
                 shutdown.await;
                 true
             } else {
@@ -121,6 +123,8 @@ fn leave_nothing_when_interrupted(folder: &Path) {
             std::process::exit(130);
         }
     });
+    // An error where the thread can't listen, and has ended.
+    let _ = is_listening.recv();
 }
 
 /// Records a kubelet's day, made short.

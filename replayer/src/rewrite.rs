@@ -20,6 +20,9 @@ use crate::recording::inconclusive_reason;
 /// The label under which kubelet repeats a pod's uid.
 const UID_LABEL: &str = "io.kubernetes.pod.uid";
 
+/// Stands before what was replaced by its field, until all other text is: an id of the live run may be another's in the recording.
+const REPLACED: &str = "\u{1}replaced\u{1}";
+
 /// What becomes of a request.
 #[derive(Debug)]
 pub(crate) enum Rewritten {
@@ -93,12 +96,12 @@ pub(crate) fn canonical(
     serde_json::to_vec(&cri::json::to_value(&message, Defaults::LeftOut)).ok().map(Bytes::from)
 }
 
-/// Replaces ids where the schema says that ids are. Says why not where one has no counterpart.
+/// Replaces ids where the schema says that ids are, and marks them for [`replace_texts`]. Says why not where one has no counterpart.
 fn replace_ids(message: &mut DynamicMessage, method: &Method, ids: &IdentityMap) -> Option<String> {
     let mut unbound = None;
     for path in &method.request_ids {
         path.path.rewrite(message, &mut |recorded| match ids.resolve(path.kind, recorded) {
-            Resolution::Live(live) => Some(live),
+            Resolution::Live(live) => Some(format!("{REPLACED}{live}")),
             Resolution::AsItIs => None,
             Resolution::Unbound(why) => {
                 unbound.get_or_insert(inconclusive_reason(why));
@@ -172,7 +175,7 @@ fn at(message: &mut DynamicMessage, path: &str, change: &mut dyn FnMut(&str) -> 
     }
 }
 
-/// Replaces ids inside all other text: labels, selectors, cgroup parents, environment, arguments.
+/// Replaces ids inside all text that is not marked: labels, selectors, cgroup parents, environment, arguments.
 fn replace_texts(message: &mut DynamicMessage, ids: &IdentityMap) {
     let fields: Vec<_> = message.fields().map(|(field, _)| field).collect();
     for field in fields {
@@ -182,6 +185,9 @@ fn replace_texts(message: &mut DynamicMessage, ids: &IdentityMap) {
 
 fn replace_in(value: &mut Value, ids: &IdentityMap) {
     match value {
+        Value::String(text) if text.starts_with(REPLACED) => {
+            text.drain(..REPLACED.len());
+        }
         Value::String(text) => {
             let live = ids.to_live(text);
             if live != *text {
@@ -235,5 +241,31 @@ fn mark(message: &mut DynamicMessage, method: &Method, run: &str) {
     let Some(config) = sandbox_config(message, method) else { return };
     if let Some(Value::Map(labels)) = config.get_field_by_name_mut("labels") {
         labels.insert(MapKey::String(OWNED_LABEL.to_owned()), Value::String(run.to_owned()));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use cri::{Generation, IdentityKind, methods, v1};
+    use critape_calls::IdentityMap;
+
+    use super::*;
+
+    /// Two simulators of one seed may give two ids the other way round.
+    #[test]
+    fn an_id_is_replaced_once_though_it_is_anothers_as_well() {
+        let (one, other) = ("a".repeat(64), "b".repeat(64));
+        let mut ids = IdentityMap::default();
+        ids.bind(IdentityKind::Container, &one, &other);
+        ids.bind(IdentityKind::Container, &other, &one);
+        let method = methods().by_name(Generation::V1, "ExecSync").unwrap();
+        let cmd = vec!["echo".to_owned(), other.clone()];
+        let asked = v1::ExecSyncRequest { container_id: one.clone(), cmd, timeout: 0 }.encode_to_vec();
+        let mut message = decode(method.input(), &asked.into()).unwrap();
+        assert_eq!(replace_ids(&mut message, method, &ids), None);
+        replace_texts(&mut message, &ids);
+        let sent = v1::ExecSyncRequest::decode(message.encode_to_vec().as_slice()).unwrap();
+        assert_eq!((sent.container_id, sent.cmd[1].clone()), (other, one));
     }
 }

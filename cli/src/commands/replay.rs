@@ -149,6 +149,9 @@ fn options(args: &ReplayArgs, config: &Config) -> Vec<String> {
     way.map_images.iter().for_each(|mapping| add("--map-image", mapping.without_users()));
     way.registry_auth.iter().for_each(|path| add("--registry-auth", path.display().to_string()));
     report.rules.iter().for_each(|path| add("--rules", path.display().to_string()));
+    if way.give_up != Config::new(config.endpoints.clone()).give_up {
+        add("--give-up", format!("{}ms", way.give_up.as_millis()));
+    }
     let switches = [
         (way.share, "--share"),
         (way.allow_node_changes, "--allow-node-changes"),

@@ -59,11 +59,13 @@ fn names_nothing(rpc: &str) -> bool {
         || matches!(rpc, "Version" | "Status" | "ImageFsInfo" | "RuntimeConfig")
 }
 
-/// Up to the call, and with it.
+/// Up to the end of the call, because what was under way beside it may be the cause.
 fn until(finding: &Finding) -> String {
     let at =
         finding.examples.iter().find_map(|example| example.at.as_deref()?.parse::<jiff::Timestamp>().ok());
-    let after = at.and_then(|at| at.checked_add(Duration::from_nanos(1)).ok());
+    let recorded = finding.evidence.as_ref().and_then(|evidence| evidence.recorded.as_ref());
+    let lasted = recorded.and_then(|call| call.get("duration")?.as_u64()).unwrap_or_default();
+    let after = at.and_then(|at| at.checked_add(Duration::from_nanos(lasted.saturating_add(1))).ok());
     after.map(|after| format!(" --until {after:.9}")).unwrap_or_default()
 }
 
