@@ -148,3 +148,83 @@ fn containers<'a>(call: &Call, trajectory: &'a Trajectory) -> impl Iterator<Item
         std::iter::once(id).chain(within)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use cri::v1;
+
+    use super::*;
+    use crate::made_up::call;
+
+    /// A container that is started, runs for so long, and is stopped, in milliseconds; and both calls.
+    fn stopped_after(life: u64) -> (Trajectory, Call, Call) {
+        let id = || "c".to_owned();
+        let start = v1::StartContainerRequest { container_id: id() };
+        let start = call(1, "StartContainer", (1000, 1010), &start, &v1::StartContainerResponse {});
+        let stop = v1::StopContainerRequest { container_id: id(), timeout: 1 };
+        let times = (1010 + life, 1020 + life);
+        let stop = call(2, "StopContainer", times, &stop, &v1::StopContainerResponse {});
+        let mut trajectory = Trajectory::default();
+        trajectory.add_change(&start, &[]);
+        trajectory.add_change(&stop, &[]);
+        (trajectory, start, stop)
+    }
+
+    /// A container of this age, in milliseconds; and when it was started.
+    fn aged(lives: &Lives, age: u64) -> Instant {
+        let started = Instant::now() - Duration::from_millis(age);
+        lives.started.borrow_mut().insert("c".to_owned(), started);
+        started
+    }
+
+    #[test]
+    fn a_stop_waits_until_a_container_is_as_old_as_it_was() {
+        for (life, pace, held) in [
+            (300, Pace::Recorded(1.0), 300),
+            (5000, Pace::Recorded(1.0), 5000),
+            (5000, Pace::Recorded(10.0), 1000),
+            (5000, Pace::Serial, 1000),
+            (300, Pace::Serial, 300),
+        ] {
+            let (trajectory, start, stop) = stopped_after(life);
+            let lives = Lives::default();
+            assert_eq!(lives.hold_back(&stop, pace, &trajectory), None, "it was not started here");
+            let started = aged(&lives, 0);
+            let due = lives.hold_back(&stop, pace, &trajectory).map(|due| (due - started).as_millis());
+            assert_eq!(due, Some(held), "{life} {pace:?}");
+            assert_eq!(lives.hold_back(&stop, Pace::Max, &trajectory), None);
+            assert_eq!(lives.hold_back(&start, pace, &trajectory), None);
+            lives.ended(&stop, &["c".to_owned()], true, &trajectory);
+            assert_eq!(lives.hold_back(&stop, pace, &trajectory), None, "it has ended");
+        }
+    }
+
+    #[test]
+    fn what_is_stopped_too_early_is_cut_short() {
+        for (age, is_cut_short) in [(0, true), (2000, false)] {
+            let (trajectory, start, stop) = stopped_after(60_000);
+            let lives = Lives::default();
+            let started = lives.begins(&start, &trajectory);
+            assert!(lives.is_changing("c") && lives.started.borrow().contains_key("c"));
+            lives.ended(&start, &started, true, &trajectory);
+            assert!(!lives.are_changing() && !lives.is_over("c"));
+            aged(&lives, age);
+            let stopped = lives.begins(&stop, &trajectory);
+            assert_eq!(lives.was_cut_short("c"), is_cut_short, "{age}");
+            lives.ended(&stop, &stopped, false, &trajectory);
+            assert!(!lives.is_over("c"), "the stop failed");
+            lives.ended(&stop, &stopped, true, &trajectory);
+            assert!(lives.is_over("c"));
+        }
+    }
+
+    #[test]
+    fn a_container_may_end_a_little_sooner_than_it_did() {
+        let (lives, life) = (Lives::default(), Duration::from_secs(20));
+        assert!(!lives.may_have_lived("c", life), "it was not started here");
+        aged(&lives, 10_000);
+        assert!(!lives.may_have_lived("c", life));
+        aged(&lives, 18_500);
+        assert!(lives.may_have_lived("c", life));
+    }
+}
