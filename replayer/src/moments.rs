@@ -9,7 +9,7 @@ use cri::IdentityKind;
 use critape_calls::{Call, IdentityMap, Resolution};
 use critape_differ::{Divergence, Kind};
 
-use crate::recording::{request_ids, response_ids};
+use crate::recording::{is_object, is_thing, request_ids, response_ids};
 use crate::trajectory::Trajectory;
 
 /// How much longer the second run may take to show a change.
@@ -59,9 +59,8 @@ impl<'a> Moments<'a> {
 
 /// What the read is about: what it asks for; else what is missing or surplus in its list; else all that is in it.
 fn objects(read: &Call, found: &[Divergence], ids: &IdentityMap) -> Vec<String> {
-    let is_object = |kind| !matches!(kind, IdentityKind::PodUid | IdentityKind::Token);
     let asked: Vec<String> =
-        request_ids(read).into_iter().filter(|(kind, _)| is_object(*kind)).map(|(_, id)| id).collect();
+        request_ids(read).into_iter().filter(|(kind, _)| is_thing(*kind)).map(|(_, id)| id).collect();
     if !asked.is_empty() {
         return asked;
     }
@@ -74,10 +73,7 @@ fn objects(read: &Call, found: &[Divergence], ids: &IdentityMap) -> Vec<String> 
         settling.map(|it| element(it).filter(|_| it.kind == Kind::Presence)).collect();
     elements.unwrap_or_else(|| {
         let shown = response_ids(read).into_iter();
-        shown
-            .filter(|(kind, ..)| is_object(*kind) && *kind != IdentityKind::Image)
-            .map(|(_, id, _)| id)
-            .collect()
+        shown.filter(|(kind, ..)| is_object(*kind)).map(|(_, id, _)| id).collect()
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use cri::wire::text_at;
-use cri::{Class, IdentityKind, Method, v1};
+use cri::{Class, Method, v1};
 use critape_calls::{Call, Resolution};
 use critape_differ::OWNED_LABEL;
 use prost::Message;
@@ -13,7 +13,7 @@ use crate::answer::Answer;
 use crate::engine::Shared;
 use crate::images::without_user;
 use crate::preflight::{names_no_image, read};
-use crate::recording::request_ids;
+use crate::recording::{is_object, request_ids};
 use crate::replay::ReplayError;
 
 impl Shared {
@@ -71,8 +71,6 @@ impl Shared {
     /// The sandboxes and containers that a call names and that the recording never showed: these ids go out as they are.
     fn made_up(&self, call: &Call) -> Vec<String> {
         let ids = self.ids.borrow();
-        let is_object =
-            |kind| matches!(kind, IdentityKind::Sandbox | IdentityKind::Container | IdentityKind::Object);
         request_ids(call)
             .into_iter()
             .filter(|(kind, id)| is_object(*kind) && ids.resolve(*kind, id) == Resolution::AsItIs)

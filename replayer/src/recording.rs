@@ -140,6 +140,16 @@ pub(crate) fn changes_objects(call: &Call) -> bool {
     is_mutating(call) && call.method().is_some_and(|method| !executes(&method.name))
 }
 
+/// Whether this kind of id names a sandbox or a container.
+pub(crate) fn is_object(kind: IdentityKind) -> bool {
+    matches!(kind, IdentityKind::Sandbox | IdentityKind::Container | IdentityKind::Object)
+}
+
+/// Whether this kind of id may be written as the beginning of one.
+pub(crate) fn is_thing(kind: IdentityKind) -> bool {
+    !matches!(kind, IdentityKind::PodUid | IdentityKind::Token)
+}
+
 /// The identities in the request of a call.
 pub(crate) fn request_ids(call: &Call) -> Vec<(IdentityKind, String)> {
     let Some((method, bytes)) = call.method().zip(call.request()) else { return Vec::new() };

@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use crate::images::full;
 use crate::left_out::LeftOut;
-use crate::recording::{changes_objects, each_call, is_event_stream, request_ids, response_ids};
+use crate::recording::{changes_objects, each_call, is_event_stream, is_object, request_ids, response_ids};
 use crate::survey::Survey;
 
 /// Says which calls are replayed.
@@ -112,11 +112,9 @@ fn images_of(call: &Call) -> impl Iterator<Item = String> {
 
 /// The sandboxes and containers that a call names, makes or asks for, by id and by what pods are called.
 pub(crate) fn subjects(call: &Call, objects: &ObjectIndex) -> Vec<String> {
-    let of_objects =
-        |kind| matches!(kind, IdentityKind::Sandbox | IdentityKind::Container | IdentityKind::Object);
     let made = response_ids(call).into_iter().filter(|(_, _, produced)| *produced);
     let ids = request_ids(call).into_iter().chain(made.map(|(kind, id, _)| (kind, id)));
-    let ids: Vec<String> = ids.filter(|(kind, _)| of_objects(*kind)).map(|(_, id)| id).collect();
+    let ids: Vec<String> = ids.filter(|(kind, _)| is_object(*kind)).map(|(_, id)| id).collect();
     let pods = ids.iter().filter_map(|id| match objects.name(id) {
         Some(ObjectName::Sandbox(key)) => Some(pod_name(key)),
         _ => None,

@@ -11,7 +11,7 @@ use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage, Value};
 
 use crate::lives::Lives;
-use crate::recording::{changes_objects, request_ids};
+use crate::recording::{changes_objects, is_object, request_ids};
 
 /// How long a brief life is at most.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -271,10 +271,6 @@ fn is_exited(message: &DynamicMessage) -> bool {
     let is_container = message.descriptor().name().starts_with("Container");
     let state = message.get_field_by_name("state").and_then(|state| state.as_enum_number());
     is_container && state == Some(v1::ContainerState::ContainerExited as i32)
-}
-
-fn is_object(kind: IdentityKind) -> bool {
-    matches!(kind, IdentityKind::Sandbox | IdentityKind::Container | IdentityKind::Object)
 }
 
 /// The trajectory as one read sees it.

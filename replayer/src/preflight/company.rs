@@ -3,7 +3,7 @@
 use cri::v1;
 use critape_differ::{Effect, Limitation, LimitationKind, OWNED_LABEL, SideInfo};
 
-use super::needs::Tally;
+use super::tally::Tally;
 
 /// Ready sandboxes that are no replay's.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use critape_calls::{IdentityMap, Resolution, Unbound};
 use critape_differ::{Effect, Limitation, LimitationKind};
 
 use super::Target;
-use super::needs::{Needs, Tally};
+use super::needs::Needs;
 use super::rehearsal::Doubts;
+use super::tally::Tally;
 use crate::credentials::Credentials;
 use crate::images::{full, registry, without_user};
 

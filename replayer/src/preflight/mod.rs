@@ -4,6 +4,7 @@ mod company;
 mod limits;
 mod needs;
 mod rehearsal;
+mod tally;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -27,7 +28,8 @@ use crate::script::Script;
 pub(crate) use company::Company;
 use limits::Surroundings;
 pub(crate) use limits::{Limits, names};
-pub(crate) use needs::{Needs, Tally, has_token, names_no_image};
+pub(crate) use needs::{Needs, has_token, names_no_image};
+pub(crate) use tally::Tally;
 
 /// How long one of these questions may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

@@ -5,52 +5,20 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
 use cri::{Generation, IdentityKind, Method, v1};
-use critape_calls::{Call, CallId, Code, Ending, HostPathKind, Opening, Stamp, merged};
-use critape_differ::{Effect, Limitation, LimitationKind};
+use critape_calls::{Call, Code, Ending, HostPathKind, Opening, Stamp, merged};
 use critape_tape::{Needed, needs_key};
 use prost::Message;
 
 use super::rehearsal::Rehearsal;
+use super::tally::Tally;
 use crate::footprint::stays;
 use crate::images::full;
-use crate::recording::{is_event_stream, is_question, request_ids};
+use crate::recording::{is_event_stream, is_question, is_thing, request_ids};
 
 /// How a sealed value begins.
 const SEALED: &[u8] = critape_calls::SEALED_PREFIX.as_bytes();
 /// `NamespaceMode.NODE`.
 const NODE: i32 = v1::NamespaceMode::Node as i32;
-
-/// How many calls there are of a sort, and the first of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) calls: u64,
-    pub(crate) first: Option<CallId>,
-    pub(super) last: Option<CallId>,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, call: CallId) {
-        self.calls += 1;
-        self.first = Some(self.first.map_or(call, |first| first.min(call)));
-        self.last = Some(call);
-    }
-
-    /// As [`Self::add`], unless this call was the last that was added.
-    fn add_once(&mut self, call: CallId) {
-        if self.last != Some(call) {
-            self.add(call);
-        }
-    }
-
-    pub(crate) fn limitation(self, kind: LimitationKind, effect: Effect, summary: String) -> Limitation {
-        Limitation { kind, effect, summary, calls: self.calls, first_call: self.first.map(|call| call.0) }
-    }
-
-    pub(crate) fn and(self, other: Self) -> Self {
-        let first = self.first.into_iter().chain(other.first).min();
-        Self { calls: self.calls + other.calls, first, last: self.last.max(other.last) }
-    }
-}
 
 type Tallies<K> = BTreeMap<K, Tally>;
 
@@ -413,11 +381,6 @@ impl Needs {
 /// Whether a removal says no image, so that nobody knows what it would remove.
 pub(crate) fn names_no_image(call: &Call, method: &Method) -> bool {
     method.name == "RemoveImage" && call.request().is_some() && request_ids(call).is_empty()
-}
-
-/// Whether this kind of id may be written as the beginning of one.
-fn is_thing(kind: IdentityKind) -> bool {
-    !matches!(kind, IdentityKind::PodUid | IdentityKind::Token)
 }
 
 /// Whether a cgroup is named as systemd names its slices.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cri::{IdentityKind, Method};
 use critape_calls::{Call, CallId, IdentityMap, Resolution, Stamp, Unbound};
 
-use super::needs::Tally;
+use super::tally::Tally;
 use crate::recording::{request_ids, response_ids};
 use crate::trajectory::Trajectory;
 
