@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
@@ -142,7 +142,9 @@ impl Client {
     ) -> Result<Reply, Status> {
         let path = request_path(path)?;
         let mut grpc = self.ready().await?;
-        let response = grpc.unary(request(message, deadline), path, self.codec()).await.map_err(named)?;
+        let due = Due::of(deadline);
+        let response = grpc.unary(request(message, deadline), path, self.codec()).await;
+        let response = response.map_err(|status| named(status, due.has_come()))?;
         let (metadata, message, _) = response.into_parts();
         Ok(Reply { message, metadata })
     }
@@ -176,8 +178,9 @@ impl Client {
     ) -> Result<Streaming<Bytes>, Status> {
         let path = request_path(path)?;
         let mut grpc = self.ready().await?;
+        let due = Due::of(deadline);
         let response = grpc.server_streaming(request(message, deadline), path, self.codec()).await;
-        Ok(response.map_err(named)?.into_inner())
+        Ok(response.map_err(|status| named(status, due.has_come()))?.into_inner())
     }
 
     fn codec(&self) -> RawCodec {
@@ -193,9 +196,26 @@ impl Client {
     }
 }
 
+/// When a call's deadline comes.
+struct Due(Option<Instant>);
+
+impl Due {
+    /// Of a call that is sent now.
+    fn of(deadline: Option<Duration>) -> Self {
+        Self(deadline.and_then(|deadline| Instant::now().checked_add(deadline)))
+    }
+
+    fn has_come(&self) -> bool {
+        self.0.is_some_and(|due| due <= Instant::now())
+    }
+}
+
 /// tonic has names of its own for a deadline that came and a connection that broke; other gRPC clients call them what they are.
-fn named(status: Status) -> Status {
-    if status.code() == tonic::Code::Cancelled && status.message() == "Timeout expired" {
+///
+/// A runtime looks at the deadline too, and may cancel the call before our own timer goes off: that is the deadline, not a cancellation.
+fn named(status: Status, is_due: bool) -> Status {
+    let is_our_timer = status.message() == "Timeout expired";
+    if status.code() == tonic::Code::Cancelled && (is_our_timer || is_due) {
         return Status::deadline_exceeded(OWN_DEADLINE);
     }
     // A connection that broke is not an answer nobody understands.
@@ -280,5 +300,22 @@ impl Decoder for RawCodec {
 
     fn buffer_settings(&self) -> BufferSettings {
         BufferSettings::new(self.room, USUAL_ROOM)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_cancelled_when_its_deadline_has_come_has_met_it() {
+        let reset = || Status::cancelled("h2 protocol error: http2 error");
+        let due = Due::of(Some(Duration::ZERO)).has_come();
+        assert_eq!(named(reset(), due).code(), tonic::Code::DeadlineExceeded);
+        for early in [Due::of(Some(Duration::MAX)), Due::of(Some(Duration::from_secs(60))), Due::of(None)] {
+            assert_eq!(named(reset(), early.has_come()).code(), tonic::Code::Cancelled);
+        }
+        assert_eq!(named(Status::cancelled("Timeout expired"), false).message(), OWN_DEADLINE);
+        assert_eq!(named(Status::not_found("no such pod"), true).code(), tonic::Code::NotFound);
     }
 }
