@@ -133,7 +133,12 @@ impl<'a> Recording<'a> {
         Self { critape, tape, runtime, socket, recorder, at_crash: 0 }
     }
 
+    /// Once a probe is on the tape: what was just said may be lost.
+    #[track_caller]
     fn crash_and_go_on(&mut self) {
+        until("a probe is on the tape", || {
+            methods(&self.critape.calls(&self.tape)).contains("ExecSync").then_some(())
+        });
         self.recorder.take().unwrap().crash();
         self.at_crash = self.critape.calls(&self.tape).len();
         self.recorder = Some(self.critape.record(&self.tape, &self.runtime, &self.socket));
