@@ -11,6 +11,7 @@ mod idempotent;
 mod images;
 mod not_found;
 mod options;
+mod removed;
 mod stable_order;
 mod stopped;
 mod times;
@@ -43,7 +44,7 @@ pub struct Oracle {
 }
 
 /// All oracles there are.
-pub const ORACLES: [Oracle; 11] = [
+pub const ORACLES: [Oracle; 12] = [
     idempotent::ORACLE,
     not_found::ORACLE,
     images::ORACLE,
@@ -55,6 +56,7 @@ pub const ORACLES: [Oracle; 11] = [
     events::ORACLE,
     stable_order::ORACLE,
     stopped::ORACLE,
+    removed::ORACLE,
 ];
 
 impl Oracle {
@@ -88,6 +90,9 @@ pub(crate) trait Watch: std::fmt::Debug {
 
     /// The same for one that ended well.
     fn answered(&mut self, _seen: &Observed<'_>, _verdict: &mut Verdict) {}
+
+    /// Looks at an answer to a read that was asked again, because what takes time was not yet as it was to be.
+    fn passing(&mut self, _seen: &Observed<'_>, _verdict: &mut Verdict) {}
 
     /// Looks at a stream of events that has ended, or is no longer followed.
     fn events(&mut self, _stream: &EventStream, _verdict: &mut Verdict) {}
@@ -175,6 +180,7 @@ impl Default for Observer {
                 Box::<events::Events>::default(),
                 Box::<stable_order::StableOrder>::default(),
                 Box::<stopped::Stopped>::default(),
+                Box::<removed::Removed>::default(),
             ],
             checks: BTreeMap::new(),
             breaches: BTreeMap::new(),
@@ -189,6 +195,17 @@ impl Observer {
         for watch in &mut self.watches {
             let mut verdict = Verdict::default();
             watch.observe(&seen, &mut verdict);
+            keep(watch.oracle(), &exchange.method.path, call, verdict, &mut self.checks, &mut self.breaches);
+        }
+    }
+
+    /// Looks at an answer to a read that is asked again, because what takes time is not yet as it is to be.
+    pub fn passing(&mut self, call: Option<CallId>, exchange: &Exchange<'_>) {
+        // What it shows is news to those who see the answer that stays.
+        let Some(seen) = Reader::default().read(exchange) else { return };
+        for watch in self.watches.iter_mut().filter(|_| seen.code == Code::OK) {
+            let mut verdict = Verdict::default();
+            watch.passing(&seen, &mut verdict);
             keep(watch.oracle(), &exchange.method.path, call, verdict, &mut self.checks, &mut self.breaches);
         }
     }

@@ -53,6 +53,12 @@ impl Shared {
         }
     }
 
+    /// Tells the oracles of an answer to a read that is asked again, after all calls that had ended before.
+    pub(crate) fn note_passing(&self, call: &Call, request: &Bytes, answer: &Answer) {
+        self.write_down();
+        self.oracles.borrow_mut().passing(call, request, answer);
+    }
+
     fn report(&self, entry: Entry) {
         let Entry { call, way, answer, verdict, .. } = entry;
         let mut findings = self.findings.borrow_mut();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use cri::Method;
 use critape_calls::{Call, Ending, Live, Recorded, merged};
 use critape_differ::{EventSequences, Exchange, Findings, Observer, Rules, breaches_beyond};
 
@@ -45,16 +46,27 @@ impl Oracles {
             };
             self.recorded.observe(Some(call.id), &exchange);
         }
+        let exchange = self.exchange(method, request, answer);
+        self.live.observe(Some(call.id), &exchange);
+    }
+
+    /// Takes a live answer to a read that is asked again.
+    pub(crate) fn passing(&mut self, call: &Call, request: &Bytes, answer: &Answer) {
+        let Some(method) = call.method() else { return };
+        let exchange = self.exchange(method, request, answer);
+        self.live.passing(Some(call.id), &exchange);
+    }
+
+    fn exchange<'a>(&self, method: &'a Method, request: &'a Bytes, answer: &'a Answer) -> Exchange<'a> {
         let ended = self.clock.at(answer.ended);
-        let exchange = Exchange {
+        Exchange {
             method,
             request,
             outcome: &answer.outcome,
             response: &answer.message,
             started: ended.saturating_sub(answer.lasted),
             ended,
-        };
-        self.live.observe(Some(call.id), &exchange);
+        }
     }
 
     /// Takes both streams of events. Whether they are complete is seen by comparing them.
