@@ -10,6 +10,7 @@ use crate::comparer::Compared;
 use crate::evidence::{Evidence, MAX_HELD, MAX_REPORT_EVIDENCE, Witness};
 use crate::known::Catalogue;
 use crate::latency::Durations;
+use crate::oracles::Against;
 use crate::severity::told_by;
 use crate::spread::{Seen, Spread};
 use crate::summary::summary;
@@ -99,6 +100,13 @@ impl Findings {
 
     /// Adds an answer that breaks a rule of CRI, unless what is wrong with it has been found otherwise, or nobody wants to know.
     pub fn add_breach(&mut self, breach: &Breach, witness: &dyn Witness, rules: &Rules) {
+        // Where two answers disagree and the recording tells that the other is wrong, this one is not.
+        let is_of = |found: &Signature, other: &Against| {
+            found.method.rsplit('/').next() == Some(other.rpc) && found.path == other.path
+        };
+        if breach.against.as_ref().is_some_and(|other| self.findings.keys().any(|it| is_of(it, other))) {
+            return;
+        }
         self.add_if_new(&breach.method, witness, breach.divergence.clone(), rules);
     }
 

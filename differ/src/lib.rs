@@ -61,7 +61,7 @@ pub use findings::Findings;
 pub use forms::{Color, Form, FormError, explain, render_limitations, repeat};
 pub use known::{Judgement, Known};
 pub use limitation::{Effect, Limitation, LimitationKind};
-pub use oracles::{Breach, EventStream, Exchange, ORACLES, Observer, Oracle, breaches_beyond};
+pub use oracles::{Against, Breach, EventStream, Exchange, ORACLES, Observer, Oracle, breaches_beyond};
 pub use path::Path;
 pub use relation::{Relation, TextPattern, Within};
 pub use report::{

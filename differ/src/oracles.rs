@@ -75,6 +75,17 @@ pub struct Breach {
     pub call: Option<CallId>,
     /// What to report.
     pub divergence: Divergence,
+    /// Where two answers disagree, the place of the other.
+    pub against: Option<Against>,
+}
+
+/// The place of an answer that another does not agree with: nobody knows which is wrong unless something else tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Against {
+    /// Name of the RPC.
+    pub rpc: &'static str,
+    /// Path in its response.
+    pub path: String,
 }
 
 /// What an oracle says of what it sees.
@@ -106,10 +117,14 @@ pub(crate) trait Watch: std::fmt::Debug {
 pub(crate) struct Verdict {
     /// How often there was something to hold against the rule.
     checks: u64,
-    broken: Vec<(Path, Value, Value)>,
+    broken: Vec<Broken>,
     /// Places that were said to break the rule, wrongly as is seen now.
     withdrawn: Vec<Path>,
 }
+
+/// What does not hold: where, what was expected, what was found, and against what.
+#[derive(Debug)]
+struct Broken(Path, Value, Value, Option<Against>);
 
 impl Verdict {
     /// There is something that the rule is about: it holds or not. `path` is where, with what was expected and what was found.
@@ -120,10 +135,26 @@ impl Verdict {
         expected: impl Into<Value>,
         found: impl Into<Value>,
     ) {
+        self.judge(holds, path, (expected.into(), found.into()), None);
+    }
+
+    /// As [`Self::check`], where what was expected is what another answer says.
+    pub(crate) fn agree(
+        &mut self,
+        holds: bool,
+        path: &str,
+        expected: impl Into<Value>,
+        found: impl Into<Value>,
+        other: Against,
+    ) {
+        self.judge(holds, path, (expected.into(), found.into()), Some(other));
+    }
+
+    fn judge(&mut self, holds: bool, path: &str, (expected, found): (Value, Value), other: Option<Against>) {
         self.checks += 1;
         if !holds {
             let segments: Vec<&str> = path.split('.').collect();
-            self.broken.push((Path::of(&segments), expected.into(), found.into()));
+            self.broken.push(Broken(Path::of(&segments), expected, found, other));
         }
     }
 
@@ -148,7 +179,7 @@ impl Verdict {
         self.checks += 1;
         if expected != found {
             let segments: Vec<&str> = path.split('.').chain([key]).collect();
-            self.broken.push((Path::of(&segments), json!(expected), json!(found)));
+            self.broken.push(Broken(Path::of(&segments), json!(expected), json!(found), None));
         }
     }
 }
@@ -258,7 +289,7 @@ fn keep(
     for path in verdict.withdrawn {
         breaches.remove(&(oracle.name, method.to_owned(), path));
     }
-    for (path, expected, found) in verdict.broken {
+    for Broken(path, expected, found, against) in verdict.broken {
         let place = (oracle.name, method.to_owned(), path.clone());
         if breaches.len() >= MAX_PLACES || breaches.contains_key(&place) {
             continue;
@@ -273,7 +304,7 @@ fn keep(
             severity: oracle.severity,
             settles: false,
         };
-        breaches.insert(place, Breach { method: method.to_owned(), call, divergence });
+        breaches.insert(place, Breach { method: method.to_owned(), call, divergence, against });
     }
 }
 

@@ -8,6 +8,7 @@ use prost::Message;
 use super::*;
 use std::time::Duration;
 
+mod agree;
 mod over;
 
 /// A moment in 2026.
@@ -181,6 +182,28 @@ fn images_have_size_and_are_there_when_pulled() {
     assert_eq!(seen("sha256:a", Some(v1::Image { size: 0, ..image })), ["image.size"]);
 }
 
+#[test]
+fn an_image_id_is_told_of_all_containers_or_of_none() {
+    let seen = |in_list: &[&str], in_statuses: &[&str]| {
+        let mut talk = Talk::default();
+        let containers = in_list.iter().enumerate().map(|(number, image)| v1::Container {
+            id: number.to_string(),
+            created_at: NOW,
+            image_id: (*image).into(),
+            ..Default::default()
+        });
+        let answer = v1::ListContainersResponse { containers: containers.collect() };
+        talk.ok("ListContainers", &v1::ListContainersRequest::default(), &answer);
+        in_statuses.iter().for_each(|image| talk.status(|it| it.image_id = (*image).into()));
+        talk.broken().into_iter().map(|(.., path)| path).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(seen(&["i", "i"], &["", ""]), none, "containerd before 2.3");
+    assert_eq!(seen(&["", ""], &["i"]), none);
+    assert_eq!(seen(&["i", ""], &[]), ["containers[].image_id"]);
+    assert_eq!(seen(&["i"], &["", "i"]), ["status.image_id"]);
+}
+
 /// Has it end so long before its start was noted, in nanoseconds.
 fn ended(status: &mut v1::ContainerStatus, before: i64) {
     status.set_state(v1::ContainerState::ContainerExited);
@@ -298,25 +321,6 @@ fn images_take_room_and_pods_have_processes() {
     assert_eq!(processes(true, 9, &[0, 0, 2]), nothing);
     assert_eq!(processes(false, 9, &[0; 3]), nothing, "nobody started it");
     assert_eq!(processes(true, 0, &[0, 0]), nothing, "it has ended");
-}
-
-#[test]
-fn lists_and_statuses_agree_and_states_do_not_go_back() {
-    let list = |change: fn(&mut v1::Container)| {
-        let mut talk = Talk::default();
-        talk.status(|_| {});
-        let mut container = v1::Container { id: "c".into(), state: 1, created_at: NOW, ..Default::default() };
-        change(&mut container);
-        let answer = v1::ListContainersResponse { containers: vec![container] };
-        talk.ok("ListContainers", &v1::ListContainersRequest::default(), &answer);
-        talk.broken().into_iter().map(|(.., path)| path).collect::<Vec<_>>()
-    };
-    let none: [&str; 0] = [];
-    assert_eq!(list(|_| {}), none);
-    assert_eq!(list(|it| it.state = 2), none, "it may have ended");
-    assert_eq!(list(|it| it.state = 0), ["containers[].state"]);
-    assert_eq!(list(|it| it.state = 3), none, "unknown");
-    assert_eq!(list(|it| it.created_at = NOW + 1), ["containers[].created_at"]);
 }
 
 #[test]
