@@ -132,13 +132,13 @@ impl Findings {
     }
 
     /// Notes how long a call took on either side, where both were made at one pace.
-    pub fn took(&mut self, method: &str, recorded: Recorded<Duration>, live: Live<Duration>) {
-        self.durations.add(method, recorded.0, live.0);
+    pub fn took(&mut self, method: &str, call: CallId, recorded: Recorded<Duration>, live: Live<Duration>) {
+        self.durations.add(method, Some(call), recorded.0, live.0);
     }
 
     /// Notes how long after it was made an event came on either side, where both runs went at one pace.
     pub fn event_took(&mut self, method: &str, recorded: Recorded<Duration>, live: Live<Duration>) {
-        self.delays.add(method, recorded.0, live.0);
+        self.delays.add(method, None, recorded.0, live.0);
     }
 
     /// Adds a divergence that is about more than one call.
@@ -205,7 +205,8 @@ impl Findings {
         rules: &Rules,
         max_inconclusive: f64,
     ) -> Report {
-        for (method, divergence) in std::mem::take(&mut self.durations).divergences() {
+        let durations = std::mem::take(&mut self.durations);
+        for (method, divergence) in durations.divergences() {
             self.add_divergence(method, &Ids::default(), divergence);
         }
         for (method, divergence) in std::mem::take(&mut self.delays).delays() {
@@ -233,7 +234,10 @@ impl Findings {
         rules.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.rule.cmp(&b.rule)));
         let count = rules.iter().map(|rule| rule.count).sum();
         let suppressed = Suppressed { count, rules, examples: self.examples };
-        let methods = self.methods.into_iter().map(|(method, compared)| MethodCount { method, compared });
+        let methods = self.methods.into_iter().map(|(method, compared)| {
+            let timed = durations.timed(&method);
+            MethodCount { method, compared, timed }
+        });
         let mut report = Report {
             version: 1,
             verdict: Verdict::Same,

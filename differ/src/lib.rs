@@ -60,6 +60,7 @@ pub use evidence::{EarlierCall, Evidence, Ids, MAX_BEFORE, Timeline, TimelineCal
 pub use findings::Findings;
 pub use forms::{Color, Form, FormError, explain, render_limitations, repeat};
 pub use known::{Judgement, Known};
+pub use latency::{SlowCall, Timed};
 pub use limitation::{Effect, Limitation, LimitationKind};
 pub use oracles::{Against, Breach, EventStream, Exchange, ORACLES, Observer, Oracle, breaches_beyond};
 pub use path::Path;

@@ -77,7 +77,7 @@ impl Shared {
         let sent = call.sent_method().map_or("", |sent| sent.name.as_str());
         let alike = self.config.pace == Pace::Recorded(1.0) && way.name == sent;
         if alike && call.outcome.is_ok() && answer.outcome.is_ok() {
-            findings.took(place_of(&call), Recorded(call.duration()), Live(answer.settled_after));
+            findings.took(place_of(&call), call.id, Recorded(call.duration()), Live(answer.settled_after));
         }
     }
 }
