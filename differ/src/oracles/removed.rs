@@ -1,10 +1,11 @@
 //! What a call has removed is gone when the call returns.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use cri::v1;
 use cri::wire::{fields, text_at};
+use foldhash::quality::RandomState;
 use serde_json::Value;
 
 use super::exchange::{EventStream, Observed, Said};
@@ -25,7 +26,7 @@ const MAX_OBJECTS: usize = 100_000;
 
 /// When the calls returned that removed these, since the epoch.
 #[derive(Debug, Default)]
-pub(super) struct Removed(BTreeMap<String, Duration>);
+pub(super) struct Removed(HashMap<String, Duration, RandomState>);
 
 impl Watch for Removed {
     fn oracle(&self) -> Oracle {

@@ -1,11 +1,11 @@
 //! What a call has stopped has ended when the call returns.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use cri::v1;
-use cri::wire::{fields, text_at};
-use prost::Message;
+use cri::wire::{content_at, fields, take_varint, text_at};
+use foldhash::quality::RandomState;
 use serde_json::Value;
 
 use super::exchange::{Observed, Said};
@@ -27,9 +27,9 @@ const MAX_CONTAINERS: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Stopped {
     /// The sandbox of each container.
-    sandboxes: BTreeMap<String, String>,
+    sandboxes: HashMap<String, String, RandomState>,
     /// When the calls returned that stopped these, since the epoch.
-    stopped: BTreeMap<String, Duration>,
+    stopped: HashMap<String, Duration, RandomState>,
 }
 
 impl Watch for Stopped {
@@ -76,14 +76,12 @@ impl Watch for Stopped {
                 }
             }
             Said::ListContainers(_) => {
-                for it in self.listed::<v1::Container>(seen) {
-                    self.container(seen, &it.id, it.state(), "containers[].state", verdict);
-                }
+                let runs = v1::ContainerState::ContainerRunning;
+                self.list(seen, "containers[].state", 6, (runs.into(), runs.as_str_name()), verdict);
             }
             Said::ListPodSandbox(_) => {
-                for it in self.listed::<v1::PodSandbox>(seen) {
-                    self.sandbox(seen, &it.id, it.state(), "items[].state", verdict);
-                }
+                let ready = v1::PodSandboxState::SandboxReady;
+                self.list(seen, "items[].state", 3, (ready.into(), ready.as_str_name()), verdict);
             }
             _ => {}
         }
@@ -97,15 +95,27 @@ impl Stopped {
         self.stopped.get(id).into_iter().chain(sandbox).min().copied()
     }
 
-    /// The elements of a list that were stopped: one that stays as it was is no news.
-    fn listed<M: Message + Default>(&self, seen: &Observed<'_>) -> Vec<M> {
+    /// Looks at all elements of a list, which tell their state in this field: one that stays as it was is no news.
+    fn list(
+        &self,
+        seen: &Observed<'_>,
+        path: &str,
+        field: u32,
+        (alive, name): (i32, &str),
+        verdict: &mut Verdict,
+    ) {
         if self.stopped.is_empty() {
-            return Vec::new();
+            return;
         }
-        let elements = fields(seen.response).map_while(Result::ok).filter(|field| field.number == 1);
-        let stopped =
-            elements.filter(|it| text_at(it.content, &[1]).is_some_and(|id| self.since(id).is_some()));
-        stopped.filter_map(|it| M::decode(it.content).ok()).collect()
+        for element in fields(seen.response).map_while(Result::ok).filter(|it| it.number == 1) {
+            let id = text_at(element.content, &[1]).filter(|id| self.since(id).is_some());
+            let state =
+                || content_at(element.content, &[field]).and_then(|mut number| take_varint(&mut number));
+            if let Some(id) = id {
+                let is_alive = i64::try_from(state().unwrap_or_default()) == Ok(alive.into());
+                self.ended(seen, id, is_alive.then_some(name), path, verdict);
+            }
+        }
     }
 
     fn container(
