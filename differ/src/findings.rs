@@ -10,6 +10,7 @@ use crate::comparer::Compared;
 use crate::evidence::{Evidence, MAX_HELD, MAX_REPORT_EVIDENCE, Witness};
 use crate::known::Catalogue;
 use crate::latency::Durations;
+use crate::oracles::Against;
 use crate::severity::told_by;
 use crate::spread::{Seen, Spread};
 use crate::summary::summary;
@@ -99,6 +100,13 @@ impl Findings {
 
     /// Adds an answer that breaks a rule of CRI, unless what is wrong with it has been found otherwise, or nobody wants to know.
     pub fn add_breach(&mut self, breach: &Breach, witness: &dyn Witness, rules: &Rules) {
+        // Where two answers disagree and the recording tells that the other is wrong, this one is not.
+        let is_of = |found: &Signature, other: &Against| {
+            found.method.rsplit('/').next() == Some(other.rpc) && found.path == other.path
+        };
+        if breach.against.as_ref().is_some_and(|other| self.findings.keys().any(|it| is_of(it, other))) {
+            return;
+        }
         self.add_if_new(&breach.method, witness, breach.divergence.clone(), rules);
     }
 
@@ -124,13 +132,13 @@ impl Findings {
     }
 
     /// Notes how long a call took on either side, where both were made at one pace.
-    pub fn took(&mut self, method: &str, recorded: Recorded<Duration>, live: Live<Duration>) {
-        self.durations.add(method, recorded.0, live.0);
+    pub fn took(&mut self, method: &str, call: CallId, recorded: Recorded<Duration>, live: Live<Duration>) {
+        self.durations.add(method, Some(call), recorded.0, live.0);
     }
 
     /// Notes how long after it was made an event came on either side, where both runs went at one pace.
     pub fn event_took(&mut self, method: &str, recorded: Recorded<Duration>, live: Live<Duration>) {
-        self.delays.add(method, recorded.0, live.0);
+        self.delays.add(method, None, recorded.0, live.0);
     }
 
     /// Adds a divergence that is about more than one call.
@@ -197,7 +205,8 @@ impl Findings {
         rules: &Rules,
         max_inconclusive: f64,
     ) -> Report {
-        for (method, divergence) in std::mem::take(&mut self.durations).divergences() {
+        let durations = std::mem::take(&mut self.durations);
+        for (method, divergence) in durations.divergences() {
             self.add_divergence(method, &Ids::default(), divergence);
         }
         for (method, divergence) in std::mem::take(&mut self.delays).delays() {
@@ -225,7 +234,10 @@ impl Findings {
         rules.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.rule.cmp(&b.rule)));
         let count = rules.iter().map(|rule| rule.count).sum();
         let suppressed = Suppressed { count, rules, examples: self.examples };
-        let methods = self.methods.into_iter().map(|(method, compared)| MethodCount { method, compared });
+        let methods = self.methods.into_iter().map(|(method, compared)| {
+            let timed = durations.timed(&method);
+            MethodCount { method, compared, timed }
+        });
         let mut report = Report {
             version: 1,
             verdict: Verdict::Same,

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use critape_calls::CallId;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{Divergence, Kind, Path, Severity};
@@ -26,35 +28,109 @@ const FASTER_BY: f64 = 100e6;
 const IN_EACH_HALF: f64 = 1.25;
 /// Events are late that come later by so much: a kubelet is told of what happened, and waits for nothing.
 const LATE_BY: f64 = 100e6;
+/// A call stands out that took at least so many times as long as the longest recorded one of its method …
+const STANDS_OUT: f64 = 10.0;
+/// … and longer by so much: kubelet's pods wait for it.
+const STANDS_OUT_BY: f64 = 5e9;
 /// Pairs of durations kept of one method. What comes later is left out: a day of polls says no more.
 const MAX_PAIRS: usize = 20_000;
 
+/// How long the calls of one method took, where both sides made them at one pace. Durations are in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timed {
+    /// How many calls.
+    pub calls: u64,
+    /// Whether these are enough to tell that calls take longer or less long.
+    pub judged: bool,
+    /// The longest live call, where it stands out. One call is no proof, so this is no finding.
+    pub slow: Option<SlowCall>,
+}
+
+/// A call that took much longer than any recorded one of its method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlowCall {
+    /// The recorded call.
+    pub call: u64,
+    /// How long the live one took.
+    pub took: u64,
+    /// How long the longest recorded one of the method took.
+    pub recorded: u64,
+}
+
 /// How long calls took, by method, in the order in which they were replayed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Durations(BTreeMap<String, Vec<(f64, f64)>>);
+pub(crate) struct Durations(BTreeMap<String, Sample>);
+
+/// How long the calls of one method took.
+#[derive(Clone, Debug, Default)]
+struct Sample {
+    pairs: Vec<(f64, f64)>,
+    /// All of them, those too that are not kept.
+    calls: u64,
+    longest_recorded: f64,
+    longest: Option<(CallId, f64)>,
+}
 
 impl Durations {
-    pub(crate) fn add(&mut self, method: &str, recorded: Duration, live: Duration) {
-        let ns = |duration: Duration| duration.as_nanos() as f64;
-        match self.0.get_mut(method) {
-            Some(pairs) if pairs.len() >= MAX_PAIRS => {}
-            Some(pairs) => pairs.push((ns(recorded), ns(live))),
-            None => drop(self.0.insert(method.to_owned(), vec![(ns(recorded), ns(live))])),
-        }
+    pub(crate) fn add(&mut self, method: &str, call: Option<CallId>, recorded: Duration, live: Duration) {
+        let sample = match self.0.get_mut(method) {
+            Some(sample) => sample,
+            None => self.0.entry(method.to_owned()).or_default(),
+        };
+        sample.add(call, recorded.as_nanos() as f64, live.as_nanos() as f64);
+    }
+
+    /// What is known of the calls of this method.
+    pub(crate) fn timed(&self, method: &str) -> Option<Timed> {
+        self.0.get(method).map(Sample::timed)
     }
 
     /// The methods whose durations have shifted, by request path.
     pub(crate) fn divergences(&self) -> impl Iterator<Item = (&str, Divergence)> {
-        let shifted = self.0.iter().filter_map(|(method, pairs)| Some((method, shift(pairs)?)));
+        let shifted = self.0.iter().filter_map(|(method, sample)| Some((method, shift(&sample.pairs)?)));
         shifted.map(|(method, shift)| (method.as_str(), shift.divergence("duration")))
     }
 
     /// The same, where these are the delays of events: only those that come much later matter.
     pub(crate) fn delays(&self) -> impl Iterator<Item = (&str, Divergence)> {
-        let shifted = self.0.iter().filter_map(|(method, pairs)| Some((method, shift(pairs)?)));
+        let shifted = self.0.iter().filter_map(|(method, sample)| Some((method, shift(&sample.pairs)?)));
         let late = shifted.filter(|(_, shift)| shift.live.p50 - shift.recorded.p50 >= LATE_BY);
         late.map(|(method, shift)| (method.as_str(), shift.divergence("events")))
     }
+}
+
+impl Sample {
+    fn add(&mut self, call: Option<CallId>, recorded: f64, live: f64) {
+        self.calls += 1;
+        if self.pairs.len() < MAX_PAIRS {
+            self.pairs.push((recorded, live));
+        }
+        self.longest_recorded = self.longest_recorded.max(recorded);
+        if let Some(call) = call.filter(|_| self.longest.is_none_or(|(_, longest)| longest < live)) {
+            self.longest = Some((call, live));
+        }
+    }
+
+    fn timed(&self) -> Timed {
+        let recorded = self.longest_recorded;
+        let stands_out = |took: f64| took >= recorded * STANDS_OUT && took - recorded >= STANDS_OUT_BY;
+        let slow = self.longest.filter(|(_, took)| stands_out(*took));
+        Timed {
+            calls: self.calls,
+            judged: most_deviations(self.pairs.len()) >= MIN_DEVIATIONS,
+            slow: slow.map(|(call, took)| SlowCall {
+                call: call.0,
+                took: took as u64,
+                recorded: recorded as u64,
+            }),
+        }
+    }
+}
+
+/// By how many deviations so many pairs differ at most: all live ones are longer than all recorded ones.
+fn most_deviations(pairs: usize) -> f64 {
+    let count = pairs as f64;
+    count / 2.0 / ((2.0 * count + 1.0) / 12.0).sqrt()
 }
 
 /// Durations that have shifted; all in nanoseconds.
@@ -260,8 +336,13 @@ mod tests {
         let ms = Duration::from_millis;
         for call in 0..30 {
             let (recorded, live) = (Recorded(ms(100 + call)), Live(ms(200 + call)));
-            findings.took("/runtime.v1.RuntimeService/StartContainer", recorded, live);
-            findings.took("/runtime.v1.RuntimeService/StopContainer", recorded, Live(recorded.0));
+            findings.took("/runtime.v1.RuntimeService/StartContainer", CallId(call), recorded, live);
+            findings.took(
+                "/runtime.v1.RuntimeService/StopContainer",
+                CallId(call),
+                recorded,
+                Live(recorded.0),
+            );
         }
         let report = findings.into_report(
             crate::SideInfo::default(),
@@ -273,5 +354,35 @@ mod tests {
         assert_eq!((finding.kind, finding.path.as_str()), (Kind::Latency, "duration"));
         assert_eq!(finding.summary, "StartContainer takes longer than when it was recorded");
         assert_eq!(finding.examples[0].recorded["calls"], 30);
+    }
+
+    #[test]
+    fn few_calls_are_not_judged_and_one_that_took_long_is_told() {
+        let start = "/runtime.v1.RuntimeService/StartContainer";
+        let timed = |calls: u64, longest: Duration| {
+            let mut findings = crate::Findings::default();
+            for call in 1..=calls {
+                let recorded = Duration::from_millis(200 + call);
+                let live = if call == 2 { longest } else { recorded };
+                findings.add(start, &crate::Ids::default(), crate::Compared::default());
+                findings.took(start, CallId(call), Recorded(recorded), Live(live));
+            }
+            let (side, rules) = (crate::SideInfo::default(), crate::Rules::standard());
+            let report = findings.into_report(side.clone(), side, &rules, 0.01);
+            assert!(report.findings.is_empty(), "one call is no proof: {:?}", report.findings);
+            (
+                report.methods[0].timed.unwrap(),
+                crate::Form::Table.render(&report, crate::Color::Plain).unwrap(),
+            )
+        };
+        let (few, shown) = timed(11, Duration::from_secs(30));
+        let slow = SlowCall { call: 2, took: 30_000_000_000, recorded: 211_000_000 };
+        assert_eq!(few, Timed { calls: 11, judged: false, slow: Some(slow) });
+        assert!(shown.contains("latency   too few calls to be judged: StartContainer (11)\n"), "{shown}");
+        let told = "slow      StartContainer took 30000.0 ms at call 2, and at most 211.0 ms when recorded\n";
+        assert!(shown.contains(told), "{shown}");
+        let (enough, shown) = timed(12, Duration::from_secs(4));
+        assert_eq!(enough, Timed { calls: 12, judged: true, slow: None });
+        assert!(!shown.contains("latency") && !shown.contains("slow "), "{shown}");
     }
 }

@@ -60,8 +60,9 @@ pub use evidence::{EarlierCall, Evidence, Ids, MAX_BEFORE, Timeline, TimelineCal
 pub use findings::Findings;
 pub use forms::{Color, Form, FormError, explain, render_limitations, repeat};
 pub use known::{Judgement, Known};
+pub use latency::{SlowCall, Timed};
 pub use limitation::{Effect, Limitation, LimitationKind};
-pub use oracles::{Breach, EventStream, Exchange, ORACLES, Observer, Oracle, breaches_beyond};
+pub use oracles::{Against, Breach, EventStream, Exchange, ORACLES, Observer, Oracle, breaches_beyond};
 pub use path::Path;
 pub use relation::{Relation, TextPattern, Within};
 pub use report::{

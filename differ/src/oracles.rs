@@ -11,6 +11,7 @@ mod idempotent;
 mod images;
 mod not_found;
 mod options;
+mod removed;
 mod stable_order;
 mod stopped;
 mod times;
@@ -43,7 +44,7 @@ pub struct Oracle {
 }
 
 /// All oracles there are.
-pub const ORACLES: [Oracle; 11] = [
+pub const ORACLES: [Oracle; 12] = [
     idempotent::ORACLE,
     not_found::ORACLE,
     images::ORACLE,
@@ -55,6 +56,7 @@ pub const ORACLES: [Oracle; 11] = [
     events::ORACLE,
     stable_order::ORACLE,
     stopped::ORACLE,
+    removed::ORACLE,
 ];
 
 impl Oracle {
@@ -73,6 +75,17 @@ pub struct Breach {
     pub call: Option<CallId>,
     /// What to report.
     pub divergence: Divergence,
+    /// Where two answers disagree, the place of the other.
+    pub against: Option<Against>,
+}
+
+/// The place of an answer that another does not agree with: nobody knows which is wrong unless something else tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Against {
+    /// Name of the RPC.
+    pub rpc: &'static str,
+    /// Path in its response.
+    pub path: String,
 }
 
 /// What an oracle says of what it sees.
@@ -89,6 +102,9 @@ pub(crate) trait Watch: std::fmt::Debug {
     /// The same for one that ended well.
     fn answered(&mut self, _seen: &Observed<'_>, _verdict: &mut Verdict) {}
 
+    /// Looks at an answer to a read that was asked again, because what takes time was not yet as it was to be.
+    fn passing(&mut self, _seen: &Observed<'_>, _verdict: &mut Verdict) {}
+
     /// Looks at a stream of events that has ended, or is no longer followed.
     fn events(&mut self, _stream: &EventStream, _verdict: &mut Verdict) {}
 
@@ -101,10 +117,14 @@ pub(crate) trait Watch: std::fmt::Debug {
 pub(crate) struct Verdict {
     /// How often there was something to hold against the rule.
     checks: u64,
-    broken: Vec<(Path, Value, Value)>,
+    broken: Vec<Broken>,
     /// Places that were said to break the rule, wrongly as is seen now.
     withdrawn: Vec<Path>,
 }
+
+/// What does not hold: where, what was expected, what was found, and against what.
+#[derive(Debug)]
+struct Broken(Path, Value, Value, Option<Against>);
 
 impl Verdict {
     /// There is something that the rule is about: it holds or not. `path` is where, with what was expected and what was found.
@@ -115,10 +135,26 @@ impl Verdict {
         expected: impl Into<Value>,
         found: impl Into<Value>,
     ) {
+        self.judge(holds, path, (expected.into(), found.into()), None);
+    }
+
+    /// As [`Self::check`], where what was expected is what another answer says.
+    pub(crate) fn agree(
+        &mut self,
+        holds: bool,
+        path: &str,
+        expected: impl Into<Value>,
+        found: impl Into<Value>,
+        other: Against,
+    ) {
+        self.judge(holds, path, (expected.into(), found.into()), Some(other));
+    }
+
+    fn judge(&mut self, holds: bool, path: &str, (expected, found): (Value, Value), other: Option<Against>) {
         self.checks += 1;
         if !holds {
             let segments: Vec<&str> = path.split('.').collect();
-            self.broken.push((Path::of(&segments), expected.into(), found.into()));
+            self.broken.push(Broken(Path::of(&segments), expected, found, other));
         }
     }
 
@@ -143,7 +179,7 @@ impl Verdict {
         self.checks += 1;
         if expected != found {
             let segments: Vec<&str> = path.split('.').chain([key]).collect();
-            self.broken.push((Path::of(&segments), json!(expected), json!(found)));
+            self.broken.push(Broken(Path::of(&segments), json!(expected), json!(found), None));
         }
     }
 }
@@ -175,6 +211,7 @@ impl Default for Observer {
                 Box::<events::Events>::default(),
                 Box::<stable_order::StableOrder>::default(),
                 Box::<stopped::Stopped>::default(),
+                Box::<removed::Removed>::default(),
             ],
             checks: BTreeMap::new(),
             breaches: BTreeMap::new(),
@@ -189,6 +226,17 @@ impl Observer {
         for watch in &mut self.watches {
             let mut verdict = Verdict::default();
             watch.observe(&seen, &mut verdict);
+            keep(watch.oracle(), &exchange.method.path, call, verdict, &mut self.checks, &mut self.breaches);
+        }
+    }
+
+    /// Looks at an answer to a read that is asked again, because what takes time is not yet as it is to be.
+    pub fn passing(&mut self, call: Option<CallId>, exchange: &Exchange<'_>) {
+        // What it shows is news to those who see the answer that stays.
+        let Some(seen) = Reader::default().read(exchange) else { return };
+        for watch in self.watches.iter_mut().filter(|_| seen.code == Code::OK) {
+            let mut verdict = Verdict::default();
+            watch.passing(&seen, &mut verdict);
             keep(watch.oracle(), &exchange.method.path, call, verdict, &mut self.checks, &mut self.breaches);
         }
     }
@@ -241,7 +289,7 @@ fn keep(
     for path in verdict.withdrawn {
         breaches.remove(&(oracle.name, method.to_owned(), path));
     }
-    for (path, expected, found) in verdict.broken {
+    for Broken(path, expected, found, against) in verdict.broken {
         let place = (oracle.name, method.to_owned(), path.clone());
         if breaches.len() >= MAX_PLACES || breaches.contains_key(&place) {
             continue;
@@ -256,7 +304,7 @@ fn keep(
             severity: oracle.severity,
             settles: false,
         };
-        breaches.insert(place, Breach { method: method.to_owned(), call, divergence });
+        breaches.insert(place, Breach { method: method.to_owned(), call, divergence, against });
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::baseline::{Accepted, BaselineUse};
 use crate::evidence::{Evidence, Timeline};
 use crate::known::Known;
+use crate::latency::Timed;
 use crate::limitation::Limitation;
 use crate::spread::Spread;
 use crate::suppressed::SuppressedExample;
@@ -170,6 +171,9 @@ pub struct MethodCount {
     pub method: String,
     /// How many calls.
     pub compared: u64,
+    /// How long they took; absent where durations were not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timed: Option<Timed>,
 }
 
 /// What was found.

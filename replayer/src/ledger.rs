@@ -53,6 +53,12 @@ impl Shared {
         }
     }
 
+    /// Tells the oracles of an answer to a read that is asked again, after all calls that had ended before.
+    pub(crate) fn note_passing(&self, call: &Call, request: &Bytes, answer: &Answer) {
+        self.write_down();
+        self.oracles.borrow_mut().passing(call, request, answer);
+    }
+
     fn report(&self, entry: Entry) {
         let Entry { call, way, answer, verdict, .. } = entry;
         let mut findings = self.findings.borrow_mut();
@@ -71,7 +77,7 @@ impl Shared {
         let sent = call.sent_method().map_or("", |sent| sent.name.as_str());
         let alike = self.config.pace == Pace::Recorded(1.0) && way.name == sent;
         if alike && call.outcome.is_ok() && answer.outcome.is_ok() {
-            findings.took(place_of(&call), Recorded(call.duration()), Live(answer.settled_after));
+            findings.took(place_of(&call), call.id, Recorded(call.duration()), Live(answer.settled_after));
         }
     }
 }

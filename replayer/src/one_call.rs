@@ -145,6 +145,7 @@ impl Shared {
         let until = Instant::now() + self.patience_with(call);
         let mut failure = self.failure(call, &answer, &compared.divergences);
         while self.may_settle(call, &compared) && Instant::now() < until && !self.presence.is_gone() {
+            self.note_passing(call, request, &answer);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             answer = ask().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use cri::Method;
 use critape_calls::{Call, Ending, Live, Recorded, merged};
 use critape_differ::{EventSequences, Exchange, Findings, Observer, Rules, breaches_beyond};
 
@@ -45,16 +46,27 @@ impl Oracles {
             };
             self.recorded.observe(Some(call.id), &exchange);
         }
+        let exchange = self.exchange(method, request, answer);
+        self.live.observe(Some(call.id), &exchange);
+    }
+
+    /// Takes a live answer to a read that is asked again.
+    pub(crate) fn passing(&mut self, call: &Call, request: &Bytes, answer: &Answer) {
+        let Some(method) = call.method() else { return };
+        let exchange = self.exchange(method, request, answer);
+        self.live.passing(Some(call.id), &exchange);
+    }
+
+    fn exchange<'a>(&self, method: &'a Method, request: &'a Bytes, answer: &'a Answer) -> Exchange<'a> {
         let ended = self.clock.at(answer.ended);
-        let exchange = Exchange {
+        Exchange {
             method,
             request,
             outcome: &answer.outcome,
             response: &answer.message,
             started: ended.saturating_sub(answer.lasted),
             ended,
-        };
-        self.live.observe(Some(call.id), &exchange);
+        }
     }
 
     /// Takes both streams of events. Whether they are complete is seen by comparing them.
@@ -73,6 +85,71 @@ impl Oracles {
         for breach in breaches_beyond(Recorded(&self.recorded), Live(&self.live)) {
             let witness = Alone { method: &breach.method, call: breach.call, veil };
             findings.add_breach(breach, &witness, rules);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use critape_tape::Tape;
+
+    use super::*;
+    use crate::events;
+    use crate::recording::{each_call, is_event_stream};
+    use crate::survey::Survey;
+
+    /// What the runtime of a tape of `e2e/golden` broke, as oracle, RPC and path.
+    fn broken(name: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, path) = (
+            format!("{}/../e2e/golden/{name}.critape", env!("CARGO_MANIFEST_DIR")),
+            folder.path().join("tape"),
+        );
+        critape_tape::import(std::fs::File::open(&file).unwrap(), file.as_ref(), &path).unwrap();
+        let mut observer = Observer::default();
+        each_call(&Tape::open(&path).unwrap(), &mut Survey::default(), |_, call| {
+            let Some((method, request)) = call.method().zip(call.request()) else { return };
+            if is_event_stream(&call) {
+                observer.events(Some(call.id), &call.path, &events::sequences(&call, method).to_stream());
+                return;
+            }
+            let exchange = Exchange {
+                method,
+                request,
+                outcome: &call.outcome,
+                response: &merged(&call).unwrap_or_default(),
+                started: Duration::from_nanos(call.started.0),
+                ended: Duration::from_nanos(call.ended.0),
+            };
+            observer.observe(Some(call.id), &exchange);
+        })
+        .unwrap();
+        let rpc = |method: &str| method.rsplit('/').next().unwrap_or_default().to_owned();
+        let told = observer
+            .breaches()
+            .map(|it| format!("{} {} {}", it.divergence.rule, rpc(&it.method), it.divergence.path));
+        told.collect()
+    }
+
+    #[test]
+    fn real_runtimes_break_what_they_are_known_to_break() {
+        let stops = ["StopContainer", "StopPodSandbox"]
+            .map(|rpc| format!("idempotent-stop-and-remove {rpc} outcome.code"));
+        let [stop, stop_pod] = stops.each_ref().map(String::as_str);
+        let userns = "options-visible PodSandboxStatus status.linux.namespaces.options.userns_options";
+        let room = "usage ImageFsInfo image_filesystems[].used_bytes.value";
+        let mounts = "options-visible ContainerStatus status.mounts[]";
+        let created = "times GetContainerEvents pod_sandbox_status.created_at";
+        for (name, known) in [
+            ("containerd-1.6", &[stop, stop_pod, userns, room][..]),
+            ("containerd-1.6-v1alpha2", &[stop, stop_pod, userns]),
+            ("containerd-1.7", &[room]),
+            ("containerd-2.1", &[mounts, created, room]),
+            ("kubelet-1.7", &[]),
+            ("kubelet-2.1", &[]),
+        ] {
+            assert_eq!(broken(name), known, "{name}");
         }
     }
 }

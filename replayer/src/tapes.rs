@@ -184,7 +184,8 @@ impl<'a> Pairing<'a> {
         let calls = self.witness(call, partner);
         places::add(&mut self.findings, call, &calls, compared);
         if alike && call.outcome.is_ok() && partner.outcome.is_ok() && !is_event_stream(call) {
-            self.findings.took(place_of(call), Recorded(call.duration()), Live(partner.duration()));
+            let (recorded, live) = (Recorded(call.duration()), Live(partner.duration()));
+            self.findings.took(place_of(call), call.id, recorded, live);
         }
     }
 

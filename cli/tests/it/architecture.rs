@@ -45,7 +45,9 @@ fn sources(room: &str) -> Vec<(PathBuf, String)> {
         for entry in fs::read_dir(folder).unwrap().flatten() {
             let path = entry.path();
             if path.is_dir() {
-                walk(&path, found);
+                if !path.ends_with("tests") {
+                    walk(&path, found);
+                }
             } else if path.extension().is_some_and(|suffix| suffix == "rs") && !path.ends_with("tests.rs") {
                 found.push(path);
             }

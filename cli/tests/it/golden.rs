@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::folder::Folder;
 
@@ -34,5 +34,41 @@ fn tapes_of_kubelet_stay_readable() {
         assert_eq!(methods.contains("GetContainerEvents"), listens);
         assert!(!folder.run("tape show node.tape -o json").done().contains(SECRET));
         assert!(folder.run("tape show node.tape -o json --unseal").done().contains(SECRET));
+    }
+}
+
+/// A finding's method, path, kind, and the two ends of its transition.
+type Place = (String, String, String, [String; 2]);
+
+/// What a comparison finds.
+fn found(folder: &Folder, before: &str, now: &str) -> BTreeSet<Place> {
+    let ended = folder.run(&format!("diff {before}.tape {now}.tape -o json"));
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings
+        .map(|it| {
+            let text = |name: &str| it[name].as_str().unwrap_or_default().to_owned();
+            let transition = text("transition");
+            let (from, to) = transition.split_once('→').unwrap_or_default();
+            (text("method"), text("path"), text("kind"), [from.to_owned(), to.to_owned()])
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_found_one_way_is_found_the_other_way() {
+    let folder = Folder::new();
+    let tapes = ["containerd-1.6", "containerd-1.7", "containerd-2.1"];
+    for tape in tapes {
+        let file = format!("{}/../e2e/golden/{tape}.critape", env!("CARGO_MANIFEST_DIR"));
+        folder.run(&format!("tape import {file} {tape}.tape")).done();
+        assert_eq!(found(&folder, tape, tape), BTreeSet::new(), "{tape}");
+    }
+    for (before, now) in [(0, 1), (1, 2), (0, 2)].map(|(before, now)| (tapes[before], tapes[now])) {
+        let there = found(&folder, before, now);
+        assert!(there.len() > 50, "{there:?}");
+        let turned = |(method, path, kind, [from, to]): Place| (method, path, kind, [to, from]);
+        let back: BTreeSet<_> = found(&folder, now, before).into_iter().map(turned).collect();
+        assert_eq!(there, back, "{before} {now}");
     }
 }

@@ -7,6 +7,7 @@ mod explain;
 mod html;
 mod junit;
 mod markdown;
+mod pace;
 mod repeat;
 #[cfg(test)]
 mod sample;

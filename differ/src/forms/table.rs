@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
-use super::Color;
 use super::text::{both, known, place, plain, rpc, side, signature, times, until};
+use super::{Color, pace};
 use crate::{BaselineUse, EarlierCall, Effect, Example, Finding, Limitation, Report, Severity, Verdict};
 
 /// Longest piece of a value that is shown.
@@ -81,20 +81,7 @@ fn head(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
         }
     }
     writeln!(out)?;
-    if let Some(lateness) = report.timing.and_then(|timing| timing.lateness) {
-        let [half, most] = [lateness.p50, lateness.p99].map(milliseconds);
-        write!(out, "pace      calls were late by {half} ms, 1 in 100 by more than {most} ms")?;
-        if let Some(held) = report.timing.and_then(|timing| timing.held_up) {
-            let max = milliseconds(held.max);
-            write!(out, "; what {} calls follow from came up to {max} ms after they were due", held.calls)?;
-        }
-        writeln!(out)?;
-    }
-    if let Some(unsettled) = report.timing.and_then(|timing| timing.unsettled) {
-        let max = milliseconds(unsettled.max);
-        let reads = if unsettled.calls == 1 { "read was" } else { "reads were" };
-        writeln!(out, "settling  {} {reads} asked again in vain, for up to {max} ms", unsettled.calls)?;
-    }
+    pace::write(out, report)?;
     if report.suppressed.count > 0 {
         let named: Vec<_> = report
             .suppressed
@@ -144,11 +131,6 @@ fn findings(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
         writeln!(out, "     {}{}", plain(&accepted.note), until(accepted.expires.as_deref()))?;
     }
     writeln!(out)
-}
-
-/// Nanoseconds in milliseconds.
-fn milliseconds(nanos: u64) -> String {
-    format!("{:.1}", nanos as f64 / 1e6)
 }
 
 fn meaning(severity: Severity) -> String {

@@ -4,29 +4,58 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cri::v1;
-use serde_json::Value;
 
 use super::exchange::{Observed, Said};
-use super::{Oracle, Verdict, Watch};
+use super::{Against, Oracle, Verdict, Watch};
 use crate::Severity;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "list-and-status-agree",
-    rule: "a list and a status must say the same of one object, and its state must not go back",
+    rule: "a list and a status must say the same of one object, as it was made, and its state must not go back",
     source: "kubelet's PLEG compares what lists say with what statuses said: kubernetes pkg/kubelet/pleg; cri-dockerd#168",
     severity: Severity::Breaking,
 };
+
+/// A runtime may round its times to seconds, and clocks are read at different moments.
+const MADE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is known of objects, by id.
 #[derive(Debug, Default)]
 pub(super) struct Agreement(BTreeMap<String, Known>);
 
+/// An RPC, and where in its answer the object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Teller {
+    rpc: &'static str,
+    path: &'static str,
+}
+
+const SANDBOX: Teller = Teller { rpc: "PodSandboxStatus", path: "status" };
+const SANDBOXES: Teller = Teller { rpc: "ListPodSandbox", path: "items[]" };
+const CONTAINER: Teller = Teller { rpc: "ContainerStatus", path: "status" };
+const CONTAINERS: Teller = Teller { rpc: "ListContainers", path: "containers[]" };
+
 /// What never changes, as first told, and the latest state.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
-    facts: Vec<(&'static str, String)>,
-    /// How far the object was in its life, and the end of the call that told it.
-    state: (i32, Duration),
+    /// What the request that made it called it.
+    name: Option<String>,
+    /// When it was made, at the earliest and the latest.
+    made: Option<(Duration, Duration)>,
+    facts: BTreeMap<&'static str, (String, Teller)>,
+    /// How far the object was in its life, the end of the call that told it, and which that was.
+    state: Option<(i32, Duration, Teller)>,
+}
+
+/// What one answer says of an object; text that is empty it does not say.
+struct Told<'a> {
+    by: Teller,
+    id: &'a str,
+    name: String,
+    created_at: i64,
+    image_id: &'a str,
+    /// Below zero where nobody knows.
+    state: i32,
 }
 
 impl Watch for Agreement {
@@ -36,50 +65,48 @@ impl Watch for Agreement {
 
     fn answered(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
         match &seen.said {
+            Said::RunPodSandbox(asked, made) => {
+                let metadata = asked.config.as_ref().and_then(|config| config.metadata.as_ref());
+                self.made(seen, &made.pod_sandbox_id, sandbox_name(metadata));
+            }
+            Said::CreateContainer(asked, made) => {
+                let metadata = asked.config.as_ref().and_then(|config| config.metadata.as_ref());
+                self.made(seen, &made.container_id, container_name(metadata));
+            }
             Said::PodSandboxStatus(_, answer) => {
                 if let Some(it) = &answer.status {
-                    let name = sandbox_name(it.metadata.as_ref());
+                    let (name, state) = (sandbox_name(it.metadata.as_ref()), it.state);
+                    let (id, created_at) = (&it.id, it.created_at);
                     self.told(
                         seen,
-                        "status",
-                        &it.id,
-                        vec![("metadata", name), created(it.created_at)],
-                        it.state,
+                        &Told { by: SANDBOX, id, name, created_at, image_id: "", state },
                         verdict,
                     );
                 }
             }
             Said::ListPodSandbox(answer) => {
                 for it in &answer.items {
-                    let name = sandbox_name(it.metadata.as_ref());
+                    let (name, state) = (sandbox_name(it.metadata.as_ref()), it.state);
+                    let (id, created_at) = (&it.id, it.created_at);
                     self.told(
                         seen,
-                        "items[]",
-                        &it.id,
-                        vec![("metadata", name), created(it.created_at)],
-                        it.state,
+                        &Told { by: SANDBOXES, id, name, created_at, image_id: "", state },
                         verdict,
                     );
                 }
             }
             Said::ContainerStatus(_, answer) => {
                 if let Some(it) = &answer.status {
-                    let facts = vec![
-                        ("metadata", container_name(it.metadata.as_ref())),
-                        created(it.created_at),
-                        image(&it.image_id),
-                    ];
-                    self.told(seen, "status", &it.id, facts, container_state(it.state()), verdict);
+                    let (name, state) = (container_name(it.metadata.as_ref()), container_state(it.state()));
+                    let (id, created_at, image_id) = (&it.id, it.created_at, &it.image_id);
+                    self.told(seen, &Told { by: CONTAINER, id, name, created_at, image_id, state }, verdict);
                 }
             }
             Said::ListContainers(answer) => {
                 for it in &answer.containers {
-                    let facts = vec![
-                        ("metadata", container_name(it.metadata.as_ref())),
-                        created(it.created_at),
-                        image(&it.image_id),
-                    ];
-                    self.told(seen, "containers[]", &it.id, facts, container_state(it.state()), verdict);
+                    let (name, state) = (container_name(it.metadata.as_ref()), container_state(it.state()));
+                    let (id, created_at, image_id) = (&it.id, it.created_at, &it.image_id);
+                    self.told(seen, &Told { by: CONTAINERS, id, name, created_at, image_id, state }, verdict);
                 }
             }
             Said::RemoveContainer(id) | Said::RemovePodSandbox(id) => drop(self.0.remove(id)),
@@ -89,35 +116,74 @@ impl Watch for Agreement {
 }
 
 impl Agreement {
-    fn told(
-        &mut self,
-        seen: &Observed<'_>,
-        path: &str,
-        id: &str,
-        facts: Vec<(&'static str, String)>,
-        state: i32,
-        verdict: &mut Verdict,
-    ) {
-        let Some(known) = self.0.get_mut(id) else {
-            self.0.insert(id.to_owned(), Known { facts, state: (state, seen.ended) });
+    /// It was made by this call: what its answers say can be held against that, so that the one is blamed that is wrong.
+    fn made(&mut self, seen: &Observed<'_>, id: &str, name: String) {
+        let known = self.0.entry(id.to_owned()).or_default();
+        known.name = Some(name).filter(|name| !name.is_empty());
+        known.made = Some((seen.started.saturating_sub(MADE_WITHIN), seen.ended + MADE_WITHIN));
+    }
+
+    fn told(&mut self, seen: &Observed<'_>, told: &Told<'_>, verdict: &mut Verdict) {
+        let known = self.0.entry(told.id.to_owned()).or_default();
+        let by = told.by;
+        if let Some(name) = known.name.as_ref().filter(|_| !told.name.is_empty()) {
+            verdict.check(told.name == *name, &by.at("metadata"), name.as_str(), told.name.as_str());
+        } else {
+            known.fact(by, "metadata", told.name.clone(), verdict);
+        }
+        let created = if told.created_at == 0 { String::new() } else { told.created_at.to_string() };
+        let at = u64::try_from(told.created_at).map(Duration::from_nanos);
+        match known.made.zip(at.ok()).filter(|_| !created.is_empty()) {
+            Some(((from, to), at)) if !(from..=to).contains(&at) => {
+                let expected = format!("from {} to {}: then it was made", from.as_nanos(), to.as_nanos());
+                verdict.check(false, &by.at("created_at"), expected, created);
+            }
+            _ => known.fact(by, "created_at", created, verdict),
+        }
+        known.fact(by, "image_id", told.image_id.to_owned(), verdict);
+        known.reached(seen, by, told.state, verdict);
+    }
+}
+
+impl Known {
+    /// What never changes. What a runtime does not tell is no contradiction.
+    fn fact(&mut self, by: Teller, field: &'static str, now: String, verdict: &mut Verdict) {
+        if now.is_empty() {
+            return;
+        }
+        match self.facts.get(field) {
+            Some((before, first)) => {
+                let expected = format!("{before}, as {} says", first.rpc);
+                verdict.agree(*before == now, &by.at(field), expected, now, first.against(field));
+            }
+            None => drop(self.facts.insert(field, (now, by))),
+        }
+    }
+
+    fn reached(&mut self, seen: &Observed<'_>, by: Teller, state: i32, verdict: &mut Verdict) {
+        let Some((before, since, first)) = self.state else {
+            self.state = Some((state, seen.ended, by));
             return;
         };
-        for ((field, before), (_, now)) in known.facts.iter_mut().zip(facts) {
-            // What a runtime does not tell is no contradiction.
-            if before.is_empty() {
-                *before = now;
-            } else if !now.is_empty() {
-                verdict.check(*before == now, &format!("{path}.{field}"), before.as_str(), now);
-            }
-        }
         // Only a call that began after another had ended is later than it.
-        if known.state.1 <= seen.started && state >= 0 {
-            let at_least = format!("no state before {}", known.state.0);
-            verdict.check(state >= known.state.0, &format!("{path}.state"), at_least, Value::from(state));
+        if since <= seen.started && state >= 0 {
+            let expected = format!("no state before {before}, which {} told", first.rpc);
+            verdict.agree(state >= before, &by.at("state"), expected, state, first.against("state"));
         }
-        if state > known.state.0 {
-            known.state = (state, seen.ended);
+        if state > before {
+            self.state = Some((state, seen.ended, by));
         }
+    }
+}
+
+impl Teller {
+    fn at(self, field: &str) -> String {
+        format!("{}.{field}", self.path)
+    }
+
+    /// The place of what it said, where that is another than the one that is looked at.
+    fn against(self, field: &str) -> Against {
+        Against { rpc: self.rpc, path: self.at(field) }
     }
 }
 
@@ -127,14 +193,6 @@ fn container_state(state: v1::ContainerState) -> i32 {
         v1::ContainerState::ContainerUnknown => -1,
         known => known as i32,
     }
-}
-
-fn created(at: i64) -> (&'static str, String) {
-    ("created_at", if at == 0 { String::new() } else { at.to_string() })
-}
-
-fn image(id: &str) -> (&'static str, String) {
-    ("image_id", id.to_owned())
 }
 
 fn sandbox_name(metadata: Option<&v1::PodSandboxMetadata>) -> String {

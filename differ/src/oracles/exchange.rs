@@ -44,6 +44,8 @@ pub struct EventStream {
 pub(crate) struct Observed<'a> {
     pub(crate) code: Code,
     pub(crate) said: Said,
+    /// The whole response message.
+    pub(crate) response: &'a [u8],
     pub(crate) name: &'a str,
     pub(crate) started: Duration,
     pub(crate) ended: Duration,
@@ -93,6 +95,7 @@ impl Reader {
         Some(Observed {
             code: exchange.outcome.code,
             said,
+            response: exchange.response,
             name: &exchange.method.name,
             started: exchange.started,
             ended: exchange.ended,

@@ -12,7 +12,8 @@ use crate::Severity;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "image-identity",
-    rule: "an image must have an id and a size, be there once it is pulled, and be called by its id or digest everywhere",
+    rule: "an image must have an id and a size, be there once it is pulled, and be called by its id or digest everywhere; \
+           an RPC that tells the image's id of one container must tell it of all",
     source: "kubelet refuses images without id or size (cri-dockerd#299) and looks for what PullImage gave (cri-o#9728, containerd#13881)",
     severity: Severity::Breaking,
 };
@@ -21,6 +22,15 @@ pub(super) const ORACLE: Oracle = Oracle {
 pub(super) struct Images {
     /// References that were pulled, when, and what the runtime called the image.
     pulled: BTreeMap<String, (Duration, String)>,
+    /// What each RPC has told of the images of containers.
+    of_containers: BTreeMap<&'static str, Ids>,
+}
+
+/// Whether ids were told, and whether one was not. Runtimes from before there was such a field tell none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ids {
+    told: bool,
+    left_out: bool,
 }
 
 impl Watch for Images {
@@ -47,7 +57,28 @@ impl Watch for Images {
             Said::ListImages(answer) => {
                 answer.images.iter().for_each(|image| whole(image, "images[]", verdict));
             }
+            Said::ContainerStatus(_, answer) => {
+                if let Some(it) = &answer.status {
+                    self.of_container("ContainerStatus", "status.image_id", &it.image_id, verdict);
+                }
+            }
+            Said::ListContainers(answer) => {
+                for it in &answer.containers {
+                    self.of_container("ListContainers", "containers[].image_id", &it.image_id, verdict);
+                }
+            }
             _ => {}
+        }
+    }
+}
+
+impl Images {
+    fn of_container(&mut self, rpc: &'static str, path: &str, id: &str, verdict: &mut Verdict) {
+        let ids = self.of_containers.entry(rpc).or_default();
+        ids.told |= !id.is_empty();
+        ids.left_out |= id.is_empty();
+        if ids.told {
+            verdict.check(!ids.left_out, path, "the id of each container's image", "");
         }
     }
 }

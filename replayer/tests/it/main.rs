@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod early;
+mod over;
 mod safety;
 mod schedule;
 mod transient;

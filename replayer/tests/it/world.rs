@@ -1,5 +1,7 @@
 //! Simulators, recorders and a small client for the tests.
 
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -15,15 +17,19 @@ use critape_tape::Tape;
 use prost::Message;
 use tokio::sync::oneshot;
 
+use crate::early::{self, Early};
+
 /// Nothing takes this long unless it is broken.
 const LONG: Duration = Duration::from_secs(30);
 
 /// A simulator on a socket, on a thread of its own.
 pub struct World {
     folder: tempfile::TempDir,
-    /// Ends it when dropped. It is not waited for: its clients are on the thread that would wait.
-    _stop: oneshot::Sender<()>,
+    /// End it when dropped. It is not waited for: its clients are on the thread that would wait.
+    stops: Vec<oneshot::Sender<()>>,
     simulator: Simulator,
+    /// Where its clients find it.
+    socket: &'static str,
 }
 
 impl World {
@@ -37,14 +43,33 @@ impl World {
         Self::of(regressions, critape_simulator::Config { name, version, ..Default::default() })
     }
 
+    /// One that answers this before it has done it.
+    pub fn early(early: Early) -> Self {
+        let mut world = Self::new(&[]);
+        let behind = world.endpoint(world.socket);
+        world.socket = "front.sock";
+        let listener = listener(&world.folder.path().join(world.socket));
+        let (stop, stopped) = oneshot::channel::<()>();
+        world.stops.push(stop);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = early::serve(listener, behind, early) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        world
+    }
+
     fn of(regressions: &[&str], config: critape_simulator::Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let regressions = regressions.iter().map(|name| Regression::by_name(name).unwrap()).collect();
         let (stop, stopped) = oneshot::channel::<()>();
         let (begun, has_begun) = std::sync::mpsc::channel();
-        let path = folder.path().join("runtime.sock");
-        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
-        listener.set_nonblocking(true).unwrap();
+        let socket = "runtime.sock";
+        let listener = listener(&folder.path().join(socket));
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -54,7 +79,7 @@ impl World {
                 serve(simulator, listener, async { drop(stopped.await) }).await.unwrap();
             });
         });
-        Self { folder, _stop: stop, simulator: has_begun.recv_timeout(LONG).unwrap() }
+        Self { folder, stops: vec![stop], simulator: has_begun.recv_timeout(LONG).unwrap(), socket }
     }
 
     /// Calls that it has served.
@@ -67,7 +92,7 @@ impl World {
     }
 
     pub async fn client(&self) -> Client {
-        Client(cri::client::Client::connect(&self.endpoint("runtime.sock")).await.unwrap())
+        Client(cri::client::Client::connect(&self.endpoint(self.socket)).await.unwrap())
     }
 
     pub async fn replay(
@@ -84,9 +109,16 @@ impl World {
         change: impl Fn(Config) -> Config,
         shutdown: impl Future<Output = ()>,
     ) -> Result<Report, ReplayError> {
-        let config = change(Config::new(Endpoints::both_at(self.endpoint("runtime.sock"))));
+        let config = change(Config::new(Endpoints::both_at(self.endpoint(self.socket))));
         Replay::of(&tape.open(), config).unwrap().run(shutdown, |_| {}, |_| {}).await
     }
+}
+
+/// For a runtime of tokio that is yet to be made.
+fn listener(path: &Path) -> UnixListener {
+    let listener = UnixListener::bind(path).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
 }
 
 /// A tape in a folder of its own.
@@ -114,7 +146,7 @@ impl OneTape {
 pub async fn recorded(world: &World, workload: impl AsyncFnOnce(&Client)) -> OneTape {
     let folder = tempfile::tempdir().unwrap();
     let listen = Endpoint::at(folder.path().join("critape.sock")).unwrap();
-    let (upstream, tape) = (world.endpoint("runtime.sock"), folder.path().join("tape"));
+    let (upstream, tape) = (world.endpoint(world.socket), folder.path().join("tape"));
     let usual = critape_recorder::Config::new(upstream, listen.clone(), tape);
     let config = critape_recorder::Config { ask_opening: false, ..usual };
     let (stop, stopped) = oneshot::channel::<()>();
@@ -262,11 +294,14 @@ impl Client {
         self.call::<v1::StopContainerResponse>("StopContainer", request).await;
     }
 
-    pub async fn remove_pod(&self, sandbox: &str) {
-        let id = sandbox.to_owned();
-        let stop = v1::StopPodSandboxRequest { pod_sandbox_id: id.clone() };
+    pub async fn stop_pod(&self, sandbox: &str) {
+        let stop = v1::StopPodSandboxRequest { pod_sandbox_id: sandbox.to_owned() };
         self.call::<v1::StopPodSandboxResponse>("StopPodSandbox", stop).await;
-        let remove = v1::RemovePodSandboxRequest { pod_sandbox_id: id };
+    }
+
+    pub async fn remove_pod(&self, sandbox: &str) {
+        self.stop_pod(sandbox).await;
+        let remove = v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox.to_owned() };
         self.call::<v1::RemovePodSandboxResponse>("RemovePodSandbox", remove).await;
     }
 
