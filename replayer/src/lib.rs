@@ -66,7 +66,7 @@ mod witness;
 pub use check::{CheckConfig, check};
 pub use credentials::{Credentials, CredentialsError, MAX_CREDENTIALS_BYTES};
 pub use hindsight::look_back;
-pub use images::ImageMapping;
+pub use images::{ImageMapping, without_user};
 pub use itself::Itself;
 pub use recording::{Recording, RecordingError};
 pub use replay::{Config, Pace, Preflight, Progress, Replay, ReplayError};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use critape_calls::{Call, Ending, Live, Recorded, merged};
-use critape_differ::{EventSequences, Exchange, Findings, Observer, Rules, breaches_beyond};
+use critape_differ::{EventSequences, Exchange, Findings, Ids, Observer, Rules, Witness, breaches_beyond};
 
 use crate::answer::Answer;
 use crate::clock::Clock;
@@ -24,8 +24,8 @@ impl Oracles {
         Self { recorded: Observer::default(), live: Observer::default(), clock: Clock::new() }
     }
 
-    /// Takes both answers to a call. `request` is what was sent to the live runtime.
-    pub(crate) fn observe(&mut self, call: &Call, request: &Bytes, answer: &Answer) {
+    /// Takes both answers to a call. `request` is what was sent to the live runtime; `witness` tells of both.
+    pub(crate) fn observe(&mut self, call: &Call, request: &Bytes, answer: &Answer, witness: &dyn Witness) {
         let Some(method) = call.method() else { return };
         let is_whole =
             call.is_whole() && !matches!(call.outcome.ending, Ending::Truncated | Ending::Cancelled);
@@ -43,7 +43,7 @@ impl Oracles {
                 started: Duration::from_nanos(call.started.0),
                 ended: Duration::from_nanos(call.ended.0),
             };
-            self.recorded.observe(Some(call.id), &exchange);
+            self.recorded.observe(&Ids::default(), &exchange);
         }
         let ended = self.clock.at(answer.ended);
         let exchange = Exchange {
@@ -54,25 +54,24 @@ impl Oracles {
             started: ended.saturating_sub(answer.lasted),
             ended,
         };
-        self.live.observe(Some(call.id), &exchange);
+        self.live.observe(witness, &exchange);
     }
 
-    /// Takes both streams of events. Whether they are complete is seen by comparing them.
+    /// Takes both streams of events; `witness` tells of both. Whether they are complete is seen by comparing them.
     pub(crate) fn events(
         &mut self,
-        call: &Call,
+        (call, witness): (&Call, &dyn Witness),
         recorded: Recorded<&EventSequences>,
         live: Live<&EventSequences>,
     ) {
-        self.recorded.events(Some(call.id), &call.path, &recorded.0.to_stream());
-        self.live.events(Some(call.id), &call.path, &live.0.to_stream());
+        self.recorded.events(&Ids::default(), &call.path, &recorded.0.to_stream());
+        self.live.events(witness, &call.path, &live.0.to_stream());
     }
 
     /// What only the live side broke.
     pub(crate) fn report(&self, rules: &Rules, veil: &Veil, findings: &mut Findings) {
         for breach in breaches_beyond(Recorded(&self.recorded), Live(&self.live)) {
-            let witness = Alone { method: &breach.method, call: breach.call, veil };
-            findings.add_breach(breach, &witness, rules);
+            findings.add_breach(breach, &Alone { breach, veil }, rules);
         }
     }
 }

@@ -6,6 +6,7 @@ use critape_calls::{Code, Ending, Metadata, Outcome};
 use prost::Message;
 
 use super::*;
+use crate::Ids;
 use std::time::Duration;
 
 /// A moment in 2026.
@@ -45,7 +46,7 @@ impl Talk {
             started,
             ended: self.at,
         };
-        self.witness.observe(Some(CallId(7)), &exchange);
+        self.witness.observe(&Ids { recorded: Some(CallId(7)), live: None }, &exchange);
     }
 
     fn ok(&mut self, rpc: &str, request: &impl Message, answer: &impl Message) {
@@ -409,7 +410,7 @@ fn lives_are_told_whole_and_in_order() {
         };
         let events = kinds.iter().map(event).collect();
         let stream = EventStream { events, from: Duration::ZERO, until: talk.at };
-        talk.witness.events(None, "/runtime.v1.RuntimeService/GetContainerEvents", &stream);
+        talk.witness.events(&Ids::default(), "/runtime.v1.RuntimeService/GetContainerEvents", &stream);
         assert!(talk.is_checked(events::ORACLE));
         talk.broken().len()
     };
