@@ -46,6 +46,7 @@ mod presence;
 mod read_ahead;
 mod recording;
 mod replay;
+mod replays;
 mod rewrite;
 mod schedule;
 mod script;
