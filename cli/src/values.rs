@@ -16,6 +16,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(parsed).map_err(|_| format!("{text:?} is negative: write it as 250ms, 5s or 2m"))
 }
 
+/// A duration as [`duration`] reads it, to the nanosecond.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    match duration.as_nanos() {
+        nanos if nanos.is_multiple_of(1_000_000_000) => format!("{}s", nanos / 1_000_000_000),
+        nanos if nanos.is_multiple_of(1_000_000) => format!("{}ms", nanos / 1_000_000),
+        nanos => format!("{nanos}ns"),
+    }
+}
+
 /// A number of bytes as `64MiB`, `1G`, `4096`. Powers of 1024, with or without the `iB`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a size: write it as 64MiB, 1GiB or a number of bytes");

@@ -25,6 +25,9 @@ const EXAMPLES_LOOKED_FOR: usize = 300;
 /// The label that a replay puts on its sandboxes. It is no difference.
 pub const OWNED_LABEL: &str = "io.critape.replay";
 
+/// Namespace and name of the pod that a check makes.
+pub const CHECK_POD: [&str; 2] = ["critape", "critape-check"];
+
 /// Later recorded states of objects, for reads that come too late to see the recorded one.
 pub trait Trajectories {
     /// The messages of this type in which the recording showed the object from now until its next mutating call, in order.

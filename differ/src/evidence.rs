@@ -95,9 +95,9 @@ pub struct EarlierCall {
 }
 
 impl Evidence {
-    /// The number of the recorded call.
+    /// The number of the recorded call; of the live one where nothing was recorded.
     pub fn call(&self) -> Option<u64> {
-        self.recorded.as_ref()?.get("id")?.as_u64()
+        self.recorded.as_ref().or(self.live.as_ref())?.get("id")?.as_u64()
     }
 
     /// The same, with messages left out that are too large for a report.

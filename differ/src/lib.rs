@@ -52,7 +52,9 @@ mod walk;
 
 pub use baseline::{Accepted, Baseline, BaselineError, BaselineUse, EntryUse, write_baseline};
 pub use calibrate::{Calibration, calibrate};
-pub use comparer::{Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories};
+pub use comparer::{
+    CHECK_POD, Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories,
+};
 pub use divergence::{Divergence, Kind, Severity, Signature};
 pub use event_fields::event_kind;
 pub use events::EventSequences;

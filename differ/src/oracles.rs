@@ -19,13 +19,14 @@ mod usage;
 
 use std::collections::BTreeMap;
 
-use critape_calls::{CallId, Code, Live, Recorded};
+use critape_calls::{CallId, Code, Live, Recorded, Stamp};
 use serde_json::{Value, json};
 
 pub use exchange::{EventStream, Exchange};
 use exchange::{Observed, Reader};
 
-use crate::{Divergence, Kind, Path, Severity};
+use crate::evidence::MAX_HELD;
+use crate::{Divergence, Evidence, Kind, Path, Severity, Witness};
 
 /// Places kept of one oracle.
 const MAX_PLACES: usize = 200;
@@ -73,10 +74,14 @@ pub struct Breach {
     pub method: String,
     /// The first call in which it was seen.
     pub call: Option<CallId>,
+    /// When that call began.
+    pub at: Option<Stamp>,
     /// What to report.
     pub divergence: Divergence,
     /// Where two answers disagree, the place of the other.
     pub against: Option<Against>,
+    /// That call in full, as far as there is room.
+    pub evidence: Option<Evidence>,
 }
 
 /// The place of an answer that another does not agree with: nobody knows which is wrong unless something else tells.
@@ -191,8 +196,16 @@ type Place = (&'static str, String, Path);
 pub struct Observer {
     reader: Reader,
     watches: Vec<Box<dyn Watch>>,
+    kept: Kept,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+struct Kept {
     checks: BTreeMap<&'static str, u64>,
     breaches: BTreeMap<Place, Breach>,
+    /// Bytes of their evidence.
+    bytes: usize,
 }
 
 impl Default for Observer {
@@ -213,40 +226,39 @@ impl Default for Observer {
                 Box::<stopped::Stopped>::default(),
                 Box::<removed::Removed>::default(),
             ],
-            checks: BTreeMap::new(),
-            breaches: BTreeMap::new(),
+            kept: Kept::default(),
         }
     }
 }
 
 impl Observer {
-    /// Looks at a call that has ended. Calls come in the order of their ends.
-    pub fn observe(&mut self, call: Option<CallId>, exchange: &Exchange<'_>) {
+    /// Looks at a call that has ended. Calls come in the order of their ends. `call` is asked for more only where a rule is broken.
+    pub fn observe(&mut self, call: &dyn Witness, exchange: &Exchange<'_>) {
         let Some(seen) = self.reader.read(exchange) else { return };
         for watch in &mut self.watches {
             let mut verdict = Verdict::default();
             watch.observe(&seen, &mut verdict);
-            keep(watch.oracle(), &exchange.method.path, call, verdict, &mut self.checks, &mut self.breaches);
+            self.kept.keep(watch.oracle(), &exchange.method.path, call, verdict);
         }
     }
 
     /// Looks at an answer to a read that is asked again, because what takes time is not yet as it is to be.
-    pub fn passing(&mut self, call: Option<CallId>, exchange: &Exchange<'_>) {
+    pub fn passing(&mut self, call: &dyn Witness, exchange: &Exchange<'_>) {
         // What it shows is news to those who see the answer that stays.
         let Some(seen) = Reader::default().read(exchange) else { return };
         for watch in self.watches.iter_mut().filter(|_| seen.code == Code::OK) {
             let mut verdict = Verdict::default();
             watch.passing(&seen, &mut verdict);
-            keep(watch.oracle(), &exchange.method.path, call, verdict, &mut self.checks, &mut self.breaches);
+            self.kept.keep(watch.oracle(), &exchange.method.path, call, verdict);
         }
     }
 
     /// Looks at a stream of events that has ended, or is no longer followed.
-    pub fn events(&mut self, call: Option<CallId>, method: &str, stream: &EventStream) {
+    pub fn events(&mut self, call: &dyn Witness, method: &str, stream: &EventStream) {
         for watch in &mut self.watches {
             let mut verdict = Verdict::default();
             watch.events(stream, &mut verdict);
-            keep(watch.oracle(), method, call, verdict, &mut self.checks, &mut self.breaches);
+            self.kept.keep(watch.oracle(), method, call, verdict);
         }
     }
 
@@ -257,12 +269,12 @@ impl Observer {
 
     /// The oracles that had nothing to say, because nothing that they are about was seen.
     pub fn unchecked(&self) -> impl Iterator<Item = Oracle> {
-        ORACLES.into_iter().filter(|oracle| !self.checks.contains_key(oracle.name))
+        ORACLES.into_iter().filter(|oracle| !self.kept.checks.contains_key(oracle.name))
     }
 
     /// All that was broken.
     pub fn breaches(&self) -> impl Iterator<Item = &Breach> {
-        self.breaches.values()
+        self.kept.breaches.values()
     }
 }
 
@@ -271,40 +283,40 @@ pub fn breaches_beyond<'a>(
     recorded: Recorded<&'a Observer>,
     live: Live<&'a Observer>,
 ) -> impl Iterator<Item = &'a Breach> {
-    let before = &recorded.0.breaches;
-    live.0.breaches.iter().filter(|(place, _)| !before.contains_key(place)).map(|(_, breach)| breach)
+    let before = &recorded.0.kept.breaches;
+    live.0.kept.breaches.iter().filter(|(place, _)| !before.contains_key(place)).map(|(_, breach)| breach)
 }
 
-fn keep(
-    oracle: Oracle,
-    method: &str,
-    call: Option<CallId>,
-    verdict: Verdict,
-    checks: &mut BTreeMap<&'static str, u64>,
-    breaches: &mut BTreeMap<Place, Breach>,
-) {
-    if verdict.checks > 0 {
-        *checks.entry(oracle.name).or_default() += verdict.checks;
-    }
-    for path in verdict.withdrawn {
-        breaches.remove(&(oracle.name, method.to_owned(), path));
-    }
-    for Broken(path, expected, found, against) in verdict.broken {
-        let place = (oracle.name, method.to_owned(), path.clone());
-        if breaches.len() >= MAX_PLACES || breaches.contains_key(&place) {
-            continue;
+impl Kept {
+    fn keep(&mut self, oracle: Oracle, method: &str, call: &dyn Witness, verdict: Verdict) {
+        if verdict.checks > 0 {
+            *self.checks.entry(oracle.name).or_default() += verdict.checks;
         }
-        let divergence = Divergence {
-            path,
-            kind: Kind::Oracle,
-            transition: None,
-            recorded: json!({ "expected": expected }),
-            live: found,
-            rule: oracle.name.to_owned(),
-            severity: oracle.severity,
-            settles: false,
-        };
-        breaches.insert(place, Breach { method: method.to_owned(), call, divergence, against });
+        for path in verdict.withdrawn {
+            self.breaches.remove(&(oracle.name, method.to_owned(), path));
+        }
+        for Broken(path, expected, found, against) in verdict.broken {
+            let place = (oracle.name, method.to_owned(), path.clone());
+            if self.breaches.len() >= MAX_PLACES || self.breaches.contains_key(&place) {
+                continue;
+            }
+            let divergence = Divergence {
+                path,
+                kind: Kind::Oracle,
+                transition: None,
+                recorded: json!({ "expected": expected }),
+                live: found,
+                rule: oracle.name.to_owned(),
+                severity: oracle.severity,
+                settles: false,
+            };
+            let evidence = (self.bytes < MAX_HELD).then(|| call.evidence()).flatten();
+            let evidence = evidence.map(Evidence::bounded);
+            self.bytes += evidence.as_ref().map_or(0, Evidence::size);
+            let (call, at) = (call.recorded(), call.at());
+            self.breaches
+                .insert(place, Breach { method: method.to_owned(), call, at, divergence, against, evidence });
+        }
     }
 }
 

@@ -229,6 +229,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether it is about a runtime alone: nothing was recorded.
+    pub(crate) fn is_of_check(&self) -> bool {
+        self.recorded.tape.is_none() && self.calls.recorded == 0
+    }
+
     /// Findings that no baseline holds.
     pub fn open(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.accepted.is_none())

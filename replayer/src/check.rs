@@ -4,6 +4,7 @@
 //! its files in a folder of its own, and removed at the end.
 
 mod active;
+mod noted;
 mod reads;
 
 use std::collections::BTreeSet;
@@ -13,16 +14,19 @@ use bytes::Bytes;
 use cri::client::Clients;
 use cri::endpoint::Endpoints;
 use cri::{Generation, Method, methods};
-use critape_calls::{CallId, Code};
-use critape_differ::{CallCounts, Exchange, Findings, Ids, Observer, Report, Rules, SideInfo};
+use critape_calls::Code;
+use critape_differ::{CallCounts, Exchange, Findings, Observer, Report, Rules, SideInfo};
 use prost::Message;
 
 use crate::answer::{self, Answer, Patience};
 use crate::cleanup::{Made, clean};
 use crate::clock::Clock;
 use crate::footprint::Owner;
+use crate::hindsight::Past;
 use crate::preflight;
 use crate::replay::{LATE_COMERS, ReplayError};
+use crate::witness::{Alone, Veil};
+use noted::Noted;
 
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -45,6 +49,7 @@ struct Check {
     client: Clients,
     generation: Generation,
     witness: Observer,
+    past: Past,
     clock: Clock,
     calls: u64,
     /// Ids of sandboxes that it made.
@@ -70,6 +75,7 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
         client: client.clone(),
         generation: target.generation,
         witness: Observer::default(),
+        past: Past::default(),
         clock: Clock::new(),
         calls: 0,
         must_not_listen: target.has_jealous_listeners(),
@@ -99,7 +105,8 @@ pub async fn check(config: &CheckConfig, shutdown: impl Future<Output = ()>) -> 
         None => Err(ReplayError::Interrupted { removed }),
         Some(ran) => {
             ran?;
-            Ok(check.into_report(target.side, &config.rules))
+            let live = SideInfo { endpoint: Some(config.endpoints.runtime.to_string()), ..target.side };
+            Ok(check.into_report(live, &config.rules))
         }
     }
 }
@@ -134,8 +141,11 @@ impl Check {
         self.calls += 1;
         let Answer { outcome, message: response, .. } = answer;
         let ended = self.clock.now();
+        let responses = outcome.is_ok().then(|| response.clone());
+        let noted = Noted::new(self.calls, &method.path, request, responses, outcome, (started, ended));
         let exchange = Exchange { method, request, outcome, response, started, ended };
-        self.witness.observe(Some(CallId(self.calls)), &exchange);
+        self.witness.observe(&noted, &exchange);
+        self.past.add_with_names(noted.call());
         if outcome.code == Code::UNIMPLEMENTED {
             self.leave_out(format!("{}: it is not served", method.name));
         }
@@ -147,13 +157,14 @@ impl Check {
         }
     }
 
-    fn into_report(self, live: SideInfo, rules: &Rules) -> Report {
+    fn into_report(mut self, live: SideInfo, rules: &Rules) -> Report {
         let mut findings = Findings::default();
         *findings.calls() = CallCounts { sent: self.calls, compared: self.calls, ..CallCounts::default() };
         for breach in self.witness.breaches() {
-            findings.add_breach(breach, &Ids { recorded: breach.call, live: None }, rules);
+            findings.add_breach(breach, &Alone { breach, veil: &Veil::default() }, rules);
         }
         let mut report = findings.into_report(SideInfo::default(), live, rules, 1.0);
+        self.past.tell_before(&mut report);
         report.unchecked = self.unchecked;
         let silent = self
             .witness

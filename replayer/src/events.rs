@@ -68,7 +68,9 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
         return;
     }
     let recorded = sequences(call, method);
-    shared.oracles.borrow_mut().events(call, Recorded(&recorded), Live(&live));
+    let side = LiveSide::Events(&live, outcome.as_ref());
+    let calls = Calls { recorded: call, veil: &shared.script.veil, live: side };
+    shared.oracles.borrow_mut().events((call, &calls), Recorded(&recorded), Live(&live));
     if shared.config.pace == crate::Pace::Recorded(1.0) {
         let ids = shared.ids.borrow();
         for (before, now) in EventSequences::delays_of_both(Recorded(&recorded), Live(&live), &ids) {
@@ -85,8 +87,6 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
         shared.findings.borrow_mut().inconclusive(call.id, reason);
         return;
     }
-    let live = LiveSide::Events(&live, outcome.as_ref());
-    let calls = Calls { recorded: call, veil: &shared.script.veil, live };
     shared.findings.borrow_mut().add(&call.path, &calls, compared);
 }
 

@@ -41,7 +41,7 @@ pub fn look_back(tape: &Tape, report: &mut Report) -> Result<(), TapeError> {
 
 /// The calls of a tape without their messages, each a few dozen bytes.
 #[derive(Debug, Default)]
-struct Past {
+pub(crate) struct Past {
     objects: ObjectIndex,
     /// Calls that examples of findings are of.
     found: BTreeSet<CallId>,
@@ -134,7 +134,19 @@ impl Past {
         });
     }
 
+    /// As [`Self::add`], where nothing but the calls tells what there is and how it is called.
+    pub(crate) fn add_with_names(&mut self, call: &Call) {
+        self.objects.observe(call);
+        self.add(call);
+    }
+
     fn tell(mut self, report: &mut Report) {
+        self.tell_before(report);
+        report.timeline = self.timeline();
+    }
+
+    /// Tells of each finding what its call is about, and what came before.
+    pub(crate) fn tell_before(&mut self, report: &mut Report) {
         self.calls.sort_by_key(|call| (call.started, call.id));
         for finding in &mut report.findings {
             let first = finding.evidence.as_ref().and_then(Evidence::call).map(CallId);
@@ -145,7 +157,6 @@ impl Past {
                 evidence.about = about.map(ToString::to_string);
             }
         }
-        report.timeline = self.timeline();
     }
 
     fn place(&self, call: CallId) -> Option<usize> {

@@ -42,7 +42,7 @@ pub(crate) fn repository(reference: &str) -> &str {
 }
 
 /// A reference without the user and password that may stand before its registry.
-pub(crate) fn without_user(reference: &str) -> &str {
+pub fn without_user(reference: &str) -> &str {
     let registry = reference.split_once('/').map_or("", |(registry, _)| registry);
     registry.rfind('@').map_or(reference, |at| &reference[at + 1..])
 }

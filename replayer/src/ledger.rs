@@ -48,7 +48,8 @@ impl Shared {
     /// Tells the oracles and the report of all calls that were entered.
     pub(crate) fn write_down(&self) {
         while let Some(entry) = self.ledger.next() {
-            self.oracles.borrow_mut().observe(&entry.call, &entry.request, &entry.answer);
+            let Entry { call, request, answer, .. } = &entry;
+            self.oracles.borrow_mut().observe(call, request, answer, &self.witness(call, answer));
             self.report(entry);
         }
     }
@@ -56,7 +57,7 @@ impl Shared {
     /// Tells the oracles of an answer to a read that is asked again, after all calls that had ended before.
     pub(crate) fn note_passing(&self, call: &Call, request: &Bytes, answer: &Answer) {
         self.write_down();
-        self.oracles.borrow_mut().passing(call, request, answer);
+        self.oracles.borrow_mut().passing(call, request, answer, &self.witness(call, answer));
     }
 
     fn report(&self, entry: Entry) {

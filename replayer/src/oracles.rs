@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::Method;
 use critape_calls::{Call, Ending, Live, Recorded, merged};
-use critape_differ::{EventSequences, Exchange, Findings, Observer, Rules, breaches_beyond};
+use critape_differ::{EventSequences, Exchange, Findings, Ids, Observer, Rules, Witness, breaches_beyond};
 
 use crate::answer::Answer;
 use crate::clock::Clock;
@@ -25,8 +25,8 @@ impl Oracles {
         Self { recorded: Observer::default(), live: Observer::default(), clock: Clock::new() }
     }
 
-    /// Takes both answers to a call. `request` is what was sent to the live runtime.
-    pub(crate) fn observe(&mut self, call: &Call, request: &Bytes, answer: &Answer) {
+    /// Takes both answers to a call. `request` is what was sent to the live runtime; `witness` tells of both.
+    pub(crate) fn observe(&mut self, call: &Call, request: &Bytes, answer: &Answer, witness: &dyn Witness) {
         let Some(method) = call.method() else { return };
         let is_whole =
             call.is_whole() && !matches!(call.outcome.ending, Ending::Truncated | Ending::Cancelled);
@@ -44,17 +44,17 @@ impl Oracles {
                 started: Duration::from_nanos(call.started.0),
                 ended: Duration::from_nanos(call.ended.0),
             };
-            self.recorded.observe(Some(call.id), &exchange);
+            self.recorded.observe(&Ids::default(), &exchange);
         }
         let exchange = self.exchange(method, request, answer);
-        self.live.observe(Some(call.id), &exchange);
+        self.live.observe(witness, &exchange);
     }
 
-    /// Takes a live answer to a read that is asked again.
-    pub(crate) fn passing(&mut self, call: &Call, request: &Bytes, answer: &Answer) {
+    /// Takes a live answer to a read that is asked again; `witness` tells of it and of the recorded one.
+    pub(crate) fn passing(&mut self, call: &Call, request: &Bytes, answer: &Answer, witness: &dyn Witness) {
         let Some(method) = call.method() else { return };
         let exchange = self.exchange(method, request, answer);
-        self.live.passing(Some(call.id), &exchange);
+        self.live.passing(witness, &exchange);
     }
 
     fn exchange<'a>(&self, method: &'a Method, request: &'a Bytes, answer: &'a Answer) -> Exchange<'a> {
@@ -69,22 +69,21 @@ impl Oracles {
         }
     }
 
-    /// Takes both streams of events. Whether they are complete is seen by comparing them.
+    /// Takes both streams of events; `witness` tells of both. Whether they are complete is seen by comparing them.
     pub(crate) fn events(
         &mut self,
-        call: &Call,
+        (call, witness): (&Call, &dyn Witness),
         recorded: Recorded<&EventSequences>,
         live: Live<&EventSequences>,
     ) {
-        self.recorded.events(Some(call.id), &call.path, &recorded.0.to_stream());
-        self.live.events(Some(call.id), &call.path, &live.0.to_stream());
+        self.recorded.events(&Ids::default(), &call.path, &recorded.0.to_stream());
+        self.live.events(witness, &call.path, &live.0.to_stream());
     }
 
     /// What only the live side broke.
     pub(crate) fn report(&self, rules: &Rules, veil: &Veil, findings: &mut Findings) {
         for breach in breaches_beyond(Recorded(&self.recorded), Live(&self.live)) {
-            let witness = Alone { method: &breach.method, call: breach.call, veil };
-            findings.add_breach(breach, &witness, rules);
+            findings.add_breach(breach, &Alone { breach, veil }, rules);
         }
     }
 }
@@ -111,7 +110,7 @@ mod tests {
         each_call(&Tape::open(&path).unwrap(), &mut Survey::default(), |_, call| {
             let Some((method, request)) = call.method().zip(call.request()) else { return };
             if is_event_stream(&call) {
-                observer.events(Some(call.id), &call.path, &events::sequences(&call, method).to_stream());
+                observer.events(&Ids::default(), &call.path, &events::sequences(&call, method).to_stream());
                 return;
             }
             let exchange = Exchange {
@@ -122,7 +121,7 @@ mod tests {
                 started: Duration::from_nanos(call.started.0),
                 ended: Duration::from_nanos(call.ended.0),
             };
-            observer.observe(Some(call.id), &exchange);
+            observer.observe(&Ids::default(), &exchange);
         })
         .unwrap();
         let rpc = |method: &str| method.rsplit('/').next().unwrap_or_default().to_owned();

@@ -16,9 +16,15 @@ use crate::credentials::Credentials;
 use crate::footprint::{Footprint, Scratch, goes_up, stays};
 use crate::images;
 use crate::recording::inconclusive_reason;
+use crate::replays::without_label;
 
 /// The label under which kubelet repeats a pod's uid.
 const UID_LABEL: &str = "io.kubernetes.pod.uid";
+
+/// Where requests name the folder of a pod's logs.
+const LOG_FOLDERS: [&str; 2] = ["config.log_directory", "sandbox_config.log_directory"];
+/// Where they name what is mounted.
+const MOUNTS: &str = "config.mounts[].host_path";
 
 /// Stands before what was replaced by its field, until all other text is: an id of the live run may be another's in the recording.
 const REPLACED: &str = "\u{1}replaced\u{1}";
@@ -91,9 +97,26 @@ pub(crate) fn canonical(
     let open = critape_tape::without_secrets(&call.path, request, sealed).map(Bytes::from);
     let mut message = decode(method.input(), open.as_ref().unwrap_or(request))?;
     replace_ids(&mut message, method, ids);
+    for path in LOG_FOLDERS.iter().chain(&[MOUNTS]) {
+        at(&mut message, path, &mut |path| Some(format!("{REPLACED}{}", ids.to_live_path(path))));
+    }
     replace_texts(&mut message, ids);
     // As bytes a map has no order of its own: JSON sorts it.
-    serde_json::to_vec(&cri::json::to_value(&message, Defaults::LeftOut)).ok().map(Bytes::from)
+    let mut value = cri::json::to_value(&message, Defaults::LeftOut);
+    without_label(&mut value);
+    serde_json::to_vec(&value).ok().map(Bytes::from)
+}
+
+/// The folders of the host that a request names, and its mounts, in the order of the schema.
+pub(crate) fn host_paths(message: &mut DynamicMessage) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in LOG_FOLDERS.iter().chain(&[MOUNTS]) {
+        at(message, path, &mut |path| {
+            found.push(path.to_owned());
+            None
+        });
+    }
+    found
 }
 
 /// Replaces ids where the schema says that ids are, and marks them for [`replace_texts`]. Says why not where one has no counterpart.
@@ -142,11 +165,11 @@ fn move_paths(
         }
     };
     // Whatever is not a path of the message at hand is passed over.
-    for folder in ["config.log_directory", "sandbox_config.log_directory"] {
+    for folder in LOG_FOLDERS {
         at(message, folder, &mut |path| place(path, HostPathKind::Directory));
     }
     let mut unknown = None;
-    at(message, "config.mounts[].host_path", &mut |path| {
+    at(message, MOUNTS, &mut |path| {
         let kind = kinds.get(path).copied();
         if kind.is_none() && !stays(path, HostPathKind::Directory) {
             unknown.get_or_insert(format!("what {path} is was not recorded"));

@@ -122,6 +122,11 @@ impl Survey {
         self.made.iter().map(|(_, id, _)| id.as_str())
     }
 
+    /// The calls that made each id, in the order of their ends.
+    pub(crate) fn makers(&self) -> impl Iterator<Item = (&str, CallId)> {
+        self.made.iter().map(|(_, id, call)| (id.as_str(), *call))
+    }
+
     /// The runtime that was recorded.
     pub(crate) fn side(&self) -> SideInfo {
         let (runtime, version) = self.opened.clone().or_else(|| self.answered.clone()).unwrap_or_default();

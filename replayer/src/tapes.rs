@@ -16,6 +16,7 @@ use crate::one_call::waiting_for;
 use crate::pairs;
 use crate::places::{self, place_of};
 use crate::recording::{Recording, is_event_stream};
+use crate::replays::bind_folders;
 use crate::rewrite::canonical;
 use crate::trajectory::{Seen, Trajectory};
 use crate::witness::{Calls, LiveSide};
@@ -60,12 +61,18 @@ pub fn compare_tapes(
     pairing.findings.into_report(side(before), side(now), rules, max_inconclusive)
 }
 
-/// Binds sandboxes and containers that have one name, in the order in which they were made.
+/// Binds sandboxes and containers that have one name, in the order in which they were made, and the folders of a replay that they have.
 fn bind_objects(before: &Recording, now: &Recording, ids: &mut IdentityMap) {
-    let (before, now) = (named(before), named(now));
-    for (name, ours) in before {
-        let Some(theirs) = now.get(&name) else { continue };
+    let makers = [before, now].map(|recording| recording.survey.makers().collect::<HashMap<_, _>>());
+    let (ours, theirs) = (named(before), named(now));
+    for (name, ours) in ours {
+        let Some(theirs) = theirs.get(&name) else { continue };
         for ((id, object), (other, counterpart)) in ours.iter().zip(theirs) {
+            let made = makers[0].get(id.as_str()).zip(makers[1].get(other.as_str()));
+            let calls = made.and_then(|(one, other)| before.calls.find(*one).zip(now.calls.find(*other)));
+            if let Some((call, other)) = calls {
+                bind_folders(&call, &other, ids);
+            }
             let kind = match object {
                 ObjectName::Sandbox(_) => IdentityKind::Sandbox,
                 ObjectName::Container(_) => IdentityKind::Container,

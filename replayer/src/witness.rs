@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use cri::json::Defaults;
 use critape_calls::{Call, CallId, Outcome, Side, Stamp, call_to_json, decode, outcome_to_json};
-use critape_differ::{EventSequences, Evidence, Path, Witness};
+use critape_differ::{Breach, EventSequences, Evidence, Path, Witness};
 use critape_tape::{Resealer, SealPolicy, Tape, TapeError};
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -61,22 +61,29 @@ impl Veil {
     }
 }
 
-/// A call whose answer breaks a rule by itself.
+/// A call whose answer breaks a rule by itself, as it was when that was seen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Alone<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) call: Option<CallId>,
+    pub(crate) breach: &'a Breach,
     pub(crate) veil: &'a Veil,
 }
 
 impl Witness for Alone<'_> {
     fn recorded(&self) -> Option<CallId> {
-        self.call
+        self.breach.call
+    }
+
+    fn at(&self) -> Option<Stamp> {
+        self.breach.at
     }
 
     fn seal(&self, path: &Path, recorded: &mut Value, live: &mut Value) {
-        self.veil.value(self.method, path.segments(), recorded);
-        self.veil.value(self.method, path.segments(), live);
+        self.veil.value(&self.breach.method, path.segments(), recorded);
+        self.veil.value(&self.breach.method, path.segments(), live);
+    }
+
+    fn evidence(&self) -> Option<Evidence> {
+        self.breach.evidence.clone()
     }
 }
 

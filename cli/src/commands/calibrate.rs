@@ -21,6 +21,9 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Exit> {
     if !folder.is_dir() {
         bail!("{}: its folder is not there: make it first", args.output.display());
     }
+    if args.output.is_dir() {
+        bail!("{} is a folder: give the name of a file in it", args.output.display());
+    }
     let rules = report::rules(&args.rules)?;
     let mut reports = Vec::new();
     for run in 1..=args.runs {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::{self, Write};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use critape_differ::{Color, Finding, Report, explain, repeat};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::output::{Format, color, print_json};
@@ -35,19 +35,20 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<Exit> {
 
 fn read(args: &ExplainArgs) -> Result<Report> {
     let path = args.report.display();
-    let text = fs::read_to_string(&args.report).with_context(|| format!("reading {path}"))?;
-    let report: Report = match serde_json::from_str(&text) {
-        Ok(report) => report,
-        Err(error) => {
-            bail!(
-                "{path} is not a report in JSON ({error}): write one with `critape replay … --report report.json`"
-            )
-        }
+    let bytes = fs::read(&args.report).with_context(|| format!("reading {path}"))?;
+    let is_none = |error: serde_json::Error| {
+        anyhow!(
+            "{path} is not a report in JSON ({error}): write one with `critape replay … --report report.json`"
+        )
     };
-    if report.version != VERSION {
-        bail!("{path} is a report of version {}, and this program reads version {VERSION}", report.version);
+    // Before the rest, which may be another in another version.
+    let value: Value = serde_json::from_slice(&bytes).map_err(is_none)?;
+    if let Some(version) = value["version"].as_u64().filter(|version| *version != u64::from(VERSION)) {
+        bail!(
+            "{path} is a report of version {version}, and this program reads version {VERSION}: explain it with the critape that wrote it"
+        );
     }
-    Ok(report)
+    serde_json::from_slice(&bytes).map_err(is_none)
 }
 
 fn find<'a>(report: &'a Report, args: &ExplainArgs) -> Result<&'a Finding> {

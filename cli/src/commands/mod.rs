@@ -16,6 +16,7 @@ mod report;
 mod rules;
 mod simulator;
 mod tape;
+mod told;
 
 use std::io::Write;
 

@@ -14,7 +14,7 @@ use critape_replayer::{
 };
 use critape_tape::{SealPolicy, Tape};
 
-use super::{clean, one_thread, preflight, report};
+use super::{clean, one_thread, preflight, report, told};
 use crate::args::{PaceArg, ReplayArgs, WayArgs};
 use crate::exit::Exit;
 use crate::filter::Filter;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     }
     let rules = report::rules(&args.report.rules)?;
     let config = Config { max_inconclusive: args.report.max_inconclusive, ..config(&args.way, rules)? };
-    let options = options(args, &config);
+    let options = told::of_replay(args, &config);
     let filter = Filter::new(args.filter.clone())?;
     let opened = Tape::open(tape)?;
     let any_matches = Cell::new(false);
@@ -136,29 +136,6 @@ fn without_effect(args: &WayArgs) -> Option<String> {
     let given: Vec<_> = given.into_iter().filter_map(|(is_given, flag)| is_given.then_some(flag)).collect();
     let have = if given.len() == 1 { "has" } else { "have" };
     (!given.is_empty()).then(|| format!("{} {have} no effect with --pace {pace}", given.join(", ")))
-}
-
-/// What else was asked for and decides what is found, for who wants to see it again: each word of a command line on its own.
-fn options(args: &ReplayArgs, config: &Config) -> Vec<String> {
-    let ReplayArgs { way, report, .. } = args;
-    let mut words: Vec<String> = Vec::new();
-    let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
-    if config.endpoints.image != config.endpoints.runtime {
-        add("-i", config.endpoints.image.to_string());
-    }
-    way.map_images.iter().for_each(|mapping| add("--map-image", mapping.without_users()));
-    way.registry_auth.iter().for_each(|path| add("--registry-auth", path.display().to_string()));
-    report.rules.iter().for_each(|path| add("--rules", path.display().to_string()));
-    if way.give_up != Config::new(config.endpoints.clone()).give_up {
-        add("--give-up", format!("{}ms", way.give_up.as_millis()));
-    }
-    let switches = [
-        (way.share, "--share"),
-        (way.allow_node_changes, "--allow-node-changes"),
-        (way.every_poll, "--every-poll"),
-    ];
-    words.extend(switches.into_iter().filter(|(is_on, _)| *is_on).map(|(_, flag)| flag.to_owned()));
-    words
 }
 
 /// Replays, and shows how far it has come.

@@ -19,7 +19,7 @@ const BASELINE_HOLDS: jiff::SignedDuration = jiff::SignedDuration::from_hours(90
 /// The rules in force: the standard ones, and before them those of these files, the first of them first.
 pub(crate) fn rules(files: &[PathBuf]) -> Result<Rules> {
     files.iter().rev().try_fold(Rules::standard(), |rules, path| {
-        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let text = text_of(path, "a rules file")?;
         let own = Rules::parse(&path.display().to_string(), &text)?;
         let problems = own.check(&Rules::standard()).problems.len();
         if problems > 0 {
@@ -30,6 +30,12 @@ pub(crate) fn rules(files: &[PathBuf]) -> Result<Rules> {
         }
         Ok(rules.overridden_by(own))
     })
+}
+
+/// Reads a file that is to be this.
+pub(super) fn text_of(path: &Path, what: &str) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    String::from_utf8(bytes).with_context(|| format!("{} is not {what}", path.display()))
 }
 
 /// Refuses what can't be read or written, and files whose form their names don't tell, before anything is run.
@@ -94,7 +100,7 @@ pub(crate) fn print(report: &Report, form: impl Into<Form>) -> Result<()> {
 
 fn baseline(args: &ReportArgs) -> Result<Option<Baseline>> {
     let Some(path) = &args.baseline else { return Ok(None) };
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = text_of(path, "a baseline")?;
     Ok(Some(Baseline::parse(&path.display().to_string(), &text)?))
 }
 

@@ -1,11 +1,10 @@
 //! `critape rules`.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use critape_differ::{ORACLES, Rules, RulesCheck, fixed_rules};
 use serde_json::{Value, json};
 
@@ -101,7 +100,7 @@ fn check(file: Option<&Path>, output: Format) -> Result<Exit> {
     let standard = Rules::standard();
     let checked = match file {
         Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            let text = report::text_of(path, "a rules file")?;
             Rules::parse(&path.display().to_string(), &text)?.check(&standard)
         }
         None => standard.check(&Rules::default()),

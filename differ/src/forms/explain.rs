@@ -29,7 +29,9 @@ fn write(out: &mut String, report: &Report, finding: &Finding, paint: &Paint) ->
         "{}\n",
         paint.dim(&format!("{}  {}  [{}]", signature(finding), times(finding.count), finding.id))
     )?;
-    writeln!(out, "recorded  {}", side(&report.recorded))?;
+    if !report.is_of_check() {
+        writeln!(out, "recorded  {}", side(&report.recorded))?;
+    }
     writeln!(out, "live      {}", side(&report.live))?;
     if let Some(about) = finding.evidence.as_ref().and_then(|evidence| evidence.about.as_deref()) {
         writeln!(out, "about     {}", plain(about))?;
@@ -47,6 +49,7 @@ fn write(out: &mut String, report: &Report, finding: &Finding, paint: &Paint) ->
     }
     match &finding.known {
         Some(change) => writeln!(out, "known     {}", known(change))?,
+        None if report.is_of_check() => {}
         None => {
             writeln!(out, "known     no: the catalogue has no change between these two that looks like it")?;
         }

@@ -1,5 +1,5 @@
 //! A report for what shows tests: one suite per service, one case per method that was compared. A method fails where it has findings
-//! that no baseline holds.
+//! that no baseline holds; one that only follows from a finding of another method fails as well, and says from which.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,6 +19,7 @@ const MAX_VALUE: usize = 2000;
 pub(super) fn render(report: &Report) -> Result<String, SerializeError> {
     let mut junit = Junit::new("critape");
     let mut services = services(report);
+    let groups = report.grouped();
     // Where nothing was compared, a suite without cases tells at least why.
     if services.is_empty() && !report.preflight.is_empty() {
         services.insert("critape", BTreeMap::new());
@@ -32,7 +33,7 @@ pub(super) fn render(report: &Report) -> Result<String, SerializeError> {
             suite.add_property(Property::new(name, squeezed(&limitation_line(limitation))));
         }
         for (method, compared) in methods {
-            suite.add_test_case(case(report, service, method, compared));
+            suite.add_test_case(case((report, &groups), service, method, compared));
         }
         junit.add_test_suite(suite);
     }
@@ -56,7 +57,12 @@ fn services(report: &Report) -> BTreeMap<&str, BTreeMap<&str, u64>> {
     services
 }
 
-fn case(report: &Report, service: &str, method: &str, compared: u64) -> TestCase {
+fn case(
+    (report, groups): (&Report, &[Vec<(usize, &Finding)>]),
+    service: &str,
+    method: &str,
+    compared: u64,
+) -> TestCase {
     let of: Vec<&Finding> = report.findings.iter().filter(|finding| finding.method == method).collect();
     let (accepted, open): (Vec<&Finding>, Vec<&Finding>) =
         of.into_iter().partition(|it| it.accepted.is_some());
@@ -66,10 +72,15 @@ fn case(report: &Report, service: &str, method: &str, compared: u64) -> TestCase
         Some(worst) => {
             let more = if open.len() > 1 { format!(" (and {} more)", open.len() - 1) } else { String::new() };
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_message(format!("{}{more}", plain(&worst.summary)));
+            let cause = group_of(groups, worst).and_then(|group| cause(group, worst));
+            let cause = cause.map(|first| format!(", as does {}", named(first))).unwrap_or_default();
+            status.set_message(format!("{}{cause}{more}", plain(&worst.summary)));
             status.set_type(worst.severity.to_string());
             status.set_description(
-                open.iter().map(|finding| described(finding)).collect::<Vec<_>>().join("\n"),
+                open.iter()
+                    .map(|finding| described(finding, group_of(groups, finding)))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
             );
             status
         }
@@ -93,11 +104,33 @@ fn case(report: &Report, service: &str, method: &str, compared: u64) -> TestCase
     case
 }
 
-fn described(finding: &Finding) -> String {
+/// The findings of the cause of this one, the first of them first.
+fn group_of<'a, 'b>(
+    groups: &'a [Vec<(usize, &'b Finding)>],
+    finding: &Finding,
+) -> Option<&'a [(usize, &'b Finding)]> {
+    groups.iter().find(|group| group.iter().any(|(_, it)| it.id == finding.id)).map(Vec::as_slice)
+}
+
+/// The finding from which this one follows.
+fn cause<'a>(group: &[(usize, &'a Finding)], finding: &Finding) -> Option<&'a Finding> {
+    group.first().map(|(_, first)| *first).filter(|first| first.id != finding.id)
+}
+
+fn named(finding: &Finding) -> String {
+    format!("{} {} [{}]", plain(rpc(&finding.method)), plain(&finding.path), finding.id)
+}
+
+fn described(finding: &Finding, group: Option<&[(usize, &Finding)]>) -> String {
     let mut lines = vec![
         format!("{} [{}] {}", finding.severity, finding.id, plain(&finding.summary)),
         format!("{}  {}", signature(finding), times(finding.count)),
     ];
+    let group = group.unwrap_or_default();
+    match cause(group, finding) {
+        Some(first) => lines.push(format!("follows: {} says the same", named(first))),
+        None => lines.extend(group.iter().skip(1).map(|(_, it)| format!("also: {}", named(it)))),
+    }
     lines.extend(finding.consequence.as_deref().map(|consequence| format!("so: {}", plain(consequence))));
     lines.extend(finding.known.as_ref().map(|change| format!("known: {}", known(change))));
     if let Some(example) = finding.examples.first() {
@@ -154,6 +187,35 @@ mod tests {
         assert_eq!(told(&report), [both]);
         report.preflight.clear();
         assert_eq!(told(&report), Vec::<Vec<String>>::new());
+    }
+
+    /// Both methods fail, and each says that it is one cause.
+    #[test]
+    fn what_follows_from_a_finding_says_from_which() {
+        let mut report = sample::grouped();
+        let failure = |report: &Report, rpc: &str| {
+            let junit = Junit::deserialize_from_str(&render(report).unwrap()).unwrap();
+            let mut cases = junit.test_suites.iter().flat_map(|suite| &suite.test_cases);
+            match &cases.find(|case| case.name.as_str() == rpc).unwrap().status {
+                TestCaseStatus::NonSuccess { message, description, .. } => {
+                    [message, description].map(|text| text.as_ref().unwrap().to_string())
+                }
+                _ => panic!("{rpc} does not fail"),
+            }
+        };
+        let [cause, follower] = [0, 1].map(|at: usize| report.findings[at].id.clone());
+        let [message, text] = failure(&report, "PullImage");
+        assert!(message.ends_with(&format!(", as does StopContainer outcome.code [{cause}]")), "{message}");
+        assert!(
+            text.contains(&format!("\nfollows: StopContainer outcome.code [{cause}] says the same\n")),
+            "{text}"
+        );
+        let [message, text] = failure(&report, "StopContainer");
+        assert!(!message.contains("as does"), "{message}");
+        assert!(text.contains(&format!("\nalso: PullImage outcome.code [{follower}]\n")), "{text}");
+        report.findings[1].follows = None;
+        assert!(!failure(&report, "PullImage").join("").contains(&cause));
+        assert!(!failure(&report, "StopContainer").join("").contains(&follower));
     }
 
     #[test]

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use super::text::{plain, rpc};
 use crate::asked::Asked;
-use crate::{Finding, Report};
+use crate::{CHECK_POD, Finding, Report};
 
 /// Commands that repeat a finding, or show it again, for a shell; the smallest first. None where the report does not say what it is of.
 pub fn repeat(report: &Report, finding: &Finding) -> Vec<String> {
+    if report.is_of_check() {
+        return checked(report, finding);
+    }
     let Some(tape) = report.recorded.tape.as_deref() else { return Vec::new() };
     if let Some(other) = report.live.tape.as_deref() {
         return shown(tape, other, finding);
@@ -15,15 +18,80 @@ pub fn repeat(report: &Report, finding: &Finding) -> Vec<String> {
     let endpoint = report.live.endpoint.as_deref().unwrap_or("ENDPOINT");
     let mut commands =
         Vec::from_iter(crictl(finding).map(|command| format!("crictl -r {} {command}", quoted(endpoint))));
-    let words = report.options.iter().flat_map(|word| [" ".to_owned(), word_of(word)]);
-    let options: String = words.collect();
-    commands.push(format!(
-        "critape replay {} -r {}{options}{}",
-        quoted(tape),
-        quoted(endpoint),
-        selection(finding)
-    ));
+    let selection = selection(finding);
+    let narrowed: Vec<_> = selection.iter().map(|(flag, _)| (*flag, Takes::AValue)).collect();
+    let mut words = vec!["critape replay".to_owned(), quoted(tape), "-r".to_owned(), quoted(endpoint)];
+    words.extend(options(report, &narrowed));
+    words.extend(selection.iter().flat_map(|(flag, value)| [(*flag).to_owned(), quoted(value)]));
+    commands.push(words.join(" "));
     commands
+}
+
+/// What shows again what a check found: without a pod of its own where the finding is not about that.
+fn checked(report: &Report, finding: &Finding) -> Vec<String> {
+    let Some(endpoint) = report.live.endpoint.as_deref() else { return Vec::new() };
+    let takes_a_pod = takes_a_pod(finding);
+    let of_pod: &[_] = &[("--active", Takes::Nothing), ("--image", Takes::AValue)];
+    let mut check = vec!["critape check -r".to_owned(), quoted(endpoint)];
+    check.extend(options(report, if takes_a_pod { &[] } else { of_pod }));
+    let lists = (finding.rule == "list-and-status-agree").then_some(());
+    let shown = match rpc(&finding.method) {
+        // What it made is gone.
+        name if takes_a_pod && !name.contains("Image") => Vec::new(),
+        "ContainerStatus" => {
+            vec![inspect("inspect", "containerId", finding), lists.map(|()| "ps -a -o json".to_owned())]
+        }
+        "PodSandboxStatus" => {
+            vec![inspect("inspectp", "podSandboxId", finding), lists.map(|()| "pods -o json".to_owned())]
+        }
+        _ => vec![crictl(finding)],
+    };
+    let shown =
+        shown.into_iter().flatten().map(|command| format!("crictl -r {} {command}", quoted(endpoint)));
+    shown.chain([check.join(" ")]).collect()
+}
+
+/// Whether a check comes upon it only where it makes a pod: what is about that comes after calls that change something, and images
+/// are asked for by name only then.
+fn takes_a_pod(finding: &Finding) -> bool {
+    let Some(evidence) = &finding.evidence else { return true };
+    let name = rpc(&finding.method);
+    let is_of_pod = evidence.about.as_deref().and_then(pod_of).is_some_and(|pod| pod == CHECK_POD);
+    let before = evidence.before.iter().map(|call| rpc(&call.method));
+    is_of_pod || matches!(name, "GetContainerEvents" | "ImageStatus") || before.chain([name]).any(changes)
+}
+
+fn changes(rpc: &str) -> bool {
+    cri::methods()
+        .by_name(cri::Generation::V1, rpc)
+        .is_some_and(|method| method.class != cri::Class::ReadOnly)
+}
+
+fn inspect(command: &str, field: &str, finding: &Finding) -> Option<String> {
+    let call = finding.evidence.as_ref()?.live.as_ref()?;
+    let id = call["requests"][0][field].as_str().filter(|id| !id.is_empty())?;
+    Some(format!("{command} {}", quoted(id)))
+}
+
+/// What stands after a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    Nothing,
+    AValue,
+}
+
+/// What the command was told, but for these flags.
+fn options(report: &Report, left_out: &[(&str, Takes)]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut words = report.options.iter();
+    while let Some(word) = words.next() {
+        match left_out.iter().find(|(flag, _)| flag == word) {
+            Some((_, Takes::Nothing)) => {}
+            Some((_, Takes::AValue)) => drop(words.next()),
+            None => kept.push(word_of(word)),
+        }
+    }
+    kept
 }
 
 /// What shows the calls of a comparison of two tapes.
@@ -34,23 +102,33 @@ fn shown(tape: &str, other: &str, finding: &Finding) -> Vec<String> {
     show(tape, example.recorded_call).into_iter().chain(show(other, example.live_call)).collect()
 }
 
-/// The calls of a replay that lead to the finding.
-fn selection(finding: &Finding) -> String {
+/// Namespace and name of the pod of something that is named as [`crate::Evidence::about`].
+fn pod_of(about: &str) -> Option<[&str; 2]> {
+    let (namespace, rest) = about.split_once('/')?;
+    Some([namespace, rest.split(['/', '#']).next()?])
+}
+
+/// The flags that choose the calls of a replay that lead to the finding.
+fn selection(finding: &Finding) -> Vec<(&'static str, String)> {
     let name = rpc(&finding.method);
     let about = finding.evidence.as_ref().and_then(|evidence| evidence.about.as_deref());
     if name == "GetContainerEvents" {
-        return String::new();
+        return Vec::new();
     }
+    let until = until(finding).map(|until| ("--until", until));
     if names_nothing(name) {
         // What reads everything shows what others have made.
-        return if name.starts_with("List") { until(finding) } else { format!(" --method {name}") };
+        return if name.starts_with("List") {
+            Vec::from_iter(until)
+        } else {
+            vec![("--method", name.to_owned())]
+        };
     }
-    if let Some(about) = about {
-        let pod = about.split('/').nth(1).unwrap_or_default();
-        let pod = pod.split('#').next().unwrap_or_default();
-        return format!(" --pod {}{}", quoted(pod), until(finding));
-    }
-    if name.contains("Image") { format!(" --method '*Image*'{}", until(finding)) } else { until(finding) }
+    let of = match about.and_then(pod_of) {
+        Some([_, pod]) => Some(("--pod", pod.to_owned())),
+        None => name.contains("Image").then(|| ("--method", "*Image*".to_owned())),
+    };
+    of.into_iter().chain(until).collect()
 }
 
 fn names_nothing(rpc: &str) -> bool {
@@ -60,13 +138,13 @@ fn names_nothing(rpc: &str) -> bool {
 }
 
 /// Up to the end of the call, because what was under way beside it may be the cause.
-fn until(finding: &Finding) -> String {
+fn until(finding: &Finding) -> Option<String> {
     let at =
         finding.examples.iter().find_map(|example| example.at.as_deref()?.parse::<jiff::Timestamp>().ok());
     let recorded = finding.evidence.as_ref().and_then(|evidence| evidence.recorded.as_ref());
     let lasted = recorded.and_then(|call| call.get("duration")?.as_u64()).unwrap_or_default();
     let after = at.and_then(|at| at.checked_add(Duration::from_nanos(lasted.saturating_add(1))).ok());
-    after.map(|after| format!(" --until {after:.9}")).unwrap_or_default()
+    after.map(|after| format!("{after:.9}"))
 }
 
 /// What crictl calls the same, where it names nothing that a replay would have to make first.
@@ -167,6 +245,50 @@ mod tests {
                 .starts_with(&format!("critape replay node.tape -r unix:///run/r.sock {options} --pod web")),
             "{commands:?}"
         );
+    }
+
+    /// What chooses calls is said once, and the nearer choice counts.
+    #[test]
+    fn a_slice_is_narrowed_and_not_told_twice() {
+        let mut report = sample::report();
+        let words =
+            ["--pace", "max", "--pod", "all", "--until", "2099-01-01T00:00:00Z", "--container", "app"];
+        report.options = words.map(str::to_owned).to_vec();
+        let commands = repeat(&report, &report.findings[0]);
+        let expected = "critape replay node.tape -r unix:///run/r.sock --pace max --container app --pod web \
+                        --until 2026-01-02T03:04:05.000000007Z";
+        assert_eq!(commands, [expected]);
+    }
+
+    #[test]
+    fn what_a_check_found_is_seen_again_with_as_little() {
+        let mut report = sample::report();
+        report.recorded.tape = None;
+        report.calls.recorded = 0;
+        report.options = ["--active", "--image", "x:1", "--rules", "r.toml"].map(str::to_owned).to_vec();
+        let check = "critape check -r unix:///run/r.sock";
+        let all = format!("{check} --active --image x:1 --rules r.toml");
+        let least = format!("{check} --rules r.toml");
+        assert_eq!(repeat(&report, &report.findings[0]), [all.as_str()], "it changes something");
+        let mut of = |rpc: &str, about: Option<&str>| {
+            let finding = &mut report.findings[0];
+            finding.method = format!("/runtime.v1.RuntimeService/{rpc}");
+            finding.rule = "list-and-status-agree".to_owned();
+            let live = serde_json::json!({"requests": [{"containerId": "c1", "podSandboxId": "p$1"}]});
+            let about = about.map(str::to_owned);
+            finding.evidence = Some(crate::Evidence { live: Some(live), about, ..Default::default() });
+            repeat(&report, &report.findings[0])
+        };
+        let crictl = |command: &str| format!("crictl -r unix:///run/r.sock {command}");
+        let theirs = [crictl("inspect c1"), crictl("ps -a -o json"), least.clone()];
+        assert_eq!(of("ContainerStatus", Some("default/web/app")), theirs);
+        assert_eq!(of("PodSandboxStatus", None), [crictl("inspectp 'p$1'"), crictl("pods -o json"), least]);
+        assert_eq!(
+            of("ContainerStatus", Some("critape/critape-check/check")),
+            [all.as_str()],
+            "its pod is gone"
+        );
+        assert_eq!(of("GetContainerEvents", None), [all]);
     }
 
     #[test]

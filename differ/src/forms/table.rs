@@ -59,7 +59,7 @@ impl Paint {
 fn head(out: &mut String, report: &Report, paint: &Paint) -> fmt::Result {
     let calls = &report.calls;
     // A check has no recorded side.
-    let has_recording = calls.recorded > 0;
+    let has_recording = !report.is_of_check();
     let recorded = has_recording.then_some(("recorded", &report.recorded));
     for (name, of) in recorded.into_iter().chain([("live", &report.live)]) {
         let at = place(of).map(|place| paint.dim(&format!("  {place}"))).unwrap_or_default();

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cri::{methods, v1};
-use critape_differ::{EventStream, OWNED_LABEL};
+use critape_differ::{CHECK_POD, EventStream, OWNED_LABEL};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::Check;
+use super::noted::Noted;
+use crate::answer;
 use crate::replay::ReplayError;
 
 /// How long a stream of events may take to be open.
@@ -199,8 +201,15 @@ impl Check {
             self.leave_out("events: the runtime ends their stream, so it serves none".to_owned());
             return;
         }
-        let path = methods().by_name(self.generation, "GetContainerEvents").map(|method| method.path.clone());
-        self.witness.events(None, &path.unwrap_or_default(), &EventStream { events, from, until });
+        let Some(method) = methods().by_name(self.generation, "GetContainerEvents") else { return };
+        self.calls += 1;
+        let answers: Vec<Bytes> = events.iter().map(|event| event.encode_to_vec().into()).collect();
+        // It was broken off here.
+        let outcome = answer::cancelled();
+        let noted =
+            Noted::new(self.calls, &method.path, &Bytes::new(), answers, &outcome, (from, self.clock.now()));
+        self.witness.events(&noted, &method.path, &EventStream { events, from, until });
+        self.past.add_with_names(noted.call());
     }
 }
 
@@ -217,14 +226,15 @@ fn pod(run: &str, folder: &Path) -> v1::PodSandboxConfig {
         ..Default::default()
     };
     let security = v1::LinuxSandboxSecurityContext { namespace_options: Some(options), ..Default::default() };
+    let [namespace, name] = CHECK_POD;
     v1::PodSandboxConfig {
         metadata: Some(v1::PodSandboxMetadata {
-            name: "critape-check".to_owned(),
-            namespace: "critape".to_owned(),
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
             uid: format!("critape-check-{run}"),
             attempt: 0,
         }),
-        hostname: "critape-check".to_owned(),
+        hostname: name.to_owned(),
         log_directory: folder.join("logs").display().to_string(),
         labels: BTreeMap::from([
             (OWNED_LABEL.to_owned(), run.to_owned()),

@@ -16,6 +16,7 @@ use cri::client::Clients;
 use cri::endpoint::Endpoints;
 
 use crate::cleanup::{self, Before, Cleaned, Made};
+pub(crate) use journal::FOLDER_PREFIX;
 use journal::Journal;
 pub(crate) use journal::{Remains, find};
 use mounts::mounted_below;

@@ -32,6 +32,34 @@ fn a_report_in_a_folder_that_is_not_there() {
 }
 
 #[test]
+fn files_that_are_no_text() {
+    let folder = Folder::new();
+    workload::record_briefly(&folder, "node.tape");
+    std::fs::write(folder.path("bytes"), b"\xff\xfe\0").unwrap();
+    assert_snapshot!(
+        folder.refused("rules check bytes"),
+        @"error: bytes is not a rules file: invalid utf-8 sequence of 1 bytes from index 0"
+    );
+    assert_snapshot!(
+        folder.refused("diff node.tape node.tape --baseline bytes"),
+        @"error: bytes is not a baseline: invalid utf-8 sequence of 1 bytes from index 0"
+    );
+    let refused = folder.refused("explain bytes abc");
+    assert!(refused.starts_with("error: bytes is not a report in JSON ("), "{refused}");
+}
+
+/// It is told before the replays, not after them.
+#[test]
+fn a_folder_where_learnt_rules_are_to_be() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("noise.toml")).unwrap();
+    assert_snapshot!(
+        folder.refused("calibrate absent.tape -r unix://DIR/absent.sock --output noise.toml"),
+        @"error: noise.toml is a folder: give the name of a file in it"
+    );
+}
+
+#[test]
 fn rules_with_a_mistake() {
     let folder = Folder::new();
     workload::record_briefly(&folder, "node.tape");

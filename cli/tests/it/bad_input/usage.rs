@@ -164,3 +164,12 @@ fn a_call_that_is_no_number() {
     `critape --help` and `critape COMMAND --help` tell what there is
     "#);
 }
+
+/// A report says with which image a check was made, and is shown around.
+#[test]
+fn an_image_with_credentials_in_it() {
+    let folder = Folder::new();
+    let refused =
+        folder.refused("check -r unix://DIR/absent.sock --active --image me:hunter2@reg.example/app:1");
+    assert!(refused.starts_with("error: --image: ") && !refused.contains("hunter2"), "{refused}");
+}

@@ -1,8 +1,10 @@
 //! `critape diff`.
 
+use cri::v1;
 use serde_json::Value;
 
 use crate::folder::Folder;
+use crate::kubelet::{Kubelet, container, create, pod};
 use crate::workload;
 
 #[test]
@@ -26,6 +28,58 @@ fn a_recording_is_the_same_as_itself() {
         (&"same".into(), &counts["recorded"]),
         "{report:#}"
     );
+}
+
+/// The label and the folder of a replay are its own: what it makes is what was replayed.
+#[test]
+fn recordings_of_replays_are_recordings_of_what_was_replayed() {
+    let folder = Folder::new();
+    // With folders of the host, which a replay moves into its own.
+    workload::record_of(&folder, "node.tape", "", |socket| {
+        let kubelet = Kubelet::connect(socket);
+        kubelet.pull();
+        let mut pod = pod("web");
+        pod.log_directory = "/var/log/pods/default_web".to_owned();
+        let run = v1::RunPodSandboxRequest { config: Some(pod.clone()), ..Default::default() };
+        let id = kubelet.ask::<v1::RunPodSandboxResponse>("RunPodSandbox", &run).pod_sandbox_id;
+        let mut config = container("app", "sleep 600");
+        config.log_path = "app.log".to_owned();
+        config.mounts = vec![v1::Mount {
+            container_path: "/data".to_owned(),
+            host_path: folder.path("data").display().to_string(),
+            ..Default::default()
+        }];
+        std::fs::create_dir(folder.path("data")).unwrap();
+        let asked = v1::CreateContainerRequest { sandbox_config: Some(pod), ..create(&id, "web", config) };
+        let made = kubelet.ask::<v1::CreateContainerResponse>("CreateContainer", &asked).container_id;
+        let status = v1::ContainerStatusRequest { container_id: made, verbose: false };
+        kubelet.ask::<v1::ContainerStatusResponse>("ContainerStatus", &status);
+        let stop = v1::StopPodSandboxRequest { pod_sandbox_id: id.clone() };
+        kubelet.ask::<v1::StopPodSandboxResponse>("StopPodSandbox", &stop);
+        let remove = v1::RemovePodSandboxRequest { pod_sandbox_id: id };
+        kubelet.ask::<v1::RemovePodSandboxResponse>("RemovePodSandbox", &remove);
+        // Which is no error, but for a runtime that takes it for one.
+        kubelet.ask::<v1::StopPodSandboxResponse>("StopPodSandbox", &stop);
+    });
+    let replay = |tape: &str, regression: &str| {
+        workload::record_of(&folder, tape, regression, |_| {
+            folder.run("replay node.tape -r unix://DIR/recorder.sock --pace max");
+        });
+    };
+    replay("one.tape", "");
+    replay("other.tape", "");
+    for (one, other) in [("one.tape", "other.tape"), ("node.tape", "one.tape")] {
+        let ended = folder.run(&format!("diff {one} {other} -o json"));
+        let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let makers = |it: &Value| {
+            let name = it["method"].as_str().unwrap();
+            name.ends_with("/RunPodSandbox") || name.ends_with("/CreateContainer")
+        };
+        assert!(report["methods"].as_array().unwrap().iter().any(makers), "{report:#}");
+        assert_eq!((&report["findings"], ended.code), (&serde_json::json!([]), Some(0)), "{report:#}");
+    }
+    replay("changed.tape", "--regression containerd-10527");
+    folder.run("diff node.tape changed.tape -o json").with_code(1);
 }
 
 /// As kubelet's stream of events is whenever a recorder is stopped.

@@ -201,6 +201,61 @@ fn regressions_break_oracles() {
     assert!(missed.is_empty(), "{missed:#?}");
 }
 
+/// The id of the first finding of this RPC.
+#[track_caller]
+fn id_of<'a>(report: &'a Value, rpc: &str) -> &'a str {
+    let mut findings = report["findings"].as_array().unwrap().iter();
+    findings.find(|it| it["method"].as_str().unwrap().ends_with(rpc)).unwrap()["id"].as_str().unwrap()
+}
+
+/// A check has no tape: its report alone tells what was asked, what came before, and how to see it again.
+#[test]
+fn what_a_check_finds_is_explained() {
+    let folder = Folder::new();
+    let _simulator =
+        folder.simulator("r.sock", "--regression containerd-12036 --regression containerd-10527");
+    Kubelet::connect(&folder.path("r.sock")).pull();
+    let endpoint = format!("unix://{}", folder.path("r.sock").display());
+    let ended = folder.run("check -r unix://DIR/r.sock --active -o json --report report.json");
+    let report = report(&ended);
+    let explained = |rpc: &str| folder.json(&format!("explain report.json {} -o json", id_of(&report, rpc)));
+
+    let status = explained("Status");
+    let evidence = &status["finding"]["evidence"];
+    assert_eq!(evidence["live"]["method"], "/runtime.v1.RuntimeService/Status");
+    assert!(evidence["live"]["responses"][0]["runtimeHandlers"].is_array(), "{evidence:#}");
+    assert_eq!(
+        status["repeat"],
+        serde_json::json!([format!("crictl -r {endpoint} info"), format!("critape check -r {endpoint}")]),
+        "it is seen without a pod"
+    );
+
+    let stop = explained("StopContainer");
+    let evidence = &stop["finding"]["evidence"];
+    assert!(evidence["live"]["requests"][0]["containerId"].is_string(), "{evidence:#}");
+    assert_eq!(evidence["about"], "critape/critape-check/check");
+    let before: Vec<_> = evidence["before"].as_array().unwrap().iter().map(|it| &it["method"]).collect();
+    assert!(before.contains(&&"/runtime.v1.RuntimeService/RemoveContainer".into()), "{before:?}");
+    assert_eq!(stop["repeat"], serde_json::json!([format!("critape check -r {endpoint} --active")]));
+    let text = folder.run(&format!("explain report.json {}", id_of(&report, "StopContainer"))).done();
+    assert!(!text.contains("no room") && !text.contains("unknown runtime"), "{text}");
+}
+
+/// An oracle that a replay finds broken shows its call as well.
+#[test]
+fn what_an_oracle_finds_in_a_replay_is_explained() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    let _simulator = folder.simulator("r.sock", "--regression containerd-12036");
+    let ended = folder.run("replay node.tape -r unix://DIR/r.sock --pace max -o json");
+    let report = report(&ended);
+    let findings = report["findings"].as_array().unwrap();
+    let oracle = findings.iter().find(|it| it["kind"] == "oracle").unwrap_or_else(|| panic!("{findings:#?}"));
+    let evidence = &oracle["evidence"];
+    assert!(evidence["recorded"]["id"].is_u64() && evidence["live"]["responses"].is_array(), "{oracle:#}");
+    assert!(oracle["examples"][0]["at"].is_string(), "{oracle:#}");
+}
+
 /// What the recorded runtime did as well is what its clients live with.
 #[test]
 fn an_oracle_that_the_recorded_side_broke_too_is_no_finding() {

@@ -261,10 +261,11 @@ fn what_can_not_be_explained_is_refused() {
     assert!(refused.starts_with("error: other.json is not a report in JSON"), "{refused}");
     let mut later = json(&folder, "r.json");
     later["version"] = 2.into();
+    later["verdict"] = "another".into();
     folder.write("later.json", &later.to_string());
     assert_snapshot!(
         folder.refused("explain later.json abc"),
-        @"error: later.json is a report of version 2, and this program reads version 1"
+        @"error: later.json is a report of version 2, and this program reads version 1: explain it with the critape that wrote it"
     );
 }
 

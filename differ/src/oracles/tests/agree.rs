@@ -101,6 +101,8 @@ fn a_recording_tells_which_of_two_is_wrong() {
     };
     let breach = Breach {
         method: method("ListPodSandbox").clone(),
+        at: None,
+        evidence: None,
         call: None,
         divergence: divergence(&["items[]", "state"]),
         against: Some(Against { rpc: "PodSandboxStatus", path: "status.state".to_owned() }),

@@ -140,7 +140,7 @@ fn the_end_of_what_was_removed_is_told_at_once() {
             ..Default::default()
         };
         let stream = EventStream { events: vec![event], ..Default::default() };
-        talk.witness.events(None, "/runtime.v1.RuntimeService/GetContainerEvents", &stream);
+        talk.witness.events(&Ids::default(), "/runtime.v1.RuntimeService/GetContainerEvents", &stream);
         talk.breaks(removed::ORACLE)
     };
     let nothing: [&str; 0] = [];
