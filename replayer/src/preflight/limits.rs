@@ -139,6 +139,10 @@ impl Limits {
         self.add(LimitationKind::Device, Effect::Sent, total(&needs.cdi_devices), || {
             format!("devices that the runtime must know by name: {}", names(needs.cdi_devices.keys()))
         });
+        self.add(LimitationKind::Device, Effect::Sent, needs.privileged, || {
+            "privileged containers have this host's own devices, and the capabilities that its kernel knows"
+                .to_owned()
+        });
         let paths = of(&needs.host_paths, |path| host.at(path) == There::Nothing);
         let there = of(&needs.host_paths, |path| matches!(host.at(path), There::Device | There::Other));
         self.add(LimitationKind::HostPath, Effect::Inconclusive, total(&paths), || {

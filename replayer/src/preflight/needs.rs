@@ -47,6 +47,8 @@ pub(crate) struct Needs {
     pub(crate) host_network: Tallies<u16>,
     pub(crate) devices: Tallies<String>,
     pub(crate) cdi_devices: Tallies<String>,
+    /// Containers that have all devices of their host.
+    pub(crate) privileged: Tally,
     /// Those for which nothing can stand in.
     pub(crate) host_paths: Tallies<String>,
     /// Those for which something empty stands in.

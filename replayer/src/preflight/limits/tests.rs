@@ -233,6 +233,18 @@ async fn devices_and_paths_are_looked_for_on_this_host() {
 }
 
 #[test]
+fn what_a_privileged_container_has_of_the_host_is_told() {
+    let container = |id: u64, privileged: bool| {
+        let context = v1::LinuxContainerSecurityContext { privileged, ..Default::default() };
+        let linux = v1::LinuxContainerConfig { security_context: Some(context), ..Default::default() };
+        create(id, v1::ContainerConfig { linux: Some(linux), ..Default::default() })
+    };
+    let told = limits(&needs(&[container(1, false), container(2, true)]), &target());
+    assert_eq!(found(&told), [(LimitationKind::Device, Effect::Sent, 1)]);
+    assert_eq!(told.list[0].first_call, Some(2));
+}
+
+#[test]
 fn what_is_compressed_is_told() {
     let mut packed = of_image(1, "app:1");
     packed.requests[0].compressed = true;

@@ -62,6 +62,10 @@ impl Needs {
         for device in &config.cdi_devices {
             self.cdi_devices.entry(device.name.clone()).or_default().add(call.id);
         }
+        let context = config.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+        if context.is_some_and(|context| context.privileged) {
+            self.privileged.add(call.id);
+        }
         let devices: BTreeSet<&str> = config.devices.iter().map(|device| device.host_path.as_str()).collect();
         let mounts = config.mounts.iter().map(|mount| mount.host_path.as_str());
         for path in mounts.filter(|path| !path.is_empty() && !devices.contains(path)) {
