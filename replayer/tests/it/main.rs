@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod image_service;
 mod safety;
 mod schedule;
 mod transient;
