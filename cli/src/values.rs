@@ -6,6 +6,9 @@ use cri::Endpoint;
 use critape_calls::{CallId, Stamp};
 use critape_simulator::Variant;
 
+/// The longest duration: moments that lie further away can't be told by every clock.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A duration as `250ms`, `5s`, `2m`, `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
@@ -13,7 +16,23 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| format!("{text:?} is not a duration: write it as 250ms, 5s or 2m"))?;
-    Duration::try_from(parsed).map_err(|_| format!("{text:?} is negative: write it as 250ms, 5s or 2m"))
+    let duration = Duration::try_from(parsed)
+        .map_err(|_| format!("{text:?} is negative: write it as 250ms, 5s or 2m"))?;
+    if duration > LONGEST {
+        return Err(format!("{text:?} is too long: write a hundred years (876000h) or less"));
+    }
+    Ok(duration)
+}
+
+/// How long something is waited for that takes longer than it did.
+pub(crate) fn patience(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => {
+            Err("no time gives up every call that takes a moment longer than it did: write 30s or 5m"
+                .to_owned())
+        }
+        patience => Ok(patience),
+    }
 }
 
 /// A duration as [`duration`] reads it, to the nanosecond.
@@ -114,6 +133,8 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
         assert!(duration("soon").is_err() && duration("-5s").is_err());
+        assert!(duration("876000h").is_ok() && duration("876001h").is_err());
+        assert!(patience("1ns").is_ok() && patience("0").is_err() && patience("0s").is_err());
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("4096"), Ok(4096));
         assert!(size("").is_err() && size("4x").is_err() && size("99999999999T").is_err());

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use crate::align::align;
 use crate::comparer::OWNED_LABEL;
+use crate::host_devices::{self, AskedDevices};
 use crate::walk::{Pair, Walk};
 use crate::{Divergence, Kind, ListOrder, Path, Relation};
 
@@ -17,7 +18,9 @@ impl Walk<'_> {
         let (Some(recorded), Some(live)) = (text(pair.recorded), text(pair.live)) else {
             return false;
         };
+        let outer = std::mem::replace(&mut self.asked_devices, AskedDevices::of(&recorded, &live));
         self.json(path, &recorded, &live);
+        self.asked_devices = outer;
         true
     }
 
@@ -84,10 +87,10 @@ impl Walk<'_> {
             self.json(path, &recorded[*before], &live[*now]);
         }
         for index in &alignment.recorded_only {
-            self.presence(path, true, recorded[*index].clone(), Json::Null);
+            self.on_one_side(path, true, &recorded[*index]);
         }
         for index in &alignment.live_only {
-            self.presence(path, false, Json::Null, live[*index].clone());
+            self.on_one_side(path, false, &live[*index]);
         }
         let Some(rule) = rule.filter(|rule| !rule.keys.is_empty() && !alignment.in_order()) else { return };
         let both = || (Json::from(recorded), Json::from(live));
@@ -96,6 +99,17 @@ impl Walk<'_> {
         } else {
             let (recorded, live) = both();
             self.out_of_order(path, rule, Kind::Order, recorded, live);
+        }
+    }
+
+    /// An element that is there on one side only: on the recorded one where it was there `before`.
+    fn on_one_side(&mut self, path: &Path, before: bool, element: &Json) {
+        let both = || if before { (element.clone(), Json::Null) } else { (Json::Null, element.clone()) };
+        if self.asked_devices.as_ref().is_some_and(|asked| asked.leave_to_host(path, element)) {
+            self.pass(host_devices::RULE, path, both);
+        } else {
+            let (recorded, live) = both();
+            self.presence(path, before, recorded, live);
         }
     }
 

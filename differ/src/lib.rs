@@ -22,6 +22,7 @@ mod examples;
 mod findings;
 mod follows;
 mod forms;
+mod host_devices;
 mod json;
 mod known;
 mod latency;

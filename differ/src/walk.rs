@@ -7,6 +7,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, 
 
 use crate::agreed::{AgreeingPair, lasts};
 use crate::comparer::{Compared, Comparer, OWNED_LABEL, Passed, Trajectories};
+use crate::host_devices::AskedDevices;
 use crate::severity::{Transitions, told_by};
 use crate::shown::{base64_text, key_text, to_json};
 use crate::{Divergence, Kind, Path, Relation, Severity};
@@ -26,6 +27,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) owner: &'a str,
     /// Elements of lists of the answer itself that agree.
     pub(crate) agreeing: Vec<AgreeingPair>,
+    /// Inside what a runtime tells of a privileged container.
+    pub(crate) asked_devices: Option<AskedDevices>,
 }
 
 /// Both sides of one value.
@@ -54,6 +57,7 @@ impl<'a> Walk<'a> {
             compared: Compared::default(),
             owner: "",
             agreeing: Vec::new(),
+            asked_devices: None,
         }
     }
 }

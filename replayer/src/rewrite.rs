@@ -268,12 +268,16 @@ fn mark(message: &mut DynamicMessage, method: &Method, run: &str) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use cri::endpoint::Endpoints;
     use cri::{Generation, IdentityKind, methods, v1};
     use critape_calls::IdentityMap;
 
     use super::*;
+    use crate::cleanup::Before;
+    use crate::footprint::Owner;
+    use crate::made_up;
 
     /// Two simulators of one seed may give two ids the other way round.
     #[test]
@@ -290,5 +294,38 @@ mod tests {
         replace_texts(&mut message, &ids);
         let sent = v1::ExecSyncRequest::decode(message.encode_to_vec().as_slice()).unwrap();
         assert_eq!((sent.container_id, sent.cmd[1].clone()), (other, one));
+    }
+    #[test]
+    fn checkpoints_are_written_into_the_replays_folder() {
+        let nothing = std::collections::BTreeSet::default();
+        let before = Before { ids: &nothing, names: &nothing };
+        let endpoints = Endpoints::both_at(cri::Endpoint::at("/run/r.sock").unwrap());
+        let footprint = Footprint::begin(&Owner::this_run().unwrap(), &endpoints, before).unwrap();
+        let scratch = footprint.scratch.borrow().path().to_owned();
+        let container = v1::CheckpointContainerRequest {
+            container_id: "c".repeat(64),
+            location: "/var/lib/kubelet/checkpoints/web.tar".to_owned(),
+            timeout: 0,
+        };
+        let pod = v1::CheckpointPodRequest { output_path: "/var/pods/web".to_owned(), ..Default::default() };
+        let sent = |rpc: &str, asked: &dyn Fn() -> Call| {
+            let method = methods().by_name(Generation::V1, rpc).unwrap();
+            let ids = &mut IdentityMap::default();
+            match rewrite(&asked(), method, ids, &footprint, None) {
+                Rewritten::Request(sent) => sent,
+                Rewritten::Inconclusive(why) => panic!("{why}"),
+            }
+        };
+        let (no_answer, times) = (v1::CheckpointContainerResponse {}, (0, 1));
+        let asked = || made_up::call(1, "CheckpointContainer", times, &container, &no_answer);
+        let of_container =
+            v1::CheckpointContainerRequest::decode(sent("CheckpointContainer", &asked)).unwrap().location;
+        let asked = || made_up::call(2, "CheckpointPod", times, &pod, &no_answer);
+        let of_pod = v1::CheckpointPodRequest::decode(sent("CheckpointPod", &asked)).unwrap().output_path;
+        for (place, name) in [(of_container, "web.tar"), (of_pod, "web")] {
+            let place = std::path::PathBuf::from(place);
+            assert!(place.starts_with(&scratch) && place.ends_with(name), "{}", place.display());
+            assert!(place.parent().unwrap().is_dir() && !place.exists(), "{}", place.display());
+        }
     }
 }

@@ -58,8 +58,7 @@ impl Shared {
         let (recorded, live) = (way.generation, self.target.generation);
         if way.list().is_some() {
             self.ways.unstreamed.borrow_mut().insert(&way.path);
-        // What v1 and v1alpha2 say can't all be said in v1alpha1.
-        } else if recorded != live && live != Generation::V1Alpha1 {
+        } else if recorded != live {
             // Another call may have found it out while this one was on its way.
             let known = self.ways.translated.borrow().contains_key(&recorded);
             if !known && !speaks(&self.client, recorded).await {

@@ -44,7 +44,7 @@ pub(crate) struct WayArgs {
     #[arg(long, value_parser = values::duration, default_value = "5s", value_name = "D", allow_hyphen_values = true)]
     pub(crate) settle: Duration,
     /// How much longer than recorded a call may take that had no deadline, before it is given up
-    #[arg(long, value_parser = values::duration, default_value = "5m", value_name = "D", allow_hyphen_values = true)]
+    #[arg(long, value_parser = values::patience, default_value = "5m", value_name = "D", allow_hyphen_values = true)]
     pub(crate) give_up: Duration,
     /// Take image B in place of A; with a slash at the end of both, for all images that begin so. May be given again: the nearest
     /// counts

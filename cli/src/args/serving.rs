@@ -33,7 +33,7 @@ pub(crate) struct SimulatorArgs {
     /// Behave as a runtime did that had this regression. May be given again
     #[arg(long = "regression", value_name = "NAME")]
     pub(crate) regressions: Vec<String>,
-    /// Serve more than containerd 2.1, or less: streamed-lists, v1alpha1, no-v1, no-pod-events. May be given again
+    /// Serve more than containerd 2.1, or less: streamed-lists, v1alpha1, no-v1, no-v1alpha2, no-pod-events. May be given again
     #[arg(long = "variant", value_name = "NAME", value_parser = values::variant)]
     pub(crate) variants: Vec<Variant>,
     /// Have this runtime handler besides the usual ones. May be given again

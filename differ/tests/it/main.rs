@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod devices;
 mod events;
 mod images;
 mod left_behind;

@@ -1,16 +1,15 @@
 //! What can't be faithful: what a tape needs, held against what the live runtime and this host have.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::FileTypeExt as _;
 
 use cri::{Generation, v1};
 use critape_calls::{IdentityMap, Resolution, Unbound};
 use critape_differ::{Effect, Limitation, LimitationKind};
 
 use super::Target;
+use super::host::{Host, There};
 use super::needs::Needs;
 use super::rehearsal::Doubts;
 use super::tally::Tally;
@@ -29,6 +28,8 @@ pub(crate) struct Limits {
     pub(crate) missing_handlers: BTreeSet<String>,
     pub(crate) missing_devices: BTreeSet<String>,
     pub(crate) missing_paths: BTreeSet<String>,
+    /// Devices and paths of which this host did not say in time whether it has them.
+    pub(crate) untold_paths: BTreeSet<String>,
     /// Drivers, recorded and live, where they differ.
     pub(crate) drivers: Option<(v1::CgroupDriver, v1::CgroupDriver)>,
 }
@@ -39,6 +40,8 @@ pub(crate) struct Surroundings<'a> {
     /// What its calls name by the beginning of an id that means nothing here.
     pub(crate) doubts: &'a Doubts,
     pub(crate) target: &'a Target,
+    /// What is at the devices and paths that the calls need.
+    pub(crate) host: &'a Host,
     /// Ids and references, with those of the tape declared.
     pub(crate) ids: &'a IdentityMap,
     pub(crate) credentials: Option<&'a Credentials>,
@@ -118,17 +121,30 @@ impl Limits {
     }
 
     fn host(&mut self, around: &Surroundings<'_>) {
-        let needs = around.needs;
-        let devices = of(&needs.devices, |path| !is_device(path));
+        let Surroundings { needs, host, .. } = around;
+        let devices = of(&needs.devices, |path| matches!(host.at(path), There::Nothing | There::Other));
         self.add(LimitationKind::Device, Effect::Inconclusive, total(&devices), || {
             format!("not a device of this host: {}", names(devices.keys()))
         });
         self.missing_devices = devices.into_keys().collect();
+        for (kind, needed) in
+            [(LimitationKind::Device, &needs.devices), (LimitationKind::HostPath, &needs.host_paths)]
+        {
+            let untold = of(needed, |path| host.at(path) == There::Untold);
+            self.add(kind, Effect::Inconclusive, total(&untold), || {
+                format!("this host does not answer what is there: {}", names(untold.keys()))
+            });
+            self.untold_paths.extend(untold.into_keys());
+        }
         self.add(LimitationKind::Device, Effect::Sent, total(&needs.cdi_devices), || {
             format!("devices that the runtime must know by name: {}", names(needs.cdi_devices.keys()))
         });
-        let paths = of(&needs.host_paths, |path| fs::symlink_metadata(path).is_err());
-        let there = of(&needs.host_paths, |path| !paths.contains_key(path));
+        self.add(LimitationKind::Device, Effect::Sent, needs.privileged, || {
+            "privileged containers have this host's own devices, and the capabilities that its kernel knows"
+                .to_owned()
+        });
+        let paths = of(&needs.host_paths, |path| host.at(path) == There::Nothing);
+        let there = of(&needs.host_paths, |path| matches!(host.at(path), There::Device | There::Other));
         self.add(LimitationKind::HostPath, Effect::Inconclusive, total(&paths), || {
             format!("not on this host, and nothing can stand in for them: {}", names(paths.keys()))
         });
@@ -301,14 +317,6 @@ fn driver(driver: v1::CgroupDriver) -> &'static str {
 fn is_taken(port: u16) -> bool {
     let bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
     bound.is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
-}
-
-fn is_device(path: &str) -> bool {
-    // A folder of devices is allowed, too.
-    fs::metadata(path).is_ok_and(|about| {
-        let kind = about.file_type();
-        kind.is_char_device() || kind.is_block_device() || kind.is_dir()
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What must be known before the first call: who the live runtime is, what it holds, and what can't be faithful on it.
 
 mod company;
+mod host;
 mod limits;
 mod needs;
 mod rehearsal;
@@ -26,6 +27,7 @@ use crate::replay::{Config, ReplayError};
 use crate::script::Script;
 
 pub(crate) use company::Company;
+use host::Host;
 use limits::Surroundings;
 pub(crate) use limits::{Limits, names};
 pub(crate) use needs::{Needs, has_token, names_no_image};
@@ -142,10 +144,12 @@ pub(crate) async fn limits(script: &Script, config: &Config, client: &Clients, t
     script.survey.declare(&mut ids);
     images::bind(&config.map_images, script.survey.references(), &mut ids);
     let doubts = needs.rehearsal.run(&ids, &script.survey.trajectory);
+    let host = Host::look(needs.of_the_host(), DEADLINE).await;
     Limits::of(&Surroundings {
         needs,
         doubts: &doubts,
         target,
+        host: &host,
         ids: &ids,
         credentials: config.credentials.as_ref(),
         allow_node_changes: config.allow_node_changes,

@@ -1,24 +1,23 @@
 //! What the calls of a tape need of a runtime and its host, learnt call by call.
 
+mod pods;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
 use cri::{Generation, IdentityKind, Method, v1};
-use critape_calls::{Call, Code, Ending, HostPathKind, Opening, Stamp, merged};
+use critape_calls::{Call, Code, Ending, Opening, Stamp, merged};
 use critape_tape::{Needed, needs_key};
 use prost::Message;
 
 use super::rehearsal::Rehearsal;
 use super::tally::Tally;
-use crate::footprint::stays;
 use crate::images::full;
 use crate::recording::{is_event_stream, is_question, is_thing, request_ids};
 
 /// How a sealed value begins.
 const SEALED: &[u8] = critape_calls::SEALED_PREFIX.as_bytes();
-/// `NamespaceMode.NODE`.
-const NODE: i32 = v1::NamespaceMode::Node as i32;
 
 type Tallies<K> = BTreeMap<K, Tally>;
 
@@ -48,6 +47,8 @@ pub(crate) struct Needs {
     pub(crate) host_network: Tallies<u16>,
     pub(crate) devices: Tallies<String>,
     pub(crate) cdi_devices: Tallies<String>,
+    /// Containers that have all devices of their host.
+    pub(crate) privileged: Tally,
     /// Those for which nothing can stand in.
     pub(crate) host_paths: Tallies<String>,
     /// Those for which something empty stands in.
@@ -233,75 +234,6 @@ impl Needs {
         }
     }
 
-    fn run_pod_sandbox(&mut self, call: &Call, request: &Bytes) {
-        let Some(request) = read::<v1::RunPodSandboxRequest>(request) else { return };
-        if !request.runtime_handler.is_empty() && call.outcome.is_ok() {
-            self.handlers.entry(request.runtime_handler).or_default().add(call.id);
-        }
-        let config = request.config.unwrap_or_default();
-        let linux = config.linux.unwrap_or_default();
-        match linux.cgroup_parent.trim_end_matches('/') {
-            "" => {}
-            parent if is_slice(parent) => self.slices.add(call.id),
-            _ => self.cgroups.add(call.id),
-        }
-        let options = linux.security_context.and_then(|context| context.namespace_options);
-        let is_on_host = options.is_some_and(|options| options.network == NODE);
-        for port in config.port_mappings {
-            let Some(number) = u16::try_from(port.host_port).ok().filter(|number| *number != 0) else {
-                continue;
-            };
-            match port.protocol() {
-                v1::Protocol::Tcp if is_on_host => self.host_network.entry(number).or_default().add(call.id),
-                v1::Protocol::Sctp if !is_on_host => self.fixed_ports.entry(number).or_default().add(call.id),
-                _ => {}
-            }
-        }
-    }
-
-    fn create_container(&mut self, call: &Call, request: &Bytes) {
-        let Some(request) = read::<v1::CreateContainerRequest>(request) else { return };
-        let mut config = request.config.unwrap_or_default();
-        let own = config.image.take();
-        let volumes = config.mounts.iter_mut().filter_map(|mount| mount.image.take());
-        let volumes = volumes.filter(|image| !image.image.is_empty()).collect::<Vec<_>>();
-        for image in own.into_iter().chain(volumes) {
-            let reference = self.reference(Some(image));
-            if call.outcome.is_ok() && self.was_there(&reference) {
-                self.found.entry(reference).or_default().add(call.id);
-            }
-        }
-        for device in &config.devices {
-            self.devices.entry(device.host_path.clone()).or_default().add(call.id);
-        }
-        for device in &config.cdi_devices {
-            self.cdi_devices.entry(device.name.clone()).or_default().add(call.id);
-        }
-        let devices: BTreeSet<&str> = config.devices.iter().map(|device| device.host_path.as_str()).collect();
-        let mounts = config.mounts.iter().map(|mount| mount.host_path.as_str());
-        for path in mounts.filter(|path| !path.is_empty() && !devices.contains(path)) {
-            self.mount(call, path);
-        }
-    }
-
-    /// A path of the host that a container has.
-    fn mount(&mut self, call: &Call, path: &str) {
-        let kind = call.host_paths.iter().find(|known| known.path == path).map(|known| known.kind);
-        if stays(path, kind.unwrap_or(HostPathKind::Directory)) {
-            self.host_paths.entry(path.to_owned()).or_default().add(call.id);
-            return;
-        }
-        match kind {
-            None => self.unknown_paths.entry(path.to_owned()).or_default().add(call.id),
-            Some(HostPathKind::Directory | HostPathKind::File) => {
-                self.contents.insert(path.to_owned());
-                // One call may have several.
-                self.with_contents.add_once(call.id);
-            }
-            Some(_) => {}
-        }
-    }
-
     /// Notes the names under which a request has an image; gives the one that the runtime goes by.
     fn reference(&mut self, image: Option<v1::ImageSpec>) -> String {
         let image = image.unwrap_or_default();
@@ -381,11 +313,6 @@ impl Needs {
 /// Whether a removal says no image, so that nobody knows what it would remove.
 pub(crate) fn names_no_image(call: &Call, method: &Method) -> bool {
     method.name == "RemoveImage" && call.request().is_some() && request_ids(call).is_empty()
-}
-
-/// Whether a cgroup is named as systemd names its slices.
-fn is_slice(parent: &str) -> bool {
-    parent.rsplit_once('.').is_some_and(|(_, unit)| unit == "slice")
 }
 
 /// Whether something in these bytes is sealed.

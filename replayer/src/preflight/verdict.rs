@@ -122,8 +122,14 @@ impl Limits {
         if config.devices.iter().any(|device| self.missing_devices.contains(&device.host_path)) {
             return Some("it asks for a device that this host does not have".to_owned());
         }
-        let is_missing = config.mounts.iter().any(|mount| self.missing_paths.contains(&mount.host_path));
-        is_missing.then(|| "it mounts a path that this host does not have".to_owned())
+        let mounted = config.mounts.iter().map(|mount| &mount.host_path);
+        if mounted.clone().any(|path| self.missing_paths.contains(path)) {
+            return Some("it mounts a path that this host does not have".to_owned());
+        }
+        let is_untold = mounted
+            .chain(config.devices.iter().map(|device| &device.host_path))
+            .any(|path| self.untold_paths.contains(path));
+        is_untold.then(|| "this host does not answer what is at a path that it asks for".to_owned())
     }
 
     /// Why this sandbox can't be made, where that is known; `message` is what the runtime says to it.
@@ -158,6 +164,7 @@ mod tests {
         let limits = Limits {
             missing_devices: ["/dev/x".to_owned()].into(),
             missing_paths: ["/run/x".to_owned()].into(),
+            untold_paths: ["/sys/x".to_owned()].into(),
             ..Limits::default()
         };
         let device = |path: &str| v1::Device { host_path: path.to_owned(), ..Default::default() };
@@ -171,7 +178,10 @@ mod tests {
         };
         assert_eq!(why(&["/dev/null"], &["/run"]), None);
         assert!(why(&["/dev/null", "/dev/x"], &[]).unwrap().contains("device"));
-        assert!(why(&[], &["/run/x"]).unwrap().contains("path"));
+        assert!(why(&[], &["/run/x"]).unwrap().contains("mounts a path"));
+        for (devices, mounts) in [(&[][..], &["/sys/x"][..]), (&["/sys/x"], &[])] {
+            assert!(why(devices, mounts).unwrap().contains("does not answer"));
+        }
     }
 
     #[test]

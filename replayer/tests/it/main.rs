@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod early;
+mod image_service;
 mod over;
 mod safety;
 mod schedule;

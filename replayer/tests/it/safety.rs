@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use critape_replayer::Config;
+use cri::v1::Image;
+use critape_replayer::{Config, ReplayError};
 
-use crate::world::{Client, World, container_request, pod, recorded};
+use crate::image_service::{Images, Script, image};
+use crate::world::{Client, World, container_request, pod, recorded, recorded_at};
 use crate::{NO_WAIT, life, signatures};
 
 fn shared(config: Config) -> Config {
@@ -70,4 +72,76 @@ async fn events_are_not_taken_from_others() {
         let foreseen = report.preflight.iter().filter(|it| it.summary.contains("events")).count();
         assert_eq!(foreseen, usize::try_from(inconclusive).unwrap());
     }
+}
+
+const APP: &str = "registry.example/app:1";
+
+/// On a runtime with this image service.
+fn with(images: &Images) -> impl Fn(Config) -> Config + '_ {
+    |config| {
+        let mut config = NO_WAIT(config);
+        config.endpoints.image = images.endpoint();
+        config
+    }
+}
+
+#[tokio::test]
+async fn an_image_is_not_removed_where_the_runtime_does_not_say_what_it_is() {
+    let tape = recorded(&World::new(&[]), async |client: &Client| client.remove_image(APP).await).await;
+    let there = || vec![image("a", &[APP])];
+    let mute = Images::new(Script { before: there(), says_nothing: true, ..Script::default() });
+    let report = World::new(&[]).replay(&tape, with(&mute)).await.unwrap();
+    assert_eq!((report.calls.skipped, report.calls.sent), (1, 0), "{:?}", report.skipped);
+    assert!(report.skipped[0].reason.contains("the store is locked"), "{:?}", report.skipped);
+    assert!(mute.removals().is_empty());
+    // Where it says that it is none, it may be asked to remove it.
+    let empty = Images::new(Script::default());
+    World::new(&[]).replay(&tape, with(&empty)).await.unwrap();
+    assert_eq!(empty.removals(), [APP]);
+}
+
+#[tokio::test]
+async fn an_image_that_takes_over_a_name_from_before_stays() {
+    let tape = recorded(&World::new(&[]), async |client: &Client| client.pull(APP).await).await;
+    let replayed = async |before: &[&str]| {
+        let (before, after) = (image("a", before), image("b", &[APP]));
+        let images = Images::new(Script {
+            before: vec![before.clone()],
+            after: vec![Image { repo_tags: Vec::new(), ..before }, after.clone()],
+            ..Script::default()
+        });
+        World::new(&[]).replay(&tape, with(&images)).await.unwrap();
+        (images.removals(), after.id)
+    };
+    assert_eq!(replayed(&[APP]).await.0, Vec::<String>::new(), "it was the node's name");
+    let (removals, pulled) = replayed(&["registry.example/other:1"]).await;
+    assert_eq!(removals, [pulled]);
+}
+
+#[tokio::test]
+async fn what_a_pull_brought_that_was_broken_off_is_removed() {
+    let slow =
+        || Images::new(Script { after: vec![image("b", &[APP])], pulls_forever: true, ..Script::default() });
+    let recorded_on = slow();
+    let tape = recorded_at(recorded_on.endpoint(), async |client: &Client| {
+        tokio::select! {
+            () = client.pull(APP) => panic!("it has no end"),
+            () = recorded_on.pulling() => {}
+        }
+        recorded_on.broken_off().await;
+    })
+    .await;
+    let images = slow();
+    let report = World::new(&[]).replay(&tape, with(&images)).await.unwrap();
+    assert_eq!(report.calls.sent, 1);
+    assert_eq!(images.removals(), [image("b", &[]).id]);
+}
+
+#[tokio::test]
+async fn a_call_that_panics_ends_the_replay_and_what_was_made_is_removed() {
+    let tape = recorded(&World::new(&[]), life).await;
+    let world = World::new(&[]);
+    let ended = world.replay_with(&tape, |progress| assert_ne!(progress.done, 3, "on purpose")).await;
+    assert!(matches!(ended, Err(ReplayError::Task(_))), "{ended:?}");
+    assert!(world.client().await.sandboxes().await.is_empty());
 }

@@ -11,7 +11,7 @@ use cri::{Endpoint, Generation, methods, v1};
 use critape_calls::{Live, Recorded};
 use critape_differ::{Report, Rules};
 use critape_recorder::Recorder;
-use critape_replayer::{Config, Recording, Replay, ReplayError, compare_tapes};
+use critape_replayer::{Config, Pace, Progress, Recording, Replay, ReplayError, compare_tapes};
 use critape_simulator::{Regression, Simulator, serve};
 use critape_tape::Tape;
 use prost::Message;
@@ -103,6 +103,18 @@ impl World {
         self.replay_until(tape, change, std::future::pending()).await
     }
 
+    /// As fast as it goes, and says how far it has come.
+    pub async fn replay_with(
+        &self,
+        tape: &OneTape,
+        on_progress: impl Fn(Progress) + 'static,
+    ) -> Result<Report, ReplayError> {
+        let endpoints = Endpoints::both_at(self.endpoint("runtime.sock"));
+        let config = Config { pace: Pace::Max, ..Config::new(endpoints) };
+        let replay = Replay::of(&tape.open(), config).unwrap();
+        tokio::time::timeout(LONG, replay.run(std::future::pending(), |_| {}, on_progress)).await.unwrap()
+    }
+
     pub async fn replay_until(
         &self,
         tape: &OneTape,
@@ -144,10 +156,14 @@ impl OneTape {
 
 /// Records what `workload` does on `world`.
 pub async fn recorded(world: &World, workload: impl AsyncFnOnce(&Client)) -> OneTape {
+    recorded_at(world.endpoint(world.socket), workload).await
+}
+
+/// The same, on what listens at `upstream`.
+pub async fn recorded_at(upstream: Endpoint, workload: impl AsyncFnOnce(&Client)) -> OneTape {
     let folder = tempfile::tempdir().unwrap();
     let listen = Endpoint::at(folder.path().join("critape.sock")).unwrap();
-    let (upstream, tape) = (world.endpoint(world.socket), folder.path().join("tape"));
-    let usual = critape_recorder::Config::new(upstream, listen.clone(), tape);
+    let usual = critape_recorder::Config::new(upstream, listen.clone(), folder.path().join("tape"));
     let config = critape_recorder::Config { ask_opening: false, ..usual };
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, is_ready) = std::sync::mpsc::channel();

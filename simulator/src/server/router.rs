@@ -49,7 +49,11 @@ impl Router {
             Some(("runtime.v1", "RuntimeService" | "ImageService")) if !self.simulator.is(Variant::NoV1) => {
                 Generation::V1
             }
-            Some(("runtime.v1alpha2", "RuntimeService" | "ImageService")) => Generation::V1Alpha2,
+            Some(("runtime.v1alpha2", "RuntimeService" | "ImageService"))
+                if !self.simulator.is(Variant::NoV1Alpha2) =>
+            {
+                Generation::V1Alpha2
+            }
             Some(("runtime", "RuntimeService" | "ImageService")) if self.simulator.is(Variant::V1Alpha1) => {
                 Generation::V1Alpha1
             }

@@ -90,6 +90,18 @@ fn a_value_that_is_none() {
             "#);
         }
     }
+    insta::allow_duplicates! {
+        for command in ["replay node.tape", "calibrate node.tape --output noise.toml"] {
+            assert_snapshot!(folder.refused(&format!("{command} --give-up 0s")), @r"
+            error: invalid value '0s' for '--give-up <D>': no time gives up every call that takes a moment longer than it did: write 30s or 5m
+            `critape --help` and `critape COMMAND --help` tell what there is
+            ");
+        }
+    }
+    assert_snapshot!(folder.refused("replay node.tape --settle 9223372036854775807s"), @r#"
+    error: invalid value '9223372036854775807s' for '--settle <D>': "9223372036854775807s" is too long: write a hundred years (876000h) or less
+    `critape --help` and `critape COMMAND --help` tell what there is
+    "#);
     assert_snapshot!(folder.refused("replay node.tape --speed 0"), @r#"
     error: invalid value '0' for '--speed <N>': "0" is not a speed: write a number above 0, as 2 for twice as fast
     `critape --help` and `critape COMMAND --help` tell what there is

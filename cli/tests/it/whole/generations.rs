@@ -202,6 +202,27 @@ fn v1_is_replayed_on_a_runtime_of_v1alpha2_and_back() {
     assert!(found(&report).contains(&image_id.to_owned()), "{:#?}", found(&report));
 }
 
+/// As on the first runtimes of CRI: cri-containerd, CRI-O up to 1.9.
+#[test]
+fn what_came_after_v1alpha1_is_replayed_on_it() {
+    const ALONE: &str = "--variant v1alpha1 --variant no-v1 --variant no-v1alpha2";
+    let folder = Folder::new();
+    for (tape, generation) in [("two.tape", Generation::V1Alpha2), ("one.tape", Generation::V1)] {
+        record(&folder, tape, generation, "");
+        let (report, sent) = replay(&folder, tape, ALONE);
+        let gone = format!("/{generation}.RuntimeService/Version outcome.code capability OK→UNIMPLEMENTED");
+        assert_eq!(found(&report), [gone], "{report:#}");
+        all_compared(&report);
+        assert_eq!(report["live"]["generation"], "runtime");
+        let run = sent.iter().filter(|call| call["method"] == "/runtime.RuntimeService/RunPodSandbox");
+        let hosts: Vec<_> = run
+            .map(|call| &call["requests"][0]["config"]["linux"]["securityContext"]["namespaceOptions"])
+            .map(|options| ["hostNetwork", "hostPid", "hostIpc"].map(|name| options[name] == true))
+            .collect();
+        assert_eq!(hosts, [[true, false, true], [false, false, false]]);
+    }
+}
+
 #[test]
 fn recordings_of_different_generations_are_compared() {
     let folder = Folder::new();

@@ -1,6 +1,7 @@
 //! Hand-made needs, held against hand-made runtimes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cri::{Generation, v1};
@@ -41,10 +42,15 @@ fn target() -> Target {
 }
 
 fn limits(needs: &Needs, target: &Target) -> Limits {
+    limits_on(needs, target, &Host::default())
+}
+
+fn limits_on(needs: &Needs, target: &Target, host: &Host) -> Limits {
     Limits::of(&Surroundings {
         needs,
         doubts: &Doubts::default(),
         target,
+        host,
         ids: &IdentityMap::default(),
         credentials: None,
         allow_node_changes: false,
@@ -178,8 +184,8 @@ fn an_image_that_was_removed_has_to_be_pulled_again() {
     assert_eq!(kinds, [LimitationKind::ImageMissing, LimitationKind::Registry]);
 }
 
-#[test]
-fn devices_and_paths_are_looked_for_on_this_host() {
+#[tokio::test]
+async fn devices_and_paths_are_looked_for_on_this_host() {
     let device = |path: &str| v1::Device { host_path: path.to_owned(), ..Default::default() };
     let mount = |path: &str| v1::Mount { host_path: path.to_owned(), ..Default::default() };
     let config = v1::ContainerConfig {
@@ -196,7 +202,9 @@ fn devices_and_paths_are_looked_for_on_this_host() {
         path("/data/more", HostPathKind::File),
         path("/new", HostPathKind::Absent),
     ];
-    let limits = limits(&needs(&[Call { host_paths, ..create(1, config) }]), &target());
+    let needs = needs(&[Call { host_paths, ..create(1, config) }]);
+    let host = Host::look(needs.of_the_host(), Duration::from_secs(10)).await;
+    let limits = limits_on(&needs, &target(), &host);
     assert_eq!(
         found(&limits),
         [
@@ -212,6 +220,28 @@ fn devices_and_paths_are_looked_for_on_this_host() {
     assert!(empty, "{:?}", limits.list);
     assert_eq!(limits.missing_devices, ["/dev/no-such-device".to_owned()].into());
     assert_eq!(limits.missing_paths, ["/no/such/path".to_owned()].into());
+    assert!(limits.untold_paths.is_empty());
+    // Where the host does not answer, nobody knows, and nothing is missing.
+    let limits = limits_on(&needs, &target(), &Host::default());
+    assert!(limits.missing_devices.is_empty() && limits.missing_paths.is_empty());
+    let untold = ["/", "/dev/no-such-device", "/dev/null", "/no/such/path"].map(str::to_owned);
+    assert_eq!(limits.untold_paths, untold.into());
+    let told = limits.list.iter().filter(|it| it.summary.contains("does not answer"));
+    let told: Vec<_> = told.map(|it| (it.kind, it.effect, it.calls)).collect();
+    let of = |kind, calls| (kind, Effect::Inconclusive, calls);
+    assert_eq!(told, [of(LimitationKind::Device, 2), of(LimitationKind::HostPath, 2)]);
+}
+
+#[test]
+fn what_a_privileged_container_has_of_the_host_is_told() {
+    let container = |id: u64, privileged: bool| {
+        let context = v1::LinuxContainerSecurityContext { privileged, ..Default::default() };
+        let linux = v1::LinuxContainerConfig { security_context: Some(context), ..Default::default() };
+        create(id, v1::ContainerConfig { linux: Some(linux), ..Default::default() })
+    };
+    let told = limits(&needs(&[container(1, false), container(2, true)]), &target());
+    assert_eq!(found(&told), [(LimitationKind::Device, Effect::Sent, 1)]);
+    assert_eq!(told.list[0].first_call, Some(2));
 }
 
 #[test]
