@@ -149,6 +149,9 @@ fn the_report_has_the_promised_form() {
         "runtime": "string",
         "version": "string"
       },
+      "options": [
+        "string"
+      ],
       "preflight": [
         {
           "calls": "integer",
