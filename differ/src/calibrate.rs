@@ -8,7 +8,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use crate::spread::Spread;
+use crate::report::spread::Spread;
 use crate::{Kind, Path, Report, Rules};
 
 use learn::Run;

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 pub use exchange::{EventStream, Exchange};
 use exchange::{Observed, Reader};
 
-use crate::evidence::MAX_HELD;
+use crate::report::evidence::MAX_HELD;
 use crate::{Divergence, Evidence, Kind, Path, Severity, Witness};
 
 /// Places kept of one oracle.

@@ -18,14 +18,14 @@ use critape_calls::Code;
 use critape_differ::{CallCounts, Exchange, Findings, Observer, Report, Rules, SideInfo};
 use prost::Message;
 
-use crate::answer::{self, Answer, Patience};
-use crate::cleanup::{Made, clean};
-use crate::clock::Clock;
 use crate::footprint::Owner;
-use crate::hindsight::Past;
+use crate::footprint::cleanup::{Made, clean};
+use crate::judging::witness::{Alone, Veil};
 use crate::preflight;
+use crate::recording::hindsight::Past;
 use crate::replay::{LATE_COMERS, ReplayError};
-use crate::witness::{Alone, Veil};
+use crate::schedule::clock::Clock;
+use crate::sending::answer::{self, Answer, Patience};
 use noted::Noted;
 
 /// How long one call may take.

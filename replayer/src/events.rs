@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
-use crate::answer;
 use crate::engine::Shared;
-use crate::streams::Stream;
-use crate::witness::{Calls, LiveSide};
+use crate::judging::witness::{Calls, LiveSide};
+use crate::schedule::streams::Stream;
+use crate::sending::answer;
 
 /// How long a stream that the recorded runtime ended may stay open here before that counts as a difference.
 const END_GRACE: Duration = Duration::from_secs(2);

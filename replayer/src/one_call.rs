@@ -10,15 +10,15 @@ use critape_differ::{Compared, Signature};
 use prost::Message as _;
 use tokio::time::Instant;
 
-use crate::answer::{self, Answer};
-use crate::binding;
 use crate::engine::{Shared, Turn};
-use crate::images::full;
-use crate::ledger::Entry;
-use crate::pairs;
+use crate::judging::ledger::Entry;
+use crate::judging::pairs;
+use crate::judging::stand_in_images;
+use crate::judging::witness::{Calls, LiveSide};
 use crate::recording::{is_question, request_ids, response_ids};
-use crate::stand_in_images;
-use crate::witness::{Calls, LiveSide};
+use crate::sending::answer::{self, Answer};
+use crate::sending::images::full;
+use crate::states::binding;
 
 /// First and longest pause before a read is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);

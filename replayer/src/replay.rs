@@ -11,14 +11,14 @@ use critape_tape::{SealPolicy, Tape};
 use thiserror::Error;
 use tokio::task::LocalSet;
 
-use crate::credentials::Credentials;
 use crate::engine::Engine;
 use crate::footprint::{Footprint, Owner};
-use crate::images::{self, ImageMapping};
 use crate::preflight::{self, Company, Tally, Target};
 use crate::recording::RecordingError;
-use crate::script::{Reads, Script};
-use crate::slice::Selection;
+use crate::recording::script::{Reads, Script};
+use crate::recording::slice::Selection;
+use crate::sending::credentials::Credentials;
+use crate::sending::images::{self, ImageMapping};
 
 /// How long an interrupted replay waits for what its last calls may still make.
 pub(crate) const LATE_COMERS: Duration = Duration::from_millis(500);

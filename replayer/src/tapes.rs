@@ -9,17 +9,17 @@ use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded};
 use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo, Signature};
 use critape_tape::SealPolicy;
 
-use crate::list_streams::{ListStreams, is_refused, is_streamed, list_or_stream};
-use crate::lives::Lives;
-use crate::moments::Moments;
+use crate::judging::list_streams::{ListStreams, is_refused, is_streamed, list_or_stream};
+use crate::judging::pairs;
+use crate::judging::places::{self, place_of};
+use crate::judging::replays::bind_folders;
+use crate::judging::witness::{Calls, LiveSide};
 use crate::one_call::waiting_for;
-use crate::pairs;
-use crate::places::{self, place_of};
 use crate::recording::{Recording, is_event_stream};
-use crate::replays::bind_folders;
-use crate::rewrite::canonical;
-use crate::trajectory::{Seen, Trajectory};
-use crate::witness::{Calls, LiveSide};
+use crate::sending::rewrite::canonical;
+use crate::states::lives::Lives;
+use crate::states::moments::Moments;
+use crate::states::trajectory::{Seen, Trajectory};
 
 /// What two calls must share to be the same call: the method and the request, ids apart.
 type Key = (String, Option<Bytes>);

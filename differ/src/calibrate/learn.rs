@@ -6,8 +6,8 @@ use critape_calls::SEALED_PREFIX;
 use serde_json::Value;
 
 use super::Place;
-use crate::relation::{is_time, plain};
-use crate::spread::{Seen, Spread};
+use crate::report::spread::{Seen, Spread};
+use crate::rules::relation::{is_time, plain};
 
 /// More values than this are no choice of some.
 const MAX_CHOICES: usize = 8;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::text::{plain, rpc};
-use crate::asked::Asked;
+use crate::comparing::asked::Asked;
 use crate::{CHECK_POD, Finding, Report};
 
 /// Commands that repeat a finding, or show it again, for a shell; the smallest first. None where the report does not say what it is of.

@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{Change, Mutant, NEW_KEY, values};
 use crate::Path;
-use crate::json::document;
+use crate::comparing::json::document;
 
 /// Hands out every mutant of the document that a text is, if it is one.
 pub(super) fn of_text(text: &str, at: &Path, take: &mut dyn FnMut(Mutant<String>)) {

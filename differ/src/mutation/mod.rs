@@ -13,7 +13,7 @@ use critape_calls::{Code, Ending, Outcome, StatusDetail};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, ReflectMessage, Value};
 
-use crate::shown::key_text;
+use crate::report::shown::key_text;
 use crate::{Compared, Path};
 
 /// A field number that no message of CRI has.

@@ -7,7 +7,7 @@ use cri::v1;
 use super::exchange::{Observed, Said};
 use super::{Oracle, Verdict, Watch};
 use crate::Severity;
-use crate::relation::PLAUSIBLE_COUNTER;
+use crate::rules::relation::PLAUSIBLE_COUNTER;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "usage",

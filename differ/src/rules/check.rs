@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::schema::{Holds, Part, Place, places};
 use super::{Matcher, Rule, Rules};
-use crate::path::{Pattern, Segment};
+use crate::comparing::path::{Pattern, Segment};
 use crate::{Path, Relation};
 
 /// Stands for a key that no rule names.

@@ -4,9 +4,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{ListOrder, ListRule, Matcher, Rule, Rules, RulesError};
-use crate::path::Pattern;
-use crate::relation::{Relation, TextPattern, Within};
-use crate::severity::SeverityRule;
+use crate::comparing::path::Pattern;
+use crate::rules::relation::{Relation, TextPattern, Within};
+use crate::rules::severity::SeverityRule;
 use crate::{Kind, Severity};
 
 /// A rules file is written by people.

@@ -14,8 +14,8 @@ use tokio::time::{sleep, timeout};
 
 use super::Check;
 use super::noted::Noted;
-use crate::answer;
 use crate::replay::ReplayError;
+use crate::sending::answer;
 
 /// How long a stream of events may take to be open.
 const OPENING: Duration = Duration::from_millis(500);

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::owner::{Life, Owner};
-use crate::cleanup::Before;
+use crate::footprint::cleanup::Before;
 
 /// How the folders of runs are called.
 pub(crate) const FOLDER_PREFIX: &str = "critape-replay-";

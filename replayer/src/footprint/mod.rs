@@ -1,5 +1,9 @@
 //! What a replay leaves on a node while it runs: a label on its sandboxes, a folder for host paths, ports, and a journal of all that.
 
+pub(crate) mod cleanup;
+pub(crate) mod node;
+pub(crate) mod sweep;
+
 mod journal;
 mod mounts;
 mod owner;
@@ -15,7 +19,7 @@ use cri::Generation;
 use cri::client::Clients;
 use cri::endpoint::Endpoints;
 
-use crate::cleanup::{self, Before, Cleaned, Made};
+use cleanup::{Before, Cleaned, Made};
 pub(crate) use journal::FOLDER_PREFIX;
 use journal::Journal;
 pub(crate) use journal::{Remains, find};

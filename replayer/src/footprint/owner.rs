@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use rustix::process::{Pid, test_kill_process};
 
-use crate::uids;
+use crate::sending::uids;
 
 /// Letters of a boot id that tell boots apart well enough.
 const BOOT_LETTERS: usize = 8;

@@ -7,7 +7,7 @@ use cri::Method;
 use critape_calls::IdentityMap;
 use prost_reflect::{DynamicMessage, Value};
 
-use crate::rewrite::sandbox_config;
+use crate::sending::rewrite::sandbox_config;
 
 /// Tries for a port that was not given out yet.
 const TRIES: usize = 64;

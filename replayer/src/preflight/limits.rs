@@ -13,8 +13,8 @@ use super::host::{Host, There};
 use super::needs::Needs;
 use super::rehearsal::Doubts;
 use super::tally::Tally;
-use crate::credentials::Credentials;
-use crate::images::{full, registry, without_user};
+use crate::sending::credentials::Credentials;
+use crate::sending::images::{full, registry, without_user};
 
 /// Names that a summary spells out.
 const NAMED: usize = 3;

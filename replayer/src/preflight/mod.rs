@@ -19,12 +19,12 @@ use critape_differ::{OWNED_LABEL, SideInfo};
 use prost::Message;
 use tonic::{Code, Status};
 
-use crate::cleanup::Before;
+use crate::footprint::cleanup::Before;
 use crate::footprint::{Life, Owner};
-use crate::images::{self, full, repository};
-use crate::older_names::OlderNames;
+use crate::judging::older_names::OlderNames;
+use crate::recording::script::Script;
 use crate::replay::{Config, ReplayError};
-use crate::script::Script;
+use crate::sending::images::{self, full, repository};
 
 pub(crate) use company::Company;
 use host::Host;

@@ -13,8 +13,8 @@ use prost::Message;
 
 use super::rehearsal::Rehearsal;
 use super::tally::Tally;
-use crate::images::full;
 use crate::recording::{is_event_stream, is_question, is_thing, request_ids};
+use crate::sending::images::full;
 
 /// How a sealed value begins.
 const SEALED: &[u8] = critape_calls::SEALED_PREFIX.as_bytes();

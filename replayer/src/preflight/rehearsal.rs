@@ -8,7 +8,7 @@ use critape_calls::{Call, CallId, IdentityMap, Resolution, Stamp, Unbound};
 
 use super::tally::Tally;
 use crate::recording::{request_ids, response_ids};
-use crate::trajectory::Trajectory;
+use crate::states::trajectory::Trajectory;
 
 /// The length of a whole id.
 const WHOLE: usize = 64;

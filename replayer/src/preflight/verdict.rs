@@ -8,10 +8,10 @@ use critape_calls::{Call, merged};
 use critape_differ::{Compared, Divergence};
 use prost::Message;
 
-use crate::answer::Answer;
 use crate::engine::Shared;
-use crate::images::full;
 use crate::preflight::Limits;
+use crate::sending::answer::Answer;
+use crate::sending::images::full;
 
 /// What a runtime says that does not take a cgroup of another driver.
 const OF_CGROUPS: [&str; 3] = ["cgroup", ".slice", "systemd"];

@@ -9,8 +9,8 @@ use critape_calls::{Call, HostPathKind};
 use prost::Message;
 
 use super::*;
+use crate::judging::older_names::OlderNames;
 use crate::made_up;
-use crate::older_names::OlderNames;
 
 fn call(id: u64, rpc: &str, request: &impl Message, response: &impl Message) -> Call {
     made_up::call(id, rpc, (id, id), request, response)

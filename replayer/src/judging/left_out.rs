@@ -1,0 +1,85 @@
+//! What the calls of a slice follow from that is not in it: why a difference may be none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cri::{IdentityKind, Method};
+use critape_calls::{Call, CallId, IdentityMap, Resolution, Stamp};
+
+use crate::engine::Shared;
+use crate::recording::request_ids;
+use crate::recording::slice::{ImageChange, subjects};
+
+/// What calls changed that are not sent.
+#[derive(Debug, Default)]
+pub(crate) struct LeftOut {
+    /// By sandbox or container, or by what a pod is called: when it was changed first, and by which call.
+    objects: BTreeMap<String, (Stamp, CallId)>,
+    /// Pulls and removals of images in the order of their starts, those that are sent as well.
+    pub(crate) images: Vec<ImageChange>,
+}
+
+impl LeftOut {
+    /// Takes note of a call that is not sent, and of what it changed.
+    pub(crate) fn note(&mut self, call: &Call, changed: impl IntoIterator<Item = String>) {
+        for name in changed {
+            let first = self.objects.entry(name).or_insert((call.started, call.id));
+            *first = (*first).min((call.started, call.id));
+        }
+    }
+
+    /// The call, not sent so far, that pulled an image with one of these names which was there at this moment.
+    pub(crate) fn last_pull(&self, names: &BTreeSet<String>, at: Stamp) -> Option<CallId> {
+        self.last_change(names, at)
+            .filter(|change| change.is_pull && !change.is_sent)
+            .map(|change| change.call)
+    }
+
+    fn last_change(&self, names: &BTreeSet<String>, at: Stamp) -> Option<&ImageChange> {
+        self.images.iter().rev().find(|change| change.at < at && !change.names.is_disjoint(names))
+    }
+
+    /// The call that is not sent and had changed this object before then; calls may say the beginning of an id alone.
+    fn of_object(&self, name: &str, until: Stamp) -> Option<CallId> {
+        let so_named = self.objects.range(name.to_owned()..).take_while(|(id, _)| id.starts_with(name));
+        so_named.map(|(_, first)| first).filter(|(at, _)| *at < until).map(|(_, call)| *call).min()
+    }
+
+    /// The same for anything that is on the live runtime.
+    fn of_any(&self, ids: &IdentityMap, until: Stamp) -> Option<CallId> {
+        let is_here = |id: &str| matches!(ids.resolve(IdentityKind::Object, id), Resolution::Live(_));
+        let changed = self.objects.iter().filter(|(id, (at, _))| *at < until && is_here(id));
+        changed.map(|(_, (_, call))| *call).min()
+    }
+}
+
+impl Shared {
+    /// Why nothing can be said of a call that differs, where it follows from one that is not in the slice.
+    pub(crate) fn follows_from_left_out(&self, call: &Call, method: &Method) -> Option<String> {
+        let left_out = self.script.left_out.as_ref()?;
+        let survey = &self.script.survey;
+        let named = subjects(call, &survey.objects);
+        let sandboxes = named.iter().filter_map(|id| survey.trajectory.sandbox_of(id));
+        let of_objects = named
+            .iter()
+            .map(String::as_str)
+            .chain(sandboxes)
+            .find_map(|it| left_out.of_object(it, call.ended));
+        let images = request_ids(call).into_iter().filter(|(kind, _)| *kind == IdentityKind::Image);
+        let of_images = || {
+            let of_image = |image: &str| {
+                let change = left_out.last_change(&survey.needs.all_names(image), call.ended)?;
+                (!change.is_sent).then_some(change.call)
+            };
+            images.map(|(_, image)| image).find_map(|image| of_image(&image))
+        };
+        let of_all = || match method.name.as_str() {
+            "ListImages" | "ImageFsInfo" => {
+                left_out.images.iter().find(|it| !it.is_sent && it.at < call.ended).map(|it| it.call)
+            }
+            _ if named.is_empty() => left_out.of_any(&self.ids.borrow(), call.ended),
+            _ => None,
+        };
+        let other = of_objects.or_else(of_images).or_else(of_all)?;
+        Some(format!("it follows from what call {other} did, which is not among those that are replayed"))
+    }
+}

@@ -1,0 +1,187 @@
+//! Tells a report about the two calls that were compared: which they are, and both in full. What the tape seals is sealed again.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use cri::json::Defaults;
+use critape_calls::{Call, CallId, Outcome, Side, Stamp, call_to_json, decode, outcome_to_json};
+use critape_differ::{Breach, EventSequences, Evidence, Path, Witness};
+use critape_tape::{Resealer, SealPolicy, Tape, TapeError};
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use crate::sending::answer::Answer;
+
+/// Seals what a tape seals, where that was opened or comes from a runtime.
+#[derive(Debug, Default)]
+pub(crate) struct Veil(Option<RefCell<Resealer>>);
+
+impl Veil {
+    /// For a tape that seals this much. Nothing is sealed where the tape seals nothing: it is as confidential as the socket, and so
+    /// is the report.
+    pub(crate) fn of(tape: &Tape, policy: SealPolicy) -> Result<Self, TapeError> {
+        if policy == SealPolicy::None {
+            return Ok(Self::default());
+        }
+        Ok(Self(Some(RefCell::new(tape.resealer(policy)?))))
+    }
+
+    /// Learns the secrets of a request, so that they are found in error texts from then on.
+    pub(crate) fn learn(&self, call: &Call) {
+        if let Some(resealer) = &self.0 {
+            resealer.borrow_mut().learn(call);
+        }
+    }
+
+    fn call(&self, call: &Call) -> Value {
+        match &self.0 {
+            Some(resealer) => call_to_json(&resealer.borrow_mut().call(call)),
+            None => call_to_json(call),
+        }
+    }
+
+    fn message(&self, path: &str, from: Side, message: &Bytes) -> Bytes {
+        match &self.0 {
+            Some(resealer) => resealer.borrow_mut().message(path, from, message),
+            None => message.clone(),
+        }
+    }
+
+    fn outcome(&self, outcome: &Outcome) -> Outcome {
+        match &self.0 {
+            Some(resealer) => resealer.borrow_mut().outcome(outcome),
+            None => outcome.clone(),
+        }
+    }
+
+    fn value(&self, path: &str, at: &[String], value: &mut Value) {
+        if let Some(resealer) = &self.0 {
+            resealer.borrow_mut().value(path, at, value);
+        }
+    }
+}
+
+/// A call whose answer breaks a rule by itself, as it was when that was seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alone<'a> {
+    pub(crate) breach: &'a Breach,
+    pub(crate) veil: &'a Veil,
+}
+
+impl Witness for Alone<'_> {
+    fn recorded(&self) -> Option<CallId> {
+        self.breach.call
+    }
+
+    fn at(&self) -> Option<Stamp> {
+        self.breach.at
+    }
+
+    fn seal(&self, path: &Path, recorded: &mut Value, live: &mut Value) {
+        self.veil.value(&self.breach.method, path.segments(), recorded);
+        self.veil.value(&self.breach.method, path.segments(), live);
+    }
+
+    fn evidence(&self) -> Option<Evidence> {
+        self.breach.evidence.clone()
+    }
+}
+
+/// The live side of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LiveSide<'a> {
+    /// An answer to a call of a replay.
+    Answer(&'a Answer),
+    /// A stream of events, with its outcome where the runtime ended it.
+    Events(&'a EventSequences, Option<&'a Outcome>),
+    /// A call of the second tape.
+    Call(&'a Call, &'a Veil),
+}
+
+/// Two calls that were compared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Calls<'a> {
+    pub(crate) recorded: &'a Call,
+    pub(crate) veil: &'a Veil,
+    pub(crate) live: LiveSide<'a>,
+}
+
+impl Witness for Calls<'_> {
+    fn recorded(&self) -> Option<CallId> {
+        Some(self.recorded.id)
+    }
+
+    fn live(&self) -> Option<CallId> {
+        match self.live {
+            LiveSide::Call(call, _) => Some(call.id),
+            LiveSide::Answer(_) | LiveSide::Events(..) => None,
+        }
+    }
+
+    fn at(&self) -> Option<Stamp> {
+        Some(self.recorded.started)
+    }
+
+    fn seal(&self, path: &Path, recorded: &mut Value, live: &mut Value) {
+        let method = &self.recorded.path;
+        let live_veil = match self.live {
+            LiveSide::Call(_, veil) => veil,
+            LiveSide::Answer(_) | LiveSide::Events(..) => self.veil,
+        };
+        self.veil.value(method, path.segments(), recorded);
+        live_veil.value(method, path.segments(), live);
+    }
+
+    fn evidence(&self) -> Option<Evidence> {
+        let path = self.recorded.sent_path();
+        let live = match self.live {
+            LiveSide::Call(call, veil) => veil.call(call),
+            LiveSide::Answer(answer) => {
+                let lasted = u64::try_from(answer.lasted.as_nanos()).unwrap_or(u64::MAX);
+                // Which message an error has in place of an answer is nobody's business.
+                let responses = if answer.outcome.is_ok() || !answer.message.is_empty() {
+                    vec![self.message(Side::Runtime, &answer.message)]
+                } else {
+                    Vec::new()
+                };
+                json!({
+                    "method": answer.path,
+                    "duration": lasted,
+                    "requests": [self.message(Side::Client, &answer.request)],
+                    "responses": responses,
+                    "outcome": outcome_to_json(&self.veil.outcome(&answer.outcome)),
+                })
+            }
+            LiveSide::Events(events, outcome) => {
+                let responses =
+                    events.iter().map(|event| self.message(Side::Runtime, &event.encode_to_vec().into()));
+                json!({
+                    "method": path,
+                    "responses": responses.collect::<Vec<_>>(),
+                    "outcome": outcome.map(|outcome| outcome_to_json(&self.veil.outcome(outcome))),
+                })
+            }
+        };
+        Some(Evidence {
+            recorded: Some(self.veil.call(self.recorded)),
+            live: Some(live),
+            ..Evidence::default()
+        })
+    }
+}
+
+impl Calls<'_> {
+    /// A message of the live side as `tape show` prints one.
+    fn message(&self, from: Side, message: &Bytes) -> Value {
+        use base64::Engine as _;
+        let sealed = self.veil.message(&self.recorded.path, from, message);
+        let descriptor = self.recorded.method().map(|method| match from {
+            Side::Client => method.input(),
+            Side::Runtime => method.output(),
+        });
+        match descriptor.and_then(|descriptor| decode(descriptor, &sealed)) {
+            Some(message) => cri::json::to_value(&message, Defaults::Printed),
+            None => json!({"base64": base64::engine::general_purpose::STANDARD.encode(&sealed)}),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! A part of a tape: which calls are meant, which others they can't do without, and what is left out.
+//!
+//! What the calls of a slice show may come from calls that are not in it. Those that pull the images that it names are sent as
+//! well. What else its calls follow from is kept, to tell afterwards why they differ.
+
+use std::collections::{BTreeSet, HashMap};
+
+use cri::{IdentityKind, v1};
+use critape_calls::{Call, CallId, Ending, ObjectIndex, ObjectName, SandboxKey, Stamp};
+use critape_tape::{Tape, TapeError};
+use prost::Message as _;
+
+use crate::judging::left_out::LeftOut;
+use crate::recording::survey::Survey;
+use crate::recording::{changes_objects, each_call, is_event_stream, is_object, request_ids, response_ids};
+use crate::sending::images::full;
+
+/// Says which calls are replayed.
+pub type Select<'a> = dyn Fn(&Call, &ObjectIndex) -> bool + 'a;
+
+/// Which part of a tape is replayed.
+#[expect(missing_debug_implementations, reason = "functions have no form")]
+pub struct Selection<'a> {
+    /// The calls that are meant.
+    pub calls: &'a Select<'a>,
+    /// When it ends: what streams showed from then on is not expected.
+    pub until: Option<Stamp>,
+}
+
+/// A pull or a removal of an image that went well.
+#[derive(Debug)]
+pub(crate) struct ImageChange {
+    pub(crate) call: CallId,
+    pub(crate) at: Stamp,
+    pub(crate) is_pull: bool,
+    /// Whether it is replayed.
+    pub(crate) is_sent: bool,
+    /// What the image is called by it.
+    pub(crate) names: BTreeSet<String>,
+}
+
+/// What has to be known of a slice before its calls are read.
+#[derive(Debug, Default)]
+pub(crate) struct Slice {
+    /// Calls that are sent though they are not meant.
+    needed: BTreeSet<CallId>,
+    pub(crate) left_out: LeftOut,
+}
+
+impl Slice {
+    pub(crate) fn of(tape: &Tape, selection: &Selection<'_>) -> Result<Self, TapeError> {
+        let mut survey = Survey::default();
+        let mut left_out = LeftOut::default();
+        let mut uses: HashMap<String, Vec<Stamp>> = HashMap::new();
+        each_call(tape, &mut survey, |survey, call| {
+            let is_sent = (selection.calls)(&call, &survey.objects);
+            if let Some(change) = image_change(&call, is_sent) {
+                left_out.images.push(change);
+            } else if is_sent {
+                images_of(&call).for_each(|image| uses.entry(image).or_default().push(call.started));
+            } else if changes_objects(&call) {
+                let changed = subjects(&call, &survey.objects);
+                left_out.note(&call, changed);
+            }
+        })?;
+        left_out.images.sort_by_key(|change| change.at);
+        let mut needed = BTreeSet::new();
+        for (image, times) in uses {
+            let names = survey.needs.all_names(&image);
+            needed.extend(times.into_iter().filter_map(|at| left_out.last_pull(&names, at)));
+        }
+        for change in &mut left_out.images {
+            change.is_sent |= needed.contains(&change.call);
+        }
+        Ok(Self { needed, left_out })
+    }
+
+    /// Whether the calls that are meant can't do without this one.
+    pub(crate) fn needs(&self, call: &Call) -> bool {
+        self.needed.contains(&call.id)
+    }
+}
+
+/// A stream of events without what came when the slice had ended.
+pub(crate) fn cut(call: Call, until: Option<Stamp>) -> Call {
+    let Some(until) = until.filter(|until| is_event_stream(&call) && call.ended > *until) else {
+        return call;
+    };
+    let mut call = Call { ended: until, ..call };
+    call.responses.retain(|message| message.at < until);
+    // Whatever ended it then.
+    call.outcome.ending = Ending::Cancelled;
+    call
+}
+
+fn image_change(call: &Call, is_sent: bool) -> Option<ImageChange> {
+    let name = call.method().filter(|_| call.outcome.is_ok())?.name.as_str();
+    let is_pull = match name {
+        "PullImage" => true,
+        "RemoveImage" => false,
+        _ => return None,
+    };
+    let told = response_ids(call).into_iter().map(|(_, id, _)| id);
+    let names = images_of(call).chain(told).flat_map(|name| [full(&name), Some(name)]).flatten();
+    Some(ImageChange { call: call.id, at: call.started, is_pull, is_sent, names: names.collect() })
+}
+
+fn images_of(call: &Call) -> impl Iterator<Item = String> {
+    let ids = request_ids(call).into_iter().filter(|(kind, _)| *kind == IdentityKind::Image);
+    ids.map(|(_, image)| image)
+}
+
+/// The sandboxes and containers that a call names, makes or asks for, by id and by what pods are called.
+pub(crate) fn subjects(call: &Call, objects: &ObjectIndex) -> Vec<String> {
+    let made = response_ids(call).into_iter().filter(|(_, _, produced)| *produced);
+    let ids = request_ids(call).into_iter().chain(made.map(|(kind, id, _)| (kind, id)));
+    let ids: Vec<String> = ids.filter(|(kind, _)| is_object(*kind)).map(|(_, id)| id).collect();
+    let pods = ids.iter().filter_map(|id| match objects.name(id) {
+        Some(ObjectName::Sandbox(key)) => Some(pod_name(key)),
+        _ => None,
+    });
+    let pods: Vec<String> = pods.chain(asked_for(call)).collect();
+    ids.into_iter().chain(pods).collect()
+}
+
+/// The pod that a `RunPodSandbox` asks for, which may not be made.
+fn asked_for(call: &Call) -> Option<String> {
+    let bytes = call.request().filter(|_| call.method().is_some_and(|it| it.name == "RunPodSandbox"))?;
+    let metadata = v1::RunPodSandboxRequest::decode(bytes.as_ref()).ok()?.config?.metadata?;
+    let v1::PodSandboxMetadata { name, uid, namespace, attempt } = metadata;
+    Some(pod_name(&SandboxKey { namespace, name, uid, attempt }))
+}
+
+/// Two sandboxes of one name are in each other's way. No id has blanks in it.
+fn pod_name(key: &SandboxKey) -> String {
+    format!("{} {} {} {}", key.namespace, key.name, key.uid, key.attempt)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::made_up::{call, ms};
+
+    fn pull(id: u64, at: u64, image: &str) -> Call {
+        let image = v1::ImageSpec { image: image.to_owned(), ..Default::default() };
+        let asked = v1::PullImageRequest { image: Some(image), ..Default::default() };
+        let said = v1::PullImageResponse { image_ref: "sha256:a".to_owned() };
+        call(id, "PullImage", (at, at + 1), &asked, &said)
+    }
+
+    #[test]
+    fn an_image_is_there_by_its_last_pull() {
+        let mut left_out = LeftOut::default();
+        let pulls = [pull(1, 10, "app:1"), pull(2, 20, "app:1"), pull(3, 30, "other:1")];
+        left_out.images = pulls.iter().filter_map(|call| image_change(call, false)).collect();
+        let last = |left_out: &LeftOut, name: &str, at| {
+            left_out.last_pull(&BTreeSet::from([name.to_owned()]), Stamp(ms(at)))
+        };
+        assert_eq!(last(&left_out, "docker.io/library/app:1", 10), None, "not yet");
+        assert_eq!(last(&left_out, "docker.io/library/app:1", 15), Some(CallId(1)));
+        assert_eq!(last(&left_out, "app:1", 99), Some(CallId(2)));
+        assert_eq!(last(&left_out, "sha256:a", 99), Some(CallId(3)), "by what the runtime called it");
+        left_out.images[1].is_sent = true;
+        assert_eq!(last(&left_out, "app:1", 99), None, "it is pulled anyway");
+    }
+
+    #[test]
+    fn a_stream_ends_with_its_slice() {
+        let said = v1::ContainerEventResponse::default();
+        let stream = call(1, "GetContainerEvents", (0, 50), &v1::GetEventsRequest::default(), &said);
+        let ends = |until: Option<u64>| {
+            let cut = cut(stream.clone(), until.map(|at| Stamp(ms(at))));
+            (cut.ended, cut.responses.len(), cut.outcome.ending)
+        };
+        for whole in [None, Some(50), Some(60)] {
+            assert_eq!(ends(whole), (Stamp(ms(50)), 1, Ending::Status), "{whole:?}");
+        }
+        assert_eq!(ends(Some(20)), (Stamp(ms(20)), 0, Ending::Cancelled));
+        let other = pull(2, 0, "app:1");
+        assert_eq!(cut(other.clone(), Some(Stamp(0))), other, "no other call is cut");
+    }
+}

@@ -1,0 +1,240 @@
+//! What the live run has done to containers and pods, by their recorded ids: what is under way, what is over, and how long containers
+//! have lived. These live in real time, whatever the pace of the replay.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::recording::{changes_objects, request_ids};
+use crate::replay::Pace;
+use crate::states::trajectory::Trajectory;
+use cri::IdentityKind;
+use critape_calls::Call;
+
+/// A program that has lived for so long has set up what it does at a signal.
+const SETTLED: Duration = Duration::from_secs(1);
+/// A container may end by so much sooner than it did when recorded, and by a part of its life.
+const SOONER: Duration = Duration::from_millis(50);
+const SOONER_PART: u32 = 10;
+
+/// The lives of containers and pods in the live run.
+#[derive(Debug, Default)]
+pub(crate) struct Lives {
+    /// How many calls are under way that change an object.
+    changing: RefCell<HashMap<String, usize>>,
+    /// When the start of each container was asked for.
+    started: RefCell<HashMap<String, Instant>>,
+    /// Containers and sandboxes that a call has stopped or removed.
+    over: RefCell<HashSet<String>>,
+    /// Containers that were stopped before they had lived as long as recorded.
+    cut_short: RefCell<HashSet<String>>,
+}
+
+impl Lives {
+    /// A call is about to be sent; gives the objects that it changes, for [`Self::ended`].
+    pub(crate) fn begins(&self, call: &Call, trajectory: &Trajectory) -> Vec<String> {
+        let is = |name: &str| call.method().is_some_and(|method| method.name == name);
+        // Making a container changes neither its sandbox nor its image.
+        if !changes_objects(call) || is("CreateContainer") {
+            return Vec::new();
+        }
+        let moves_image = is("PullImage") || is("RemoveImage");
+        let ids = request_ids(call).into_iter();
+        let ids: Vec<String> =
+            ids.filter(|(kind, _)| *kind != IdentityKind::Image || moves_image).map(|(_, id)| id).collect();
+        if is("StartContainer") {
+            let now = Instant::now();
+            self.started.borrow_mut().extend(ids.iter().map(|id| (id.clone(), now)));
+        } else if ends(call) {
+            for container in containers(call, trajectory) {
+                if self.missing_life(&container, call, trajectory) > Duration::ZERO {
+                    self.cut_short.borrow_mut().insert(container);
+                }
+            }
+        }
+        let mut changing = self.changing.borrow_mut();
+        for id in &ids {
+            *changing.entry(id.clone()).or_default() += 1;
+        }
+        ids
+    }
+
+    /// The call has ended, well or not, that changed these.
+    pub(crate) fn ended(&self, call: &Call, changed: &[String], is_ok: bool, trajectory: &Trajectory) {
+        if is_ok && ends(call) {
+            self.over.borrow_mut().extend(containers(call, trajectory).chain(changed.iter().cloned()));
+        }
+        let mut changing = self.changing.borrow_mut();
+        for id in changed {
+            if let Some(count) = changing.get_mut(id) {
+                *count -= 1;
+                if *count == 0 {
+                    changing.remove(id);
+                }
+            }
+        }
+    }
+
+    /// How long a call has to be held back until the containers that it is about have lived as long as they had when recorded.
+    pub(crate) fn hold_back(&self, call: &Call, pace: Pace, trajectory: &Trajectory) -> Option<Instant> {
+        let share = match pace {
+            Pace::Max | Pace::Serial => 0.0,
+            Pace::Recorded(speed) => 1.0 / speed,
+        };
+        // Who is stopped too early is noted. What a program that is not yet where it was says to a probe, no rule could tell from a
+        // runtime's fault.
+        let may_hurry = matches!(pace, Pace::Max) && ends(call);
+        if may_hurry || !ends(call) && !runs_something(call) {
+            return None;
+        }
+        let started = self.started.borrow();
+        let due = |container: String| {
+            let recorded = trajectory.age(&container, call.started)?;
+            let least =
+                recorded.min(SETTLED).max(Duration::try_from_secs_f64(recorded.as_secs_f64() * share).ok()?);
+            started.get(&container)?.checked_add(least)
+        };
+        containers(call, trajectory).filter(|id| !self.is_over(id)).filter_map(due).max()
+    }
+
+    /// How much a container has yet to live until it is as settled as it was when this call was recorded.
+    fn missing_life(&self, container: &str, call: &Call, trajectory: &Trajectory) -> Duration {
+        let Some(started) = self.started.borrow().get(container).copied() else { return Duration::ZERO };
+        let recorded = trajectory.age(container, call.started).unwrap_or_default();
+        recorded.min(SETTLED).saturating_sub(started.elapsed())
+    }
+
+    pub(crate) fn is_changing(&self, id: &str) -> bool {
+        self.changing.borrow().contains_key(id)
+    }
+
+    /// Whether calls are under way that change anything.
+    pub(crate) fn are_changing(&self) -> bool {
+        !self.changing.borrow().is_empty()
+    }
+
+    pub(crate) fn is_over(&self, id: &str) -> bool {
+        self.over.borrow().contains(id)
+    }
+
+    pub(crate) fn was_cut_short(&self, id: &str) -> bool {
+        self.cut_short.borrow().contains(id)
+    }
+
+    /// Whether a container that lives for so long may have ended by now.
+    pub(crate) fn may_have_lived(&self, id: &str, life: Duration) -> bool {
+        let sooner = SOONER.max(life / SOONER_PART);
+        self.started.borrow().get(id).is_some_and(|started| started.elapsed() + sooner >= life)
+    }
+}
+
+/// Whether a call stops or removes what it names.
+fn ends(call: &Call) -> bool {
+    let name = call.method().map_or("", |method| method.name.as_str());
+    matches!(name, "StopContainer" | "RemoveContainer" | "StopPodSandbox" | "RemovePodSandbox")
+}
+
+/// Whether a call runs something in a container.
+fn runs_something(call: &Call) -> bool {
+    let name = call.method().map_or("", |method| method.name.as_str());
+    matches!(name, "ExecSync" | "Exec" | "Attach")
+}
+
+/// The containers that a call is about: those that it names, and those in the sandboxes that it names.
+fn containers<'a>(call: &Call, trajectory: &'a Trajectory) -> impl Iterator<Item = String> + 'a {
+    let named = request_ids(call).into_iter().map(|(_, id)| id);
+    named.flat_map(|id| {
+        let within: Vec<String> = trajectory.containers_of(&id).map(str::to_owned).collect();
+        std::iter::once(id).chain(within)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use cri::v1;
+
+    use super::*;
+    use crate::made_up::call;
+
+    /// A container that is started, runs for so long, and is stopped, in milliseconds; and both calls.
+    fn stopped_after(life: u64) -> (Trajectory, Call, Call) {
+        let id = || "c".to_owned();
+        let start = v1::StartContainerRequest { container_id: id() };
+        let start = call(1, "StartContainer", (1000, 1010), &start, &v1::StartContainerResponse {});
+        let stop = v1::StopContainerRequest { container_id: id(), timeout: 1 };
+        let times = (1010 + life, 1020 + life);
+        let stop = call(2, "StopContainer", times, &stop, &v1::StopContainerResponse {});
+        let mut trajectory = Trajectory::default();
+        trajectory.add_change(&start, &[]);
+        trajectory.add_change(&stop, &[]);
+        (trajectory, start, stop)
+    }
+
+    /// A container of this age, in milliseconds; and when it was started.
+    fn aged(lives: &Lives, age: u64) -> Instant {
+        let started = Instant::now() - Duration::from_millis(age);
+        lives.started.borrow_mut().insert("c".to_owned(), started);
+        started
+    }
+
+    #[test]
+    fn a_stop_waits_until_a_container_is_as_old_as_it_was() {
+        for (life, pace, held) in [
+            (300, Pace::Recorded(1.0), 300),
+            (5000, Pace::Recorded(1.0), 5000),
+            (5000, Pace::Recorded(10.0), 1000),
+            (5000, Pace::Serial, 1000),
+            (300, Pace::Serial, 300),
+        ] {
+            let (trajectory, start, stop) = stopped_after(life);
+            let lives = Lives::default();
+            assert_eq!(lives.hold_back(&stop, pace, &trajectory), None, "it was not started here");
+            let started = aged(&lives, 0);
+            let due = lives.hold_back(&stop, pace, &trajectory).map(|due| (due - started).as_millis());
+            assert_eq!(due, Some(u128::from(held)), "{life} {pace:?}");
+            assert_eq!(lives.hold_back(&stop, Pace::Max, &trajectory), None);
+            for (looks, pace) in [(true, Pace::Max), (true, pace), (false, Pace::Max)] {
+                let rpc = if looks { "ExecSync" } else { "ContainerStatus" };
+                let asked = v1::ExecSyncRequest { container_id: "c".to_owned(), ..Default::default() };
+                let call = call(3, rpc, (1010 + life, 1020 + life), &asked, &v1::ExecSyncResponse::default());
+                let held = if pace == Pace::Max { life.min(1000) } else { held };
+                let due = lives.hold_back(&call, pace, &trajectory).map(|due| (due - started).as_millis());
+                assert_eq!(due, looks.then_some(held.into()), "{rpc} {life} {pace:?}");
+            }
+            assert_eq!(lives.hold_back(&start, pace, &trajectory), None);
+            lives.ended(&stop, &["c".to_owned()], true, &trajectory);
+            assert_eq!(lives.hold_back(&stop, pace, &trajectory), None, "it has ended");
+        }
+    }
+
+    #[test]
+    fn what_is_stopped_too_early_is_cut_short() {
+        for (age, is_cut_short) in [(0, true), (2000, false)] {
+            let (trajectory, start, stop) = stopped_after(60_000);
+            let lives = Lives::default();
+            let started = lives.begins(&start, &trajectory);
+            assert!(lives.is_changing("c") && lives.started.borrow().contains_key("c"));
+            lives.ended(&start, &started, true, &trajectory);
+            assert!(!lives.are_changing() && !lives.is_over("c"));
+            aged(&lives, age);
+            let stopped = lives.begins(&stop, &trajectory);
+            assert_eq!(lives.was_cut_short("c"), is_cut_short, "{age}");
+            lives.ended(&stop, &stopped, false, &trajectory);
+            assert!(!lives.is_over("c"), "the stop failed");
+            lives.ended(&stop, &stopped, true, &trajectory);
+            assert!(lives.is_over("c"));
+        }
+    }
+
+    #[test]
+    fn a_container_may_end_a_little_sooner_than_it_did() {
+        let (lives, life) = (Lives::default(), Duration::from_secs(20));
+        assert!(!lives.may_have_lived("c", life), "it was not started here");
+        aged(&lives, 10_000);
+        assert!(!lives.may_have_lived("c", life));
+        aged(&lives, 18_500);
+        assert!(lives.may_have_lived("c", life));
+    }
+}
