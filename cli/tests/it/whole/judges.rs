@@ -246,13 +246,13 @@ fn what_a_check_finds_is_explained() {
 fn what_an_oracle_finds_in_a_replay_is_explained() {
     let folder = Folder::new();
     folder.run("demo --keep node.tape");
-    let _simulator = folder.simulator("r.sock", "--regression cri-o-8582");
+    let _simulator = folder.simulator("r.sock", "--regression containerd-12036");
     let ended = folder.run("replay node.tape -r unix://DIR/r.sock --pace max -o json");
     let report = report(&ended);
     let findings = report["findings"].as_array().unwrap();
     let oracle = findings
         .iter()
-        .find(|it| it["rule"] == "list-and-status-agree")
+        .find(|it| it["rule"] == "runtime-handlers")
         .unwrap_or_else(|| panic!("{findings:#?}"));
     let evidence = &oracle["evidence"];
     assert!(evidence["recorded"]["id"].is_u64() && evidence["live"]["responses"].is_array(), "{oracle:#}");
