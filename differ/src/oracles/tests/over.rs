@@ -42,10 +42,6 @@ impl Talk {
         };
         self.ok("ListPodSandbox", &v1::ListPodSandboxRequest::default(), &sandboxes);
     }
-
-    fn breaks(&self, oracle: Oracle) -> Vec<String> {
-        self.broken().into_iter().filter(|it| it.0 == oracle.name).map(|it| it.2).collect()
-    }
 }
 
 #[test]
