@@ -10,7 +10,10 @@ use crate::Ids;
 use std::time::Duration;
 
 mod agree;
+mod filtered;
 mod over;
+mod starts;
+mod stays;
 mod used;
 
 /// A moment in 2026.

@@ -140,6 +140,6 @@ fn the_end_of_what_was_removed_is_told_at_once() {
         talk.breaks(removed::ORACLE)
     };
     let nothing: [&str; 0] = [];
-    assert_eq!(seen(Duration::from_millis(100)), nothing);
+    assert_eq!(seen(Duration::from_millis(30)), nothing);
     assert_eq!(seen(SECOND), ["created_at"]);
 }
