@@ -8,6 +8,7 @@ use cri::wire::{content_at, fields, take_varint, text_at};
 use foldhash::quality::RandomState;
 
 use super::exchange::{Observed, Said};
+use super::options::namespaces;
 use super::{Oracle, Verdict, Watch};
 use crate::Severity;
 
@@ -25,8 +26,9 @@ const MAX_HOLDERS: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    /// When the calls returned that made sandboxes, since the epoch. From then on a sandbox has the address that it has.
-    made: HashMap<String, Duration, RandomState>,
+    /// When the calls returned that made sandboxes, since the epoch, and whether these were to have a network of their own. From then
+    /// on a sandbox has the address that it has.
+    made: HashMap<String, (Duration, bool), RandomState>,
     /// Who was seen with an address.
     holders: HashMap<String, Vec<Holder>, RandomState>,
     /// Sandboxes, with their addresses, that were seen with the address of another that may have been over.
@@ -49,8 +51,9 @@ impl Watch for Addresses {
 
     fn answered(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
         match &seen.said {
-            Said::RunPodSandbox(_, made) if self.made.len() < MAX_SANDBOXES => {
-                self.made.insert(made.pod_sandbox_id.clone(), seen.ended);
+            Said::RunPodSandbox(asked, made) if self.made.len() < MAX_SANDBOXES => {
+                let is_own = namespaces(asked).is_none_or(is_own);
+                self.made.insert(made.pod_sandbox_id.clone(), (seen.ended, is_own));
             }
             Said::RemovePodSandbox(id) => {
                 self.made.remove(id);
@@ -74,7 +77,10 @@ impl Addresses {
         if !is_known && self.holders.len() >= MAX_SANDBOXES {
             return;
         }
-        let since = self.made.get(id).copied().unwrap_or(seen.ended);
+        let (since, is_own) = self.made.get(id).copied().unwrap_or((seen.ended, true));
+        if !is_own {
+            return;
+        }
         let holders = self.holders.entry(ip.to_owned()).or_default();
         let (since, until) = match holders.iter_mut().find(|holder| holder.id == id) {
             Some(holder) => {
@@ -138,11 +144,15 @@ fn sharing<'a>(holders: &'a [Holder], id: &str, (since, until): (Duration, Durat
     holders.iter().find(shares).map(|holder| holder.id.as_str())
 }
 
-/// The address of a sandbox that is ready and known to be on a network of its own.
+/// The address of a sandbox that is ready and on a network of its own.
 fn own_address(status: &v1::PodSandboxStatus) -> Option<&str> {
-    let options = status.linux.as_ref()?.namespaces.as_ref()?.options.as_ref()?;
-    let is_own =
-        options.network() == v1::NamespaceMode::Pod && status.state() == v1::PodSandboxState::SandboxReady;
+    // Where no options are told none were asked for. Other systems tell nothing of networks.
+    let options = status.linux.as_ref()?.namespaces.as_ref()?.options.as_ref();
     let ip = &status.network.as_ref()?.ip;
-    (is_own && !ip.is_empty()).then_some(ip)
+    let is_ready = status.state() == v1::PodSandboxState::SandboxReady;
+    (is_ready && options.is_none_or(is_own) && !ip.is_empty()).then_some(ip)
+}
+
+fn is_own(options: &v1::NamespaceOption) -> bool {
+    options.network() == v1::NamespaceMode::Pod
 }

@@ -126,6 +126,7 @@ fn two_pods_that_are_ready_have_two_addresses() {
     assert_eq!(seen(&["a", "b"], &[("a", "x"), ("b", "x")], pod), ["status.network.ip"]);
     assert_eq!(seen(&["a", "b"], &[("a", "x"), ("b", "x")], node), NOTHING);
     assert_eq!(seen(&[], &[("a", "x"), ("b", "x")], pod), NOTHING, "the first may be over");
+    assert_eq!(seen(&["a", "b"], &[("a", "x"), ("b", "x"), ("a", "x")], node), NOTHING);
     assert_eq!(seen(&[], &[("a", "x"), ("b", "x"), ("a", "x")], pod), ["status.network.ip"]);
 }
 
