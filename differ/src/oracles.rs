@@ -3,16 +3,20 @@
 //! One file per oracle, each naming the source of its rule. An [`Observer`] is told of calls as they end and holds what it sees
 //! against all of them. In a replay there is one for each side, and what the recorded side broke as well is no finding.
 
+mod addresses;
 mod agreement;
 mod echo;
 mod events;
 mod exchange;
+mod filters;
 mod idempotent;
 mod images;
 mod not_found;
 mod options;
 mod removed;
 mod stable_order;
+mod started;
+mod steady;
 mod stopped;
 mod times;
 mod usage;
@@ -45,7 +49,7 @@ pub struct Oracle {
 }
 
 /// All oracles there are.
-pub const ORACLES: [Oracle; 12] = [
+pub const ORACLES: [Oracle; 16] = [
     idempotent::ORACLE,
     not_found::ORACLE,
     images::ORACLE,
@@ -56,8 +60,12 @@ pub const ORACLES: [Oracle; 12] = [
     options::ORACLE,
     events::ORACLE,
     stable_order::ORACLE,
+    started::ORACLE,
     stopped::ORACLE,
     removed::ORACLE,
+    steady::ORACLE,
+    addresses::ORACLE,
+    filters::ORACLE,
 ];
 
 impl Oracle {
@@ -223,8 +231,12 @@ impl Default for Observer {
                 Box::<options::Options>::default(),
                 Box::<events::Events>::default(),
                 Box::<stable_order::StableOrder>::default(),
+                Box::<started::Started>::default(),
                 Box::<stopped::Stopped>::default(),
                 Box::<removed::Removed>::default(),
+                Box::<steady::Steady>::default(),
+                Box::<addresses::Addresses>::default(),
+                Box::new(filters::Filters),
             ],
             kept: Kept::default(),
         }

@@ -44,6 +44,8 @@ pub struct EventStream {
 pub(crate) struct Observed<'a> {
     pub(crate) code: Code,
     pub(crate) said: Said,
+    /// The whole request message.
+    pub(crate) request: &'a [u8],
     /// The whole response message.
     pub(crate) response: &'a [u8],
     pub(crate) name: &'a str,
@@ -95,6 +97,7 @@ impl Reader {
         Some(Observed {
             code: exchange.outcome.code,
             said,
+            request: exchange.request,
             response: exchange.response,
             name: &exchange.method.name,
             started: exchange.started,

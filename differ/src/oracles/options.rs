@@ -106,6 +106,7 @@ impl Options {
     }
 }
 
-fn namespaces(asked: &v1::RunPodSandboxRequest) -> Option<&v1::NamespaceOption> {
+/// The namespaces that a sandbox is asked to have.
+pub(super) fn namespaces(asked: &v1::RunPodSandboxRequest) -> Option<&v1::NamespaceOption> {
     asked.config.as_ref()?.linux.as_ref()?.security_context.as_ref()?.namespace_options.as_ref()
 }

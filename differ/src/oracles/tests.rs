@@ -10,7 +10,11 @@ use crate::Ids;
 use std::time::Duration;
 
 mod agree;
+mod filtered;
 mod over;
+mod starts;
+mod stays;
+mod used;
 
 /// A moment in 2026.
 const NOW: i64 = 1_790_000_000_000_000_000;
@@ -72,6 +76,11 @@ impl Talk {
                 (it.divergence.rule.as_str(), rpc, it.divergence.path.to_string())
             })
             .collect()
+    }
+
+    /// Where this one was broken.
+    fn breaks(&self, oracle: Oracle) -> Vec<String> {
+        self.broken().into_iter().filter(|it| it.0 == oracle.name).map(|it| it.2).collect()
     }
 
     fn is_checked(&self, oracle: Oracle) -> bool {
@@ -233,96 +242,6 @@ fn times_have_their_unit_and_order() {
     let answer = v1::ImageFsInfoResponse { image_filesystems: vec![filesystem], ..Default::default() };
     talk.ok("ImageFsInfo", &v1::ImageFsInfoRequest {}, &answer);
     assert_eq!(talk.broken(), [("times", "ImageFsInfo", "image_filesystems[].timestamp".into())]);
-}
-
-#[test]
-fn usage_is_possible_and_does_not_go_back() {
-    let number = |value| Some(v1::UInt64Value { value });
-    // Looks at one container, each a second after the last: processor time, rate, memory.
-    let seen = |looks: &[[u64; 3]]| {
-        let mut talk = Talk::default();
-        let start = v1::StartContainerRequest { container_id: "c".into() };
-        talk.ok("StartContainer", &start, &v1::StartContainerResponse {});
-        for ([used, rate, memory], second) in looks.iter().zip(0..) {
-            let stats = v1::ContainerStats {
-                attributes: Some(v1::ContainerAttributes { id: "c".into(), ..Default::default() }),
-                cpu: Some(v1::CpuUsage {
-                    timestamp: NOW + second * 1_000_000_000,
-                    usage_core_nano_seconds: number(*used),
-                    usage_nano_cores: number(*rate),
-                    psi: None,
-                }),
-                memory: Some(v1::MemoryUsage { working_set_bytes: number(*memory), ..Default::default() }),
-                ..Default::default()
-            };
-            let answer = v1::ListContainerStatsResponse { stats: vec![stats] };
-            talk.ok("ListContainerStats", &v1::ListContainerStatsRequest::default(), &answer);
-        }
-        assert!(talk.is_checked(usage::ORACLE));
-        talk.broken().into_iter().map(|(_, _, path)| path).collect::<Vec<_>>()
-    };
-    let nothing: [&str; 0] = [];
-    assert_eq!(seen(&[[5, 0, 1], [5, 0, 0], [9, 7, 0], [9, 0, 0]]), nothing);
-    assert_eq!(seen(&[[0, 0, 0], [0, 0, 0]]), nothing, "too early to tell");
-    assert_eq!(seen(&[[5, 0, 1], [0, 0, 0]]), nothing, "it has ended");
-    let cpu = "stats[].cpu.usage_core_nano_seconds.value";
-    let memory = "stats[].memory.working_set_bytes.value";
-    assert_eq!(seen(&[[5, 0, 1], [4, 0, 1]]), [cpu]);
-    assert_eq!(seen(&[[0, 0, 1]; 3]), [cpu]);
-    assert_eq!(seen(&[[1, 0, 0]; 3]), [memory]);
-    assert_eq!(seen(&[[1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 1]]), nothing, "it uses some after all");
-    assert_eq!(seen(&[[u64::MAX - 9, 0, 1]]), [cpu]);
-    assert_eq!(seen(&[[5, u64::MAX - 9, 1]]), ["stats[].cpu.usage_nano_cores.value"]);
-    assert_eq!(seen(&[[5, 0, u64::MAX - 9]]), [memory]);
-}
-
-#[test]
-fn images_take_room_and_pods_have_processes() {
-    let number = |value| Some(v1::UInt64Value { value });
-    let room = |size: u64, used: &[u64]| {
-        let mut talk = Talk::default();
-        let images = vec![v1::Image { id: "i".into(), size, ..Default::default() }];
-        talk.ok("ListImages", &v1::ListImagesRequest::default(), &v1::ListImagesResponse { images });
-        for used in used {
-            let fs = v1::FilesystemUsage { timestamp: NOW, used_bytes: number(*used), ..Default::default() };
-            let answer = v1::ImageFsInfoResponse { image_filesystems: vec![fs], ..Default::default() };
-            talk.ok("ImageFsInfo", &v1::ImageFsInfoRequest {}, &answer);
-        }
-        talk.broken().into_iter().map(|(_, _, path)| path).collect::<Vec<_>>()
-    };
-    let nothing: [&str; 0] = [];
-    assert_eq!(room(2_000_000, &[0; 3]), ["image_filesystems[].used_bytes.value"]);
-    assert_eq!(room(2_000_000, &[2000; 3]), ["image_filesystems[].used_bytes.value"], "in KiB");
-    assert_eq!(room(2_000_000, &[0, 0, 3_000_000]), nothing, "it was measured later");
-    assert_eq!(room(2_000_000, &[0, 0, 0, 3_000_000]), nothing, "it was measured later");
-    assert_eq!(room(0, &[0; 3]), ["images[].size"], "there are none that have a size");
-
-    let processes = |started: bool, memory: u64, counts: &[u64]| {
-        let mut talk = Talk::default();
-        if started {
-            let start = v1::StartContainerRequest { container_id: "c".into() };
-            talk.ok("StartContainer", &start, &v1::StartContainerResponse {});
-        }
-        for count in counts {
-            let process = Some(v1::ProcessUsage { process_count: number(*count), ..Default::default() });
-            let attributes = Some(v1::ContainerAttributes { id: "c".into(), ..Default::default() });
-            let memory = Some(v1::MemoryUsage {
-                timestamp: NOW,
-                working_set_bytes: number(memory),
-                ..Default::default()
-            });
-            let containers = vec![v1::ContainerStats { attributes, memory, ..Default::default() }];
-            let linux = Some(v1::LinuxPodSandboxStats { process, containers, ..Default::default() });
-            let stats = vec![v1::PodSandboxStats { linux, ..Default::default() }];
-            let asked = v1::ListPodSandboxStatsRequest::default();
-            talk.ok("ListPodSandboxStats", &asked, &v1::ListPodSandboxStatsResponse { stats });
-        }
-        talk.broken().into_iter().map(|(_, _, path)| path).collect::<Vec<_>>()
-    };
-    assert_eq!(processes(true, 9, &[0; 3]), ["stats[].linux.process.process_count.value"]);
-    assert_eq!(processes(true, 9, &[0, 0, 2]), nothing);
-    assert_eq!(processes(false, 9, &[0; 3]), nothing, "nobody started it");
-    assert_eq!(processes(true, 0, &[0, 0]), nothing, "it has ended");
 }
 
 #[test]

@@ -42,10 +42,6 @@ impl Talk {
         };
         self.ok("ListPodSandbox", &v1::ListPodSandboxRequest::default(), &sandboxes);
     }
-
-    fn breaks(&self, oracle: Oracle) -> Vec<String> {
-        self.broken().into_iter().filter(|it| it.0 == oracle.name).map(|it| it.2).collect()
-    }
 }
 
 #[test]
@@ -144,6 +140,6 @@ fn the_end_of_what_was_removed_is_told_at_once() {
         talk.breaks(removed::ORACLE)
     };
     let nothing: [&str; 0] = [];
-    assert_eq!(seen(Duration::from_millis(100)), nothing);
+    assert_eq!(seen(Duration::from_millis(30)), nothing);
     assert_eq!(seen(SECOND), ["created_at"]);
 }
