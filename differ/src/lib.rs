@@ -22,6 +22,7 @@ pub use calibrate::{Calibration, calibrate};
 pub use comparing::comparer::{
     CHECK_POD, Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories,
 };
+pub use comparing::lateness::is_beyond_lateness;
 pub use comparing::path::Path;
 pub use events::EventSequences;
 pub use events::event_fields::event_kind;

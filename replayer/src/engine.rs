@@ -33,6 +33,7 @@ use crate::sending::rewrite::{Rewritten, rewrite};
 use crate::sending::uids;
 use crate::sending::ways::Ways;
 use crate::states::lives::Lives;
+use crate::states::shown::Shown;
 use crate::states::trajectory::Seen;
 
 /// The longest time that something is waited for because the recording took so long.
@@ -84,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) pulled: RefCell<BTreeSet<String>>,
     /// Images that the recording pulled and the replay could not, by their references in full, each with the call.
     pub(crate) not_pulled: RefCell<HashMap<String, CallId>>,
+    /// Reads whose answers agreed.
+    pub(crate) shown: RefCell<Shown>,
     /// Differences that did not go away by waiting: they are not waited for again.
     pub(crate) unsettled: RefCell<HashSet<Signature>>,
     /// Whether time spent waiting matters, and there is a processor for it.
@@ -144,6 +147,7 @@ impl Engine {
             lives: Lives::default(),
             pulled: RefCell::default(),
             not_pulled: RefCell::default(),
+            shown: RefCell::default(),
             unsettled: RefCell::default(),
             done: Cell::new(0),
         };
@@ -274,6 +278,7 @@ impl Shared {
             from: call.started,
             to: call.ended,
             lives: &self.lives,
+            asked: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::{Class, IdentityKind, Method, v1};
 use critape_calls::{Call, Code, Ending, Live, Outcome, Recorded, decode, identities};
-use critape_differ::{Compared, Signature};
+use critape_differ::{Compared, Divergence, Signature, is_beyond_lateness};
 use prost::Message as _;
 use tokio::time::Instant;
 
@@ -19,6 +19,9 @@ use crate::recording::{is_question, request_ids, response_ids};
 use crate::sending::answer::{self, Answer};
 use crate::sending::images::full;
 use crate::states::binding;
+use crate::states::shown::Asked;
+use crate::states::trajectory::Seen;
+use crate::states::transient::keep_impossible;
 
 /// First and longest pause before a read is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -120,7 +123,7 @@ impl Shared {
     async fn ask_until_settled(
         &self,
         turn: Turn,
-        call: &Call,
+        call: &Arc<Call>,
         method: &Method,
         way: &Method,
         request: &Bytes,
@@ -140,12 +143,15 @@ impl Shared {
         let mut asked = 1;
         let mut compared = self.compare(call, method, &answer);
         if !self.may_settle(call, &compared) {
+            self.note_shown(call, &answer, &compared);
             return (answer, Some(compared));
         }
         let until = Instant::now() + self.patience_with(call);
         let mut failure = self.failure(call, &answer, &compared.divergences);
+        let mut passing = Vec::new();
         while self.may_settle(call, &compared) && Instant::now() < until && !self.presence.is_gone() {
             self.note_passing(call, request, &answer);
+            keep_impossible(&answer, compared, &mut passing);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             answer = ask().await;
@@ -158,6 +164,8 @@ impl Shared {
             if let Some(failure) = failure {
                 self.note_failure(call, failure, &answer, answer.settled_after);
             }
+            self.note_impossible(call, passing, &compared);
+            self.note_shown(call, &answer, &compared);
             let left = waiting_for(call, &compared);
             let mut findings = self.findings.borrow_mut();
             if left.is_empty() {
@@ -236,7 +244,18 @@ impl Shared {
 
     fn compare(&self, call: &Call, method: &Method, answer: &Answer) -> Compared {
         let ids = self.ids.borrow();
-        pairs::compare(&self.comparer(&ids), call, method, answer.end(), &self.seen(call))
+        let began = answer.ended.checked_sub(answer.lasted).unwrap_or(answer.ended);
+        let asked = Some(Asked { shown: &self.shown, call, began });
+        let seen = Seen { asked, ..self.seen(call) };
+        pairs::compare(&self.comparer(&ids), call, method, answer.end(), &seen)
+    }
+
+    /// Takes note of a read whose answer agrees in all that may change with time.
+    fn note_shown(&self, call: &Arc<Call>, answer: &Answer, compared: &Compared) {
+        let differs = |it: &Divergence| it.settles || is_beyond_lateness(it);
+        if answer.outcome.is_ok() && call.outcome.is_ok() && !compared.divergences.iter().any(differs) {
+            self.shown.borrow_mut().note(call, answer);
+        }
     }
 
     /// Tells a report of this call and its answer.
@@ -282,6 +301,10 @@ impl Shared {
             }
         }
         drop(ids);
+        if answer.outcome.is_ok() {
+            let made = response_ids(call).into_iter().filter(|(_, _, produced)| *produced);
+            made.for_each(|(_, id, _)| self.lives.note_made(id));
+        }
         if !answer.outcome.is_ok() {
             self.note_not_made(call);
         } else if let Some(image) = pulled_image(call) {

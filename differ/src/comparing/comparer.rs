@@ -47,6 +47,23 @@ pub trait Trajectories {
         false
     }
 
+    /// The recorded message of this type, of the object or where the id is empty of the runtime, with which a live one has agreed, where
+    /// nothing has happened to it since on either side: it is as it was then. `None` where that is not so, or not known.
+    fn before(&self, _id: &str, _message_type: &str) -> Option<DynamicMessage> {
+        None
+    }
+
+    /// All messages of this type in which the recording showed the object. `None` where the live answer may be ahead of the recorded
+    /// one.
+    fn all(&self, _id: &str, _message_type: &str) -> Option<Vec<DynamicMessage>> {
+        None
+    }
+
+    /// Whether the recording has the container end by itself after this read, so that it may have ended here.
+    fn will_end(&self, _id: &str) -> bool {
+        true
+    }
+
     /// Whether the live container was stopped before it had lived as long as the recorded one, so that it could not say how it ends.
     fn was_cut_short(&self, _id: &str) -> bool {
         false

@@ -7,6 +7,7 @@ use critape_calls::Resolution;
 use prost_reflect::{FieldDescriptor, ReflectMessage, Value};
 
 use crate::comparing::align::{Alignment, align};
+use crate::comparing::lateness;
 use crate::comparing::order::{ListName, Order, changes, order_of};
 use crate::comparing::own::Surplus;
 use crate::comparing::walk::{Pair, Walk};
@@ -124,6 +125,13 @@ impl Walk<'_> {
         }
         let shown = to_json(element, Some(field));
         self.presence(path, true, shown, serde_json::Value::Null);
+        if let Some((_, id)) = self.identity_of(path, element)
+            && let Value::Message(element) = element
+            && self.trajectories.before(&id, element.descriptor().name()).is_some()
+            && let Some(divergence) = self.compared.divergences.last_mut()
+        {
+            lateness::rule_out(divergence, lateness::AS_SHOWN);
+        }
     }
 
     /// A live element that has no recorded counterpart; `others` are recorded ones that have no live one.

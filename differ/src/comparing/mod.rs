@@ -5,6 +5,7 @@ pub(crate) mod align;
 pub(crate) mod asked;
 pub(crate) mod comparer;
 pub(crate) mod json;
+pub(crate) mod lateness;
 pub(crate) mod leaves;
 pub(crate) mod lists;
 pub(crate) mod lockstep;

@@ -132,7 +132,11 @@ impl Walk<'_> {
         if let Some(id) = &id {
             self.look_at_life(id, &mut compared);
         }
+        let of_runtime = owner.is_empty() && compared.may_settle();
         let Some(id) = id.filter(|_| compared.may_settle()) else {
+            if of_runtime {
+                self.expect_only_lateness(path, "", (recorded, live), &mut compared);
+            }
             self.compared.merge(compared);
             return;
         };
@@ -149,13 +153,14 @@ impl Walk<'_> {
         let unsettled = |compared: &Compared| compared.divergences.iter().filter(|it| it.settles).count();
         let later = self.trajectories.later(&id, recorded.descriptor().name());
         let nearest = later.iter().map(|state| self.apart(path, &id, state, live)).min_by_key(unsettled);
-        match nearest.filter(|nearest| unsettled(nearest) < unsettled(&compared)) {
-            Some(mut nearest) => {
-                nearest.pass("later-state");
-                self.compared.merge(nearest);
-            }
-            None => self.compared.merge(compared),
+        if let Some(mut nearest) = nearest.filter(|nearest| unsettled(nearest) < unsettled(&compared)) {
+            nearest.pass("later-state");
+            compared = nearest;
         }
+        if compared.may_settle() {
+            self.expect_only_lateness(path, &id, (recorded, live), &mut compared);
+        }
+        self.compared.merge(compared);
     }
 
     /// What follows from how long the object has lived.
@@ -183,7 +188,13 @@ impl Walk<'_> {
     }
 
     /// Compares without keeping the result.
-    fn apart(&self, path: &Path, owner: &str, recorded: &DynamicMessage, live: &DynamicMessage) -> Compared {
+    pub(crate) fn apart(
+        &self,
+        path: &Path,
+        owner: &str,
+        recorded: &DynamicMessage,
+        live: &DynamicMessage,
+    ) -> Compared {
         let mut walk = Walk { owner, ..Walk::new(self.comparer, self.method, self.trajectories) };
         walk.message(path, recorded, live);
         walk.compared

@@ -19,11 +19,18 @@ const SETTLED: Duration = Duration::from_secs(1);
 const SOONER: Duration = Duration::from_millis(50);
 const SOONER_PART: u32 = 10;
 
+/// Stands for the images of the runtime as a whole.
+pub(crate) const IMAGES: &str = "images";
+
 /// The lives of containers and pods in the live run.
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
     /// How many calls are under way that change an object.
     changing: RefCell<HashMap<String, usize>>,
+    /// When the last call had ended that changed an object; under [`IMAGES`], any image.
+    changed: RefCell<HashMap<String, Instant>>,
+    /// When the call had ended that made an object.
+    made: RefCell<HashMap<String, Instant>>,
     /// When the start of each container was asked for.
     started: RefCell<HashMap<String, Instant>>,
     /// Containers and sandboxes that a call has stopped or removed.
@@ -42,8 +49,8 @@ impl Lives {
         }
         let moves_image = is("PullImage") || is("RemoveImage");
         let ids = request_ids(call).into_iter();
-        let ids: Vec<String> =
-            ids.filter(|(kind, _)| *kind != IdentityKind::Image || moves_image).map(|(_, id)| id).collect();
+        let ids = ids.filter(|(kind, _)| *kind != IdentityKind::Image || moves_image).map(|(_, id)| id);
+        let ids: Vec<String> = ids.chain(moves_image.then(|| IMAGES.to_owned())).collect();
         if is("StartContainer") {
             let now = Instant::now();
             self.started.borrow_mut().extend(ids.iter().map(|id| (id.clone(), now)));
@@ -66,8 +73,9 @@ impl Lives {
         if is_ok && ends(call) {
             self.over.borrow_mut().extend(containers(call, trajectory).chain(changed.iter().cloned()));
         }
-        let mut changing = self.changing.borrow_mut();
+        let (mut changing, mut last) = (self.changing.borrow_mut(), self.changed.borrow_mut());
         for id in changed {
+            last.insert(id.clone(), Instant::now());
             if let Some(count) = changing.get_mut(id) {
                 *count -= 1;
                 if *count == 0 {
@@ -113,6 +121,26 @@ impl Lives {
     /// Whether calls are under way that change anything.
     pub(crate) fn are_changing(&self) -> bool {
         !self.changing.borrow().is_empty()
+    }
+
+    /// The call has ended that made this.
+    pub(crate) fn note_made(&self, id: String) {
+        self.made.borrow_mut().insert(id, Instant::now());
+    }
+
+    /// Whether it was made before this moment, and nothing has happened to it since.
+    pub(crate) fn was_made_before(&self, id: &str, at: std::time::Instant) -> bool {
+        let is_before = |made: &Instant| made.into_std() <= at;
+        self.made.borrow().get(id).is_some_and(is_before)
+            && !self.is_changing(id)
+            && !self.changed.borrow().contains_key(id)
+    }
+
+    /// Whether no call has been under way since this moment that changes one of these.
+    pub(crate) fn are_calm_since(&self, ids: &[String], at: std::time::Instant) -> bool {
+        let changed = self.changed.borrow();
+        let is_calm = |id: &String| changed.get(id).is_none_or(|changed| changed.into_std() <= at);
+        ids.iter().all(|id| !self.is_changing(id) && is_calm(id))
     }
 
     pub(crate) fn is_over(&self, id: &str) -> bool {

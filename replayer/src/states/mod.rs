@@ -3,5 +3,6 @@
 pub(crate) mod binding;
 pub(crate) mod lives;
 pub(crate) mod moments;
+pub(crate) mod shown;
 pub(crate) mod trajectory;
 pub(crate) mod transient;

@@ -12,6 +12,7 @@ use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage, Value};
 
 use crate::recording::{changes_objects, is_object, request_ids};
 use crate::states::lives::Lives;
+use crate::states::shown::Asked;
 
 /// How long a brief life is at most.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -46,6 +47,8 @@ pub(crate) struct Trajectory {
     states: HashMap<String, HashMap<String, Vec<State>>>,
     /// When calls that make, change or remove an object were under way.
     changes: HashMap<String, Vec<(Stamp, Stamp)>>,
+    /// When images were pulled or removed.
+    image_changes: Vec<(Stamp, Stamp)>,
     /// Which sandbox a container is in: what happens to the sandbox happens to it.
     sandboxes: HashMap<String, String>,
     /// The containers of each sandbox.
@@ -79,6 +82,9 @@ impl Trajectory {
         let is = |name: &str| call.method().is_some_and(|method| method.name == name);
         // Making a container does not change its sandbox.
         let creates = is("CreateContainer");
+        if is("PullImage") || is("RemoveImage") {
+            self.image_changes.push((call.started, call.ended));
+        }
         let is_changed =
             |kind| is_object(kind) || kind == IdentityKind::Image && (is("PullImage") || is("RemoveImage"));
         let named = request_ids(call).into_iter().filter(|(kind, _)| is_changed(*kind)).map(|(_, id)| id);
@@ -215,7 +221,25 @@ impl Trajectory {
         own.into_iter().chain(sandbox).min().unwrap_or(Stamp(u64::MAX))
     }
 
-    fn changes_during(&self, id: &str, from: Stamp, to: Stamp) -> bool {
+    /// Whether the last that happened to the object by this moment is that it was made.
+    pub(crate) fn was_made_last(&self, id: &str, at: Stamp) -> bool {
+        let changes = self.changes.get(id).into_iter().flatten();
+        let mut so_far = changes.filter(|(started, _)| *started <= at);
+        let Some((made, _)) = so_far.next() else { return false };
+        so_far.next().is_none() && !self.sandbox_of(id).is_some_and(|it| self.changes_during(it, *made, at))
+    }
+
+    /// Whether a container that has been started by the end of this time ends by itself after its beginning.
+    pub(crate) fn will_end(&self, id: &str, from: Stamp, to: Stamp) -> bool {
+        self.own_end(id).is_some_and(|life| life.started <= to && life.finished > from)
+    }
+
+    /// Whether any image is pulled or removed within this time.
+    pub(crate) fn images_change(&self, from: Stamp, to: Stamp) -> bool {
+        self.image_changes.iter().any(|(started, ended)| *started < to && *ended > from)
+    }
+
+    pub(crate) fn changes_during(&self, id: &str, from: Stamp, to: Stamp) -> bool {
         let during = |id: &str| {
             self.changes
                 .get(id)
@@ -282,6 +306,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) to: Stamp,
     /// What the live run has done so far.
     pub(crate) lives: &'a Lives,
+    /// The live answer, where it is one of a replay.
+    pub(crate) asked: Option<Asked<'a>>,
 }
 
 impl Trajectories for Seen<'_> {
@@ -316,12 +342,25 @@ impl Trajectories for Seen<'_> {
         self.lives.is_over(id)
     }
 
+    fn before(&self, id: &str, message_type: &str) -> Option<DynamicMessage> {
+        self.asked?.before((id, message_type), self.trajectory, self.lives)
+    }
+
+    fn all(&self, id: &str, message_type: &str) -> Option<Vec<DynamicMessage>> {
+        let states = self.asked.and(self.trajectory.states.get(id))?.get(message_type)?;
+        Some(states.iter().filter_map(State::message).collect())
+    }
+
+    fn will_end(&self, id: &str) -> bool {
+        self.trajectory.will_end(id, self.from, self.to)
+    }
+
     fn was_cut_short(&self, id: &str) -> bool {
         self.lives.was_cut_short(id)
     }
 
     fn around(&self, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
-        Some(Box::new(Self { from: at.minus(AROUND), to: at.plus(AROUND), ..*self }))
+        Some(Box::new(Self { from: at.minus(AROUND), to: at.plus(AROUND), asked: None, ..*self }))
     }
 }
 
@@ -378,7 +417,7 @@ mod tests {
 
     fn later(trajectory: &Trajectory, read: &Call) -> usize {
         let lives = Lives::default();
-        Seen { trajectory, from: read.started, to: read.ended, lives: &lives }
+        Seen { trajectory, from: read.started, to: read.ended, lives: &lives, asked: None }
             .later("c", "ContainerStatus")
             .len()
     }

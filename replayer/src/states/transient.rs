@@ -2,12 +2,13 @@
 //!
 //! Waiting makes up for what takes time; a failure that comes and goes is no such thing. A client would have seen it:
 //! kubelet drops what it knows of the node's pods when a list fails once. So it is a finding, though the answer after
-//! it agrees, unless what was asked for was being changed.
+//! it agrees, unless what was asked for was being changed. So is an answer that shows what can't be, such as a state that was left.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use critape_calls::{Call, Code, Outcome};
-use critape_differ::{Divergence, Kind, Trajectories};
+use critape_differ::{Compared, Divergence, Kind, Signature, Trajectories, is_beyond_lateness};
 
 use crate::engine::Shared;
 use crate::judging::places::place_of;
@@ -18,6 +19,9 @@ use crate::sending::answer::Answer;
 const NOT_THERE: [&str; 6] =
     ["not found", "no such", "not running", "no running", "does not exist", "ttrpc: closed"];
 const FAILED_PRECONDITION: Code = Code(9);
+
+/// Answers to one read that are kept for what they show and can't be.
+const MOST_KEPT: usize = 8;
 
 /// How long before a read a container may have ended that another run has end after it.
 const JUST_NOW: Duration = Duration::from_millis(500);
@@ -50,7 +54,42 @@ struct Circumstances {
     hurries: bool,
 }
 
+/// An answer that was asked for again, and what it shows that can't be.
+#[derive(Debug)]
+pub(crate) struct Impossible {
+    answer: Answer,
+    divergences: Vec<Divergence>,
+}
+
+/// Keeps of an answer that is asked for again what can't come from the runtime being late.
+pub(crate) fn keep_impossible(answer: &Answer, compared: Compared, kept: &mut Vec<Impossible>) {
+    let mut divergences = compared.divergences;
+    divergences.retain(is_beyond_lateness);
+    if !divergences.is_empty() && kept.len() < MOST_KEPT {
+        kept.push(Impossible { answer: answer.clone(), divergences });
+    }
+}
+
 impl Shared {
+    /// Reports each of these once, unless the last answer has it too.
+    pub(crate) fn note_impossible(&self, call: &Call, kept: Vec<Impossible>, last: &Compared) {
+        let signature = |it: &Divergence| Signature::of(&call.path, it);
+        let mut told: HashSet<Signature> = last.divergences.iter().map(signature).collect();
+        for Impossible { mut answer, divergences } in kept {
+            self.hide(call, &mut answer);
+            let witness = self.witness(call, &answer);
+            for divergence in divergences.into_iter().filter(|it| told.insert(signature(it))) {
+                self.findings.borrow_mut().add_divergence(place_of(call), &witness, divergence);
+            }
+        }
+    }
+
+    fn hide(&self, call: &Call, answer: &mut Answer) {
+        if let Some((credentials, method)) = self.config.credentials.as_ref().zip(call.method()) {
+            credentials.hide(method, answer);
+        }
+    }
+
     /// The way in which this answer to a read ended, where the recorded one did not and waiting may change that.
     pub(crate) fn failure(&self, call: &Call, answer: &Answer, found: &[Divergence]) -> Option<Failure> {
         // Of a connection that broke, the presence of the runtime tells.
@@ -73,9 +112,7 @@ impl Shared {
             return;
         }
         let mut answer = failure.answer;
-        if let Some((credentials, method)) = self.config.credentials.as_ref().zip(call.method()) {
-            credentials.hide(method, &mut answer);
-        }
+        self.hide(call, &mut answer);
         let witness = self.witness(call, &answer);
         self.findings.borrow_mut().add_divergence(place_of(call), &witness, failure.divergence);
     }

@@ -1,6 +1,7 @@
-//! A runtime that says it has done what it is yet to do: calls pass to a simulator behind it, some of them later than they are answered.
+//! A runtime that says it has done what it is yet to do, or shows what is not so: calls pass to a simulator behind it, some of them later
+//! than they are answered, and some answers are changed on their way.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,16 @@ pub struct Early {
     pub done: Done,
 }
 
+/// Changes answers: gets the RPC, how many of it were answered, and the answer.
+pub type Alter = fn(&str, usize, Bytes) -> Bytes;
+
+/// What stands between.
+#[derive(Clone, Copy, Debug)]
+pub enum Front {
+    Early(Early),
+    Alter(Alter),
+}
+
 /// When something is done that was said to be done.
 #[derive(Clone, Copy, Debug)]
 pub enum Done {
@@ -44,15 +55,16 @@ struct Waiting {
 
 struct Middle {
     client: Client,
-    early: Early,
+    front: Front,
     waiting: Mutex<VecDeque<Waiting>>,
+    answered: Mutex<HashMap<String, usize>>,
 }
 
 /// Serves the socket; what stands behind it listens already.
-pub async fn serve(listener: UnixListener, behind: Endpoint, early: Early) {
+pub async fn serve(listener: UnixListener, behind: Endpoint, front: Front) {
     let listener = tokio::net::UnixListener::from_std(listener).unwrap();
     let client = Client::connect(&behind).await.unwrap();
-    let middle = Arc::new(Middle { client, early, waiting: Mutex::default() });
+    let middle = Arc::new(Middle { client, front, waiting: Mutex::default(), answered: Mutex::default() });
     while let Ok((stream, _)) = listener.accept().await {
         let middle = middle.clone();
         tokio::spawn(async move {
@@ -101,8 +113,18 @@ fn framed(message: &[u8]) -> Bytes {
 impl Middle {
     async fn call(self: Arc<Self>, path: String, message: Bytes) -> Result<Bytes, Status> {
         let rpc = path.rsplit('/').next().unwrap();
-        if rpc == self.early.rpc {
-            match self.early.done {
+        let early = match self.front {
+            Front::Early(early) => early,
+            Front::Alter(alter) => {
+                let answer = self.client.unary(&path, message, None).await?.message;
+                let mut answered = self.answered.lock().unwrap();
+                let count = answered.entry(rpc.to_owned()).or_default();
+                *count += 1;
+                return Ok(alter(rpc, *count, answer));
+            }
+        };
+        if rpc == early.rpc {
+            match early.done {
                 Done::AfterReads(reads) => {
                     self.waiting.lock().unwrap().push_back(Waiting { path, message, reads });
                 }

@@ -4,6 +4,7 @@
 
 mod early;
 mod image_service;
+mod lateness;
 mod over;
 mod safety;
 mod schedule;

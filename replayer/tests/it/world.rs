@@ -17,7 +17,7 @@ use critape_tape::Tape;
 use prost::Message;
 use tokio::sync::oneshot;
 
-use crate::early::{self, Early};
+use crate::early::{self, Alter, Early, Front};
 
 /// Nothing takes this long unless it is broken.
 const LONG: Duration = Duration::from_secs(30);
@@ -45,6 +45,15 @@ impl World {
 
     /// One that answers this before it has done it.
     pub fn early(early: Early) -> Self {
+        Self::behind(Front::Early(early))
+    }
+
+    /// One whose answers are changed.
+    pub fn altered(alter: Alter) -> Self {
+        Self::behind(Front::Alter(alter))
+    }
+
+    fn behind(front: Front) -> Self {
         let mut world = Self::new(&[]);
         let behind = world.endpoint(world.socket);
         world.socket = "front.sock";
@@ -55,7 +64,7 @@ impl World {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = early::serve(listener, behind, early) => {}
+                    () = early::serve(listener, behind, front) => {}
                     _ = stopped => {}
                 }
             });
