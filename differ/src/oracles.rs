@@ -5,6 +5,7 @@
 
 mod agreement;
 mod echo;
+mod event_times;
 mod events;
 mod exchange;
 mod idempotent;
@@ -45,7 +46,7 @@ pub struct Oracle {
 }
 
 /// All oracles there are.
-pub const ORACLES: [Oracle; 12] = [
+pub const ORACLES: [Oracle; 13] = [
     idempotent::ORACLE,
     not_found::ORACLE,
     images::ORACLE,
@@ -55,6 +56,7 @@ pub const ORACLES: [Oracle; 12] = [
     echo::ORACLE,
     options::ORACLE,
     events::ORACLE,
+    event_times::ORACLE,
     stable_order::ORACLE,
     stopped::ORACLE,
     removed::ORACLE,
@@ -222,6 +224,7 @@ impl Default for Observer {
                 Box::<echo::Echo>::default(),
                 Box::<options::Options>::default(),
                 Box::<events::Events>::default(),
+                Box::new(event_times::EventTimes),
                 Box::<stable_order::StableOrder>::default(),
                 Box::<stopped::Stopped>::default(),
                 Box::<removed::Removed>::default(),

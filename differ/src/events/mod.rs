@@ -151,8 +151,10 @@ impl EventSequences {
         let typed = |event: &DynamicMessage| {
             cri::v1::ContainerEventResponse::decode(event.encode_to_vec().as_slice()).ok()
         };
-        let events = self.by_id.values().flatten().filter_map(typed).collect();
-        EventStream { events, from: Duration::MAX, until: Duration::ZERO }
+        let arrived = self.arrived.values().flatten().map(|at| at.map(|at| Duration::from_nanos(at.0)));
+        let known = self.by_id.values().flatten().zip(arrived);
+        let (events, arrived) = known.filter_map(|(event, at)| Some((typed(event)?, at))).unzip();
+        EventStream { events, arrived, from: Duration::MAX, until: Duration::ZERO }
     }
 
     /// The events about this id.
