@@ -20,7 +20,7 @@ mod rules;
 pub use baseline::{Accepted, Baseline, BaselineError, BaselineUse, EntryUse, write_baseline};
 pub use calibrate::{Calibration, calibrate};
 pub use comparing::comparer::{
-    CHECK_POD, Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories,
+    CHECK_POD, Change, Compared, Comparer, Memory, NoTrajectories, OWNED_LABEL, Passed, Trajectories,
 };
 pub use comparing::lateness::is_beyond_lateness;
 pub use comparing::path::Path;

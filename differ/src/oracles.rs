@@ -6,6 +6,7 @@
 mod addresses;
 mod agreement;
 mod echo;
+mod event_times;
 mod events;
 mod exchange;
 mod filters;
@@ -49,7 +50,7 @@ pub struct Oracle {
 }
 
 /// All oracles there are.
-pub const ORACLES: [Oracle; 16] = [
+pub const ORACLES: [Oracle; 17] = [
     idempotent::ORACLE,
     not_found::ORACLE,
     images::ORACLE,
@@ -59,6 +60,7 @@ pub const ORACLES: [Oracle; 16] = [
     echo::ORACLE,
     options::ORACLE,
     events::ORACLE,
+    event_times::ORACLE,
     stable_order::ORACLE,
     started::ORACLE,
     stopped::ORACLE,
@@ -230,6 +232,7 @@ impl Default for Observer {
                 Box::<echo::Echo>::default(),
                 Box::<options::Options>::default(),
                 Box::<events::Events>::default(),
+                Box::new(event_times::EventTimes),
                 Box::<stable_order::StableOrder>::default(),
                 Box::<started::Started>::default(),
                 Box::<stopped::Stopped>::default(),

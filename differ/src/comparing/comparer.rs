@@ -28,6 +28,17 @@ pub const OWNED_LABEL: &str = "io.critape.replay";
 /// Namespace and name of the pod that a check makes.
 pub const CHECK_POD: [&str; 2] = ["critape", "critape-check"];
 
+/// What a call does to an object, itself or by way of its sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// It is there from then on.
+    Makes,
+    /// It ends, or is being removed.
+    Ends,
+    /// It is there no longer.
+    Removes,
+}
+
 /// Later recorded states of objects, for reads that come too late to see the recorded one.
 pub trait Trajectories {
     /// The messages of this type in which the recording showed the object from now until its next mutating call, in order.
@@ -35,6 +46,17 @@ pub trait Trajectories {
 
     /// Whether a call that makes, changes or removes the object was on its way while the recorded or the live read was.
     fn is_changing(&self, id: &str) -> bool;
+
+    /// The same of calls alone that do this to it, where that is known.
+    fn is_under(&self, change: Change, id: &str) -> bool {
+        let _ = change;
+        self.is_changing(id)
+    }
+
+    /// Whether a list may have the object or not.
+    fn may_lack(&self, id: &str) -> bool {
+        self.is_changing(id) || self.may_have_ended(id)
+    }
 
     /// Whether a container that ended by itself, after this read when recorded, is as old in the live run as it became: it may be seen
     /// at its end, and may be gone where only what runs is seen.
@@ -73,6 +95,12 @@ pub trait Trajectories {
     /// told from another.
     fn around(&self, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
         let _ = at;
+        None
+    }
+
+    /// What was known while that call was under way which changed this object at this moment. `None` where none is known.
+    fn during_change(&self, id: &str, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
+        let _ = (id, at);
         None
     }
 }

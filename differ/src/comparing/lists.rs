@@ -116,7 +116,7 @@ impl Walk<'_> {
                     return;
                 }
             }
-            if self.trajectories.is_changing(&id) || self.trajectories.may_have_ended(&id) {
+            if self.trajectories.may_lack(&id) {
                 self.pass("state-was-changing", path, || {
                     (to_json(element, Some(field)), serde_json::Value::Null)
                 });
@@ -145,7 +145,7 @@ impl Walk<'_> {
         if let Some((_, id)) = self.identity_of(path, element) {
             let is_changing = if self.comparer.ids.is_bound_live(&id) {
                 let id = self.comparer.ids.to_recorded(&id);
-                self.trajectories.is_changing(&id) || self.trajectories.may_have_ended(&id)
+                self.trajectories.may_lack(&id)
             } else {
                 match self.unbound_surplus(&id, element, others) {
                     Surplus::LeftOut => {

@@ -1,6 +1,7 @@
 //! Streams of container events, compared container by container: between containers their order means nothing.
 
 pub(crate) mod event_fields;
+mod moments;
 pub(crate) mod snapshots;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use critape_calls::{IdentityMap, Live, Recorded, Resolution, Stamp};
 use prost::Message;
 use prost_reflect::DynamicMessage;
 
-use crate::comparing::comparer::{Compared, Comparer, Trajectories};
+use crate::comparing::comparer::{Change, Compared, Comparer, Trajectories};
 use crate::{Divergence, EventStream, Kind, Path, Severity};
 use event_fields::{created_at, event_kind, made_at, text};
 use snapshots::{Shown, Snapshot};
@@ -28,10 +29,17 @@ const DELETED: &str = "DELETED";
 const SOONER: Duration = Duration::from_millis(100);
 const SOONER_PART: u32 = 10;
 
-/// What was known when an event was made: the container that it tells of has to be in it.
+/// What was known when an event was made. What a call then under way does to a state is for [`moments`] to say; a list has or lacks
+/// what is being made or removed.
 struct OfEvent<'a> {
     trajectories: &'a dyn Trajectories,
-    own: Option<String>,
+    /// What was known during the call that told of itself by it: who was there then is certain but for what was made or removed
+    /// beside it.
+    call: Option<&'a dyn Trajectories>,
+    /// The container that it tells of.
+    own: &'a str,
+    /// Whether that may be gone by then.
+    is_ending: bool,
 }
 
 impl Trajectories for OfEvent<'_> {
@@ -39,12 +47,14 @@ impl Trajectories for OfEvent<'_> {
         self.trajectories.later(id, message_type)
     }
 
-    fn is_changing(&self, id: &str) -> bool {
-        self.own.as_deref() != Some(id) && self.trajectories.is_changing(id)
+    fn is_changing(&self, _id: &str) -> bool {
+        false
     }
 
-    fn may_have_ended(&self, id: &str) -> bool {
-        self.trajectories.may_have_ended(id)
+    fn may_lack(&self, id: &str) -> bool {
+        let trajectories = self.call.unwrap_or(self.trajectories);
+        let is = |change| trajectories.is_under(change, id);
+        is(Change::Removes) && (self.is_ending || id != self.own) || is(Change::Makes) && id != self.own
     }
 
     fn was_cut_short(&self, id: &str) -> bool {
@@ -141,8 +151,10 @@ impl EventSequences {
         let typed = |event: &DynamicMessage| {
             cri::v1::ContainerEventResponse::decode(event.encode_to_vec().as_slice()).ok()
         };
-        let events = self.by_id.values().flatten().filter_map(typed).collect();
-        EventStream { events, from: Duration::MAX, until: Duration::ZERO }
+        let arrived = self.arrived.values().flatten().map(|at| at.map(|at| Duration::from_nanos(at.0)));
+        let known = self.by_id.values().flatten().zip(arrived);
+        let (events, arrived) = known.filter_map(|(event, at)| Some((typed(event)?, at))).unzip();
+        EventStream { events, arrived, from: Duration::MAX, until: Duration::ZERO }
     }
 
     /// The events about this id.
@@ -207,27 +219,30 @@ impl Comparer<'_> {
         trajectories: &dyn Trajectories,
     ) -> Compared {
         let at = u64::try_from(created_at(before)).ok().map(Stamp);
+        let id = text(before, &["container_id"]);
+        // A runtime hears of an end on another thread; the rest it tells within the call.
+        let is_of_call = event_kind(before) != STOPPED;
+        let call = at.filter(|_| is_of_call).and_then(|at| trajectories.during_change(&id, at));
         let around = at.and_then(|at| trajectories.around(at));
         let trajectories = around.as_deref().unwrap_or(trajectories);
-        let id = text(before, &["container_id"]);
-        let is_changing = trajectories.is_changing(&id);
-        // What has stopped may be on its way out, and a sandbox's own event tells of its change.
+        // What has stopped may be on its way out.
         let is_ending = [STOPPED, DELETED].contains(&event_kind(before).as_str());
-        let is_own = !is_ending && id != text(before, &["pod_sandbox_status", "id"]);
-        let of_event = OfEvent { trajectories, own: is_own.then_some(id) };
+        let is_removed = is_ending && trajectories.is_under(Change::Removes, &id);
+        let of_event = OfEvent { trajectories, call: call.as_deref(), own: &id, is_ending };
         let mut one = self.messages(method, Recorded(before), Live(now), &of_event);
         // It carries the states of containers at the moment it was made up, which change by themselves; what is told of one whole
         // goes with the calls that remove it. Whether it is there at all does not.
         let is_state = |it: &Divergence| {
             let [first, rest @ ..] = it.path.segments() else { return false };
             let is_message = it.recorded.is_object() || it.live.is_object();
-            it.settles && first == STATES && (!is_message || is_changing && is_ending && !rest.is_empty())
+            it.settles && first == STATES && (!is_message || is_removed && !rest.is_empty())
         };
         if one.divergences.iter().any(is_state) {
             one.divergences.retain(|it| !is_state(it));
             one.pass("state-at-event");
         }
         let snapshot = Snapshot { recorded: before, live: now, shown, stream, trajectories };
+        self.explain_sandbox(method, &snapshot, &mut one);
         let unexplained = self.snapshots(method, &snapshot);
         let is_known = |it: &Divergence| one.divergences.iter().any(|known| known.path == it.path);
         let more: Vec<Divergence> = unexplained.into_iter().filter(|it| !is_known(it)).collect();

@@ -34,6 +34,8 @@ pub struct Exchange<'a> {
 pub struct EventStream {
     /// The events in the order in which they came.
     pub events: Vec<v1::ContainerEventResponse>,
+    /// When each of them came, as far as that is known.
+    pub arrived: Vec<Option<Duration>>,
     /// When it was open.
     pub from: Duration,
     /// Events about what had happened by then have come, if there are any.

@@ -308,7 +308,7 @@ fn lives_are_told_whole_and_in_order() {
             ..Default::default()
         };
         let events = kinds.iter().map(event).collect();
-        let stream = EventStream { events, from: Duration::ZERO, until: talk.at };
+        let stream = EventStream { events, from: Duration::ZERO, until: talk.at, ..Default::default() };
         talk.witness.events(&Ids::default(), "/runtime.v1.RuntimeService/GetContainerEvents", &stream);
         assert!(talk.is_checked(events::ORACLE));
         talk.broken().len()

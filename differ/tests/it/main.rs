@@ -8,6 +8,7 @@ mod images;
 mod left_behind;
 mod remembered;
 mod snapshots;
+mod under_way;
 
 use std::sync::LazyLock;
 

@@ -208,7 +208,7 @@ impl Check {
         let outcome = answer::cancelled();
         let noted =
             Noted::new(self.calls, &method.path, &Bytes::new(), answers, &outcome, (from, self.clock.now()));
-        self.witness.events(&noted, &method.path, &EventStream { events, from, until });
+        self.witness.events(&noted, &method.path, &EventStream { events, arrived: Vec::new(), from, until });
         self.past.add_with_names(noted.call());
     }
 }

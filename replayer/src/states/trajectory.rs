@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::{IdentityKind, Method, v1};
 use critape_calls::{Call, Identity, Stamp, decode};
-use critape_differ::Trajectories;
+use critape_differ::{Change, Trajectories};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage, Value};
 
@@ -49,6 +49,8 @@ pub(crate) struct Trajectory {
     changes: HashMap<String, Vec<(Stamp, Stamp)>>,
     /// When images were pulled or removed.
     image_changes: Vec<(Stamp, Stamp)>,
+    /// The same of those that do this to it alone.
+    kinds: HashMap<Change, HashMap<String, Vec<(Stamp, Stamp)>>>,
     /// Which sandbox a container is in: what happens to the sandbox happens to it.
     sandboxes: HashMap<String, String>,
     /// The containers of each sandbox.
@@ -99,7 +101,12 @@ impl Trajectory {
             self.starts.extend(named.iter().map(|id| (id.clone(), call.ended)));
         }
         let changed = if creates { made } else { [named, made].concat() };
+        let kinds = call.method().map_or(&[][..], |method| what_it_does(&method.name));
         for id in changed {
+            for change in kinds {
+                let of_kind = self.kinds.entry(*change).or_default();
+                of_kind.entry(id.clone()).or_default().push((call.started, call.ended));
+            }
             self.changes.entry(id).or_default().push((call.started, call.ended));
         }
     }
@@ -240,13 +247,20 @@ impl Trajectory {
     }
 
     pub(crate) fn changes_during(&self, id: &str, from: Stamp, to: Stamp) -> bool {
+        self.is_during(&self.changes, id, from, to)
+    }
+
+    /// Whether one of these calls on the object, or on its sandbox, was under way within this time.
+    fn is_during(
+        &self,
+        calls: &HashMap<String, Vec<(Stamp, Stamp)>>,
+        id: &str,
+        from: Stamp,
+        to: Stamp,
+    ) -> bool {
         let during = |id: &str| {
-            self.changes
-                .get(id)
-                .into_iter()
-                .flatten()
-                // A call that ended before the read began is no longer under way.
-                .any(|(started, ended)| *started < to && *ended > from)
+            // A call that ended before the read began is no longer under way.
+            calls.get(id).into_iter().flatten().any(|(started, ended)| *started < to && *ended > from)
         };
         during(id) || self.sandboxes.get(id).is_some_and(|sandbox| during(sandbox))
     }
@@ -288,6 +302,17 @@ impl Life {
     /// run.
     fn was_brief(&self) -> bool {
         self.finished.since(self.started) <= MOMENT && self.exit_code < FIRST_OF_SIGNALS
+    }
+}
+
+/// What a call does to the objects that it changes.
+fn what_it_does(method: &str) -> &'static [Change] {
+    match method {
+        "RunPodSandbox" | "CreateContainer" => &[Change::Makes],
+        "StopPodSandbox" | "StopContainer" => &[Change::Ends],
+        // Whatever runs is stopped first.
+        "RemovePodSandbox" | "RemoveContainer" => &[Change::Ends, Change::Removes],
+        _ => &[],
     }
 }
 
@@ -333,6 +358,12 @@ impl Trajectories for Seen<'_> {
         self.lives.is_changing(id) || self.trajectory.changes_during(id, self.from, self.to)
     }
 
+    fn is_under(&self, change: Change, id: &str) -> bool {
+        let calls = self.trajectory.kinds.get(&change);
+        self.lives.is_changing(id)
+            || calls.is_some_and(|calls| self.trajectory.is_during(calls, id, self.from, self.to))
+    }
+
     fn may_have_ended(&self, id: &str) -> bool {
         let life = self.trajectory.own_end(id).filter(|life| life.finished > self.from);
         life.is_some_and(|life| self.lives.may_have_lived(id, life.finished.since(life.started)))
@@ -361,6 +392,12 @@ impl Trajectories for Seen<'_> {
 
     fn around(&self, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
         Some(Box::new(Self { from: at.minus(AROUND), to: at.plus(AROUND), asked: None, ..*self }))
+    }
+
+    fn during_change(&self, id: &str, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
+        let mut calls = self.trajectory.changes.get(id)?.iter();
+        let (from, to) = *calls.find(|(started, ended)| (*started..=*ended).contains(&at))?;
+        Some(Box::new(Self { from, to, ..*self }))
     }
 }
 

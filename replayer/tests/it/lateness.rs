@@ -165,15 +165,6 @@ async fn what_is_late_is_waited_for() {
         client.remove_pod(&sandbox).await;
     })
     .await;
-    let slow_start: Alter = |rpc, count, answer| match (rpc, count) {
-        ("ContainerStatus", 2..5) => with::<v1::ContainerStatusResponse>(&answer, |it| {
-            if let Some(it) = &mut it.status {
-                it.set_state(v1::ContainerState::ContainerCreated);
-                it.started_at = 0;
-            }
-        }),
-        _ => answer,
-    };
     let slow_exit: Alter = |rpc, count, answer| match (rpc, count) {
         ("ContainerStatus", 3..9) => with::<v1::ContainerStatusResponse>(&answer, |it| {
             if let Some(it) = &mut it.status {
@@ -185,7 +176,7 @@ async fn what_is_late_is_waited_for() {
         }),
         _ => answer,
     };
-    for alter in [slow_start, slow_exit, |_, _, answer| answer] {
+    for alter in [slow_exit, |_, _, answer| answer] {
         for pace in [Pace::Max, Pace::Recorded(1.0)] {
             let config = |config| Config { pace, ..PATIENT(config) };
             let report = World::altered(alter).replay(&tape, config).await.unwrap();

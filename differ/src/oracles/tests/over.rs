@@ -143,3 +143,48 @@ fn the_end_of_what_was_removed_is_told_at_once() {
     assert_eq!(seen(Duration::from_millis(30)), nothing);
     assert_eq!(seen(SECOND), ["created_at"]);
 }
+
+#[test]
+fn an_event_is_dated_when_it_was_made() {
+    let times = [NOW, NOW + 100_000_000, NOW + 900_000_000];
+    let stream = |change: fn(&mut [i64; 3])| {
+        let mut dated = times;
+        change(&mut dated);
+        let event = |kind: usize| {
+            let status = v1::ContainerStatus {
+                id: "c".into(),
+                created_at: times[0],
+                started_at: if kind > 0 { times[1] } else { 0 },
+                finished_at: if kind > 1 { times[2] } else { 0 },
+                ..Default::default()
+            };
+            v1::ContainerEventResponse {
+                container_id: "c".into(),
+                container_event_type: kind as i32,
+                created_at: dated[kind],
+                containers_statuses: vec![status],
+                ..Default::default()
+            }
+        };
+        let arrived = times.iter().map(|at| Some(Duration::from_nanos(at.unsigned_abs()))).collect();
+        EventStream { events: (0..3).map(event).collect(), arrived, ..Default::default() }
+    };
+    let seen = |change| {
+        let mut talk = Talk::default();
+        talk.witness.events(
+            &Ids::default(),
+            "/runtime.v1.RuntimeService/GetContainerEvents",
+            &stream(change),
+        );
+        talk.broken().iter().map(|(oracle, _, path)| format!("{oracle} {path}")).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(|_| ()), [""; 0]);
+    assert_eq!(seen(|at| at[2] += 1_900_000_000), [""; 0], "clocks differ");
+    for broken in [
+        |at: &mut [i64; 3]| at.iter_mut().for_each(|at| *at += 60_000_000_000),
+        |at: &mut [i64; 3]| at[1] -= 1_000_000_000,
+        |at: &mut [i64; 3]| *at = [at[0]; 3],
+    ] {
+        assert_eq!(seen(broken), ["event-times created_at"]);
+    }
+}
