@@ -26,7 +26,7 @@ pub use exchange::{EventStream, Exchange};
 use exchange::{Observed, Reader};
 
 use crate::report::evidence::MAX_HELD;
-use crate::{Divergence, Evidence, Kind, Path, Severity, Witness};
+use crate::{Divergence, Evidence, Kind, Objects, Path, Severity, Witness};
 
 /// Places kept of one oracle.
 const MAX_PLACES: usize = 200;
@@ -82,6 +82,8 @@ pub struct Breach {
     pub against: Option<Against>,
     /// That call in full, as far as there is room.
     pub evidence: Option<Evidence>,
+    /// What that call is about.
+    pub objects: Objects,
 }
 
 /// The place of an answer that another does not agree with: nobody knows which is wrong unless something else tells.
@@ -313,9 +315,9 @@ impl Kept {
             let evidence = (self.bytes < MAX_HELD).then(|| call.evidence()).flatten();
             let evidence = evidence.map(Evidence::bounded);
             self.bytes += evidence.as_ref().map_or(0, Evidence::size);
-            let (call, at) = (call.recorded(), call.at());
-            self.breaches
-                .insert(place, Breach { method: method.to_owned(), call, at, divergence, against, evidence });
+            let (witness, call, at) = (call, call.recorded(), call.at());
+            let (method, objects) = (method.to_owned(), witness.objects());
+            self.breaches.insert(place, Breach { method, call, at, divergence, against, evidence, objects });
         }
     }
 }

@@ -103,6 +103,7 @@ fn a_recording_tells_which_of_two_is_wrong() {
         method: method("ListPodSandbox").clone(),
         at: None,
         evidence: None,
+        objects: crate::Objects::default(),
         call: None,
         divergence: divergence(&["items[]", "state"]),
         against: Some(Against { rpc: "PodSandboxStatus", path: "status.state".to_owned() }),
