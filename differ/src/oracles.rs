@@ -125,8 +125,8 @@ pub(crate) struct Verdict {
     /// How often there was something to hold against the rule.
     checks: u64,
     broken: Vec<Broken>,
-    /// Places that were said to break the rule, wrongly as is seen now.
-    withdrawn: Vec<Path>,
+    /// Places that were said to break the rule, wrongly as is seen now; with the RPC, where that is another.
+    withdrawn: Vec<(Option<&'static str>, Path)>,
 }
 
 /// What does not hold: where, what was expected, what was found, and against what.
@@ -172,7 +172,12 @@ impl Verdict {
 
     /// What was said of this path is taken back.
     pub(crate) fn withdraw(&mut self, path: &str) {
-        self.withdrawn.push(Path::of(&path.split('.').collect::<Vec<_>>()));
+        self.withdrawn.push((None, Path::of(&path.split('.').collect::<Vec<_>>())));
+    }
+
+    /// As [`Self::withdraw`], of the root of answers to another RPC of the same service.
+    pub(crate) fn withdraw_of(&mut self, rpc: &'static str, field: &str) {
+        self.withdrawn.push((Some(rpc), Path::root(field)));
     }
 
     /// As [`Self::check`], for an entry of a map.
@@ -294,8 +299,10 @@ impl Kept {
         if verdict.checks > 0 {
             *self.checks.entry(oracle.name).or_default() += verdict.checks;
         }
-        for path in verdict.withdrawn {
-            self.breaches.remove(&(oracle.name, method.to_owned(), path));
+        for (rpc, path) in verdict.withdrawn {
+            let service = method.rsplit_once('/').map_or(method, |(service, _)| service);
+            let method = rpc.map_or_else(|| method.to_owned(), |rpc| format!("{service}/{rpc}"));
+            self.breaches.remove(&(oracle.name, method, path));
         }
         for Broken(path, expected, found, against) in verdict.broken {
             let place = (oracle.name, method.to_owned(), path.clone());

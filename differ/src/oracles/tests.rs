@@ -10,6 +10,7 @@ use crate::Ids;
 use std::time::Duration;
 
 mod agree;
+mod listed;
 mod over;
 
 /// A moment in 2026.
