@@ -46,7 +46,7 @@ mod tests {
     }
 
     /// Runs this program again, for one test, in a namespace of mounts in which something is mounted at `place`.
-    fn with_a_mount(place: &Path, test: &str, folder: &Path) -> Option<bool> {
+    fn with_a_mount(place: &Path, test: &str, folder: &Path) -> Option<()> {
         let program = std::env::current_exe().unwrap();
         let script = "mount -t tmpfs none \"$1\" || exit 99; exec \"$2\" --exact \"$3\" --ignored";
         let ended = std::process::Command::new("unshare")
@@ -57,7 +57,11 @@ mod tests {
             .ok()?;
         // 1 is unshare's own, where it is not allowed.
         match ended.status.code() {
-            Some(0) => Some(true),
+            Some(0) => {
+                let told = String::from_utf8_lossy(&ended.stdout);
+                assert!(told.contains("1 passed"), "{told}");
+                Some(())
+            }
             Some(101) => panic!("{}", String::from_utf8_lossy(&ended.stdout)),
             _ => None,
         }

@@ -106,7 +106,7 @@ impl Scratch {
     fn folder_at(&self, path: &Path) -> io::Result<OwnedFd> {
         let mut at = self.folder.path().to_owned();
         let mut folder = self.beneath(&at)?;
-        for name in path.strip_prefix(&at).unwrap_or(Path::new("")).to_owned().iter() {
+        for name in &path.strip_prefix(&at).unwrap_or(Path::new("")).to_owned() {
             at.push(name);
             folder = match self.beneath(&at) {
                 Err(Errno::NOENT) => {
