@@ -282,6 +282,16 @@ pub(crate) struct Seen<'a> {
     pub(crate) to: Stamp,
     /// What the live run has done so far.
     pub(crate) lives: &'a Lives,
+    /// Whether it names something that nobody knows the state of: about that nothing can be said. In the answers to other reads
+    /// either state of it may be seen.
+    is_of_unknown: bool,
+}
+
+impl<'a> Seen<'a> {
+    pub(crate) fn of(call: &Call, trajectory: &'a Trajectory, lives: &'a Lives) -> Self {
+        let is_of_unknown = lives.unknown_of(call).is_some();
+        Self { trajectory, from: call.started, to: call.ended, lives, is_of_unknown }
+    }
 }
 
 impl Trajectories for Seen<'_> {
@@ -304,7 +314,8 @@ impl Trajectories for Seen<'_> {
     }
 
     fn is_changing(&self, id: &str) -> bool {
-        self.lives.is_changing(id) || self.trajectory.changes_during(id, self.from, self.to)
+        let is_unknown = !self.is_of_unknown && self.lives.is_unknown(id);
+        is_unknown || self.lives.is_changing(id) || self.trajectory.changes_during(id, self.from, self.to)
     }
 
     fn may_have_ended(&self, id: &str) -> bool {
@@ -378,9 +389,7 @@ mod tests {
 
     fn later(trajectory: &Trajectory, read: &Call) -> usize {
         let lives = Lives::default();
-        Seen { trajectory, from: read.started, to: read.ended, lives: &lives }
-            .later("c", "ContainerStatus")
-            .len()
+        Seen::of(read, trajectory, &lives).later("c", "ContainerStatus").len()
     }
 
     #[test]
