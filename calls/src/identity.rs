@@ -33,7 +33,7 @@ pub fn identities(message: &DynamicMessage, paths: &[IdentityPath]) -> Vec<Ident
 pub enum Spelling {
     /// Nothing.
     Empty,
-    /// 64 hexadecimal digits.
+    /// 64 hexadecimal digits, as runtimes write them: none in upper case.
     Hexadecimal,
     /// `sha256:` and 64 hexadecimal digits.
     Digest,
@@ -48,7 +48,8 @@ pub enum Spelling {
 impl Spelling {
     /// The spelling of this name. Clients tell names of different spellings apart even where they mean one thing.
     pub fn of(name: &str) -> Self {
-        let hex = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let hex = |text: &str| text.len() == 64 && text.bytes().all(is_digit);
         match name {
             "" => Self::Empty,
             _ if hex(name) => Self::Hexadecimal,
@@ -68,6 +69,11 @@ mod tests {
     fn names_are_told_apart_by_their_spelling() {
         let hex = "a".repeat(64);
         assert_eq!(Spelling::of(&hex), Spelling::Hexadecimal);
+        assert_eq!(
+            Spelling::of(&hex.to_uppercase()),
+            Spelling::Other,
+            "a client that compares ids finds another"
+        );
         assert_eq!(Spelling::of(&format!("sha256:{hex}")), Spelling::Digest);
         assert_eq!(Spelling::of(&format!("docker.io/x@sha256:{hex}")), Spelling::ReferenceByDigest);
         assert_eq!(Spelling::of("docker.io/library/busybox:1.0"), Spelling::ReferenceByName);

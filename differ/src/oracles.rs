@@ -31,7 +31,7 @@ pub use exchange::{EventStream, Exchange};
 use exchange::{Observed, Reader};
 
 use crate::report::evidence::MAX_HELD;
-use crate::{Divergence, Evidence, Kind, Path, Severity, Witness};
+use crate::{Divergence, Evidence, Kind, Objects, Path, Severity, Witness};
 
 /// Places kept of one oracle.
 const MAX_PLACES: usize = 200;
@@ -92,6 +92,8 @@ pub struct Breach {
     pub against: Option<Against>,
     /// That call in full, as far as there is room.
     pub evidence: Option<Evidence>,
+    /// What that call is about.
+    pub objects: Objects,
 }
 
 /// The place of an answer that another does not agree with: nobody knows which is wrong unless something else tells.
@@ -133,8 +135,8 @@ pub(crate) struct Verdict {
     /// How often there was something to hold against the rule.
     checks: u64,
     broken: Vec<Broken>,
-    /// Places that were said to break the rule, wrongly as is seen now.
-    withdrawn: Vec<Path>,
+    /// Places that were said to break the rule, wrongly as is seen now; with the RPC, where that is another.
+    withdrawn: Vec<(Option<&'static str>, Path)>,
 }
 
 /// What does not hold: where, what was expected, what was found, and against what.
@@ -180,7 +182,12 @@ impl Verdict {
 
     /// What was said of this path is taken back.
     pub(crate) fn withdraw(&mut self, path: &str) {
-        self.withdrawn.push(Path::of(&path.split('.').collect::<Vec<_>>()));
+        self.withdrawn.push((None, Path::of(&path.split('.').collect::<Vec<_>>())));
+    }
+
+    /// As [`Self::withdraw`], of the root of answers to another RPC of the same service.
+    pub(crate) fn withdraw_of(&mut self, rpc: &'static str, field: &str) {
+        self.withdrawn.push((Some(rpc), Path::root(field)));
     }
 
     /// As [`Self::check`], for an entry of a map.
@@ -307,8 +314,10 @@ impl Kept {
         if verdict.checks > 0 {
             *self.checks.entry(oracle.name).or_default() += verdict.checks;
         }
-        for path in verdict.withdrawn {
-            self.breaches.remove(&(oracle.name, method.to_owned(), path));
+        for (rpc, path) in verdict.withdrawn {
+            let service = method.rsplit_once('/').map_or(method, |(service, _)| service);
+            let method = rpc.map_or_else(|| method.to_owned(), |rpc| format!("{service}/{rpc}"));
+            self.breaches.remove(&(oracle.name, method, path));
         }
         for Broken(path, expected, found, against) in verdict.broken {
             let place = (oracle.name, method.to_owned(), path.clone());
@@ -328,9 +337,9 @@ impl Kept {
             let evidence = (self.bytes < MAX_HELD).then(|| call.evidence()).flatten();
             let evidence = evidence.map(Evidence::bounded);
             self.bytes += evidence.as_ref().map_or(0, Evidence::size);
-            let (call, at) = (call.recorded(), call.at());
-            self.breaches
-                .insert(place, Breach { method: method.to_owned(), call, at, divergence, against, evidence });
+            let (witness, call, at) = (call, call.recorded(), call.at());
+            let (method, objects) = (method.to_owned(), witness.objects());
+            self.breaches.insert(place, Breach { method, call, at, divergence, against, evidence, objects });
         }
     }
 }

@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     /// Whether an image was removed that may have been here before.
     pub(crate) has_removed_images: Cell<bool>,
     pub(crate) pulled: RefCell<BTreeSet<String>>,
+    /// What the runtime answered, where it did not tell what was pulled.
+    pub(crate) untold: RefCell<Option<String>>,
     /// Images that the recording pulled and the replay could not, by their references in full, each with the call.
     pub(crate) not_pulled: RefCell<HashMap<String, CallId>>,
     /// Reads whose answers agreed.
@@ -146,6 +148,7 @@ impl Engine {
             ledger: Ledger::default(),
             lives: Lives::default(),
             pulled: RefCell::default(),
+            untold: RefCell::default(),
             not_pulled: RefCell::default(),
             shown: RefCell::default(),
             unsettled: RefCell::default(),
@@ -273,13 +276,7 @@ impl Shared {
     }
 
     pub(crate) fn seen(&self, call: &Call) -> Seen<'_> {
-        Seen {
-            trajectory: &self.script.survey.trajectory,
-            from: call.started,
-            to: call.ended,
-            lives: &self.lives,
-            asked: None,
-        }
+        Seen::of(call, &self.script.survey.trajectory, &self.lives)
     }
 
     fn due(&self, index: usize) -> Instant {

@@ -11,6 +11,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use crate::engine::{Shared, Turn};
+use crate::footprint::node::LeftAlone;
 use crate::judging::ledger::Entry;
 use crate::judging::pairs;
 use crate::judging::stand_in_images;
@@ -42,9 +43,16 @@ impl Shared {
             return;
         }
         let Some(request) = self.request(call, method) else { return };
-        if let Some(reason) = self.reason_to_leave_alone(call, method, &request).await {
-            self.findings.borrow_mut().skipped(call.id, reason);
-            return;
+        match self.reason_to_leave_alone(call, method, &request).await {
+            Some(LeftAlone::Foreign(reason)) => {
+                self.findings.borrow_mut().skipped(call.id, reason);
+                return;
+            }
+            Some(LeftAlone::Untold(reason)) => {
+                self.findings.borrow_mut().inconclusive(call.id, reason);
+                return;
+            }
+            None => {}
         }
         let trajectory = &self.script.survey.trajectory;
         let turn = self.let_live(turn, call).await;
@@ -70,6 +78,9 @@ impl Shared {
         self.account_for(call, method, &answer);
         self.note_objects(call, method, &answer);
         let verdict = self.judge(call, method, way, &answer, compared).await;
+        if verdict.as_ref().is_ok_and(|compared| compared.passed.contains_key(pairs::DEADLINE)) {
+            self.lives.note_unknown(call, &changed, trajectory);
+        }
         // All that a later call may depend on has happened: it goes out while this one is written down.
         self.order.note_end(turn.index);
         self.ledger.enter(Entry { call: call.clone(), way, request, answer, verdict });
@@ -142,7 +153,7 @@ impl Shared {
         let mut pause = FIRST_PAUSE;
         let mut asked = 1;
         let mut compared = self.compare(call, method, &answer);
-        if !self.may_settle(call, &compared) {
+        if !self.may_settle(call, &compared) || self.lives.unknown_of(call).is_some() {
             self.note_shown(call, &answer, &compared);
             return (answer, Some(compared));
         }
@@ -230,6 +241,14 @@ impl Shared {
         {
             return Err(reason);
         }
+        if !compared.divergences.is_empty()
+            && let Some(other) = self.lives.unknown_of(call)
+        {
+            let reason = format!(
+                "call {other}, which changes what it names, ran into its deadline: nobody knows how far it went"
+            );
+            return Err(reason);
+        }
         self.note_unstreamed(call, way, &mut compared);
         Ok(compared)
     }
@@ -295,6 +314,9 @@ impl Shared {
         }
         let mut ids = self.ids.borrow_mut();
         if matches!(method.name.as_str(), "RemoveContainer" | "RemovePodSandbox") {
+            if answer.outcome.is_ok() {
+                self.lives.note_removed(call, &self.script.survey.trajectory);
+            }
             for (_, id) in request_ids(call) {
                 self.script.survey.trajectory.containers_of(&id).for_each(|container| ids.remove(container));
                 ids.remove(&id);

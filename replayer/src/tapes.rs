@@ -231,13 +231,7 @@ impl<'a> Pairing<'a> {
             let name = call.path.rsplit('/').next().unwrap_or_default();
             return self.comparer(ids).outcomes(name, Recorded(&call.outcome), Live(&other.outcome));
         };
-        let seen = Seen {
-            trajectory: self.trajectory,
-            from: call.started,
-            to: call.ended,
-            lives: &self.lives,
-            asked: None,
-        };
+        let seen = Seen::of(call, self.trajectory, &self.lives);
         pairs::bind_calls(call, other, method, ids);
         pairs::compare_calls(&self.comparer(ids), call, other, method, &seen)
     }

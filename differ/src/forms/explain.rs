@@ -45,7 +45,7 @@ fn write(out: &mut String, report: &Report, finding: &Finding, paint: &Paint) ->
     let consequence = finding.consequence.as_deref().unwrap_or("the rules don't say");
     writeln!(out, "so        {}", plain(consequence))?;
     if let Some(first) = &finding.follows {
-        writeln!(out, "as above  {} says the same in another answer", plain(first))?;
+        writeln!(out, "as above  {} has the same cause", plain(first))?;
     }
     match &finding.known {
         Some(change) => writeln!(out, "known     {}", known(change))?,

@@ -128,7 +128,7 @@ fn described(finding: &Finding, group: Option<&[(usize, &Finding)]>) -> String {
     ];
     let group = group.unwrap_or_default();
     match cause(group, finding) {
-        Some(first) => lines.push(format!("follows: {} says the same", named(first))),
+        Some(first) => lines.push(format!("follows: {} has the same cause", named(first))),
         None => lines.extend(group.iter().skip(1).map(|(_, it)| format!("also: {}", named(it)))),
     }
     lines.extend(finding.consequence.as_deref().map(|consequence| format!("so: {}", plain(consequence))));
@@ -207,7 +207,7 @@ mod tests {
         let [message, text] = failure(&report, "PullImage");
         assert!(message.ends_with(&format!(", as does StopContainer outcome.code [{cause}]")), "{message}");
         assert!(
-            text.contains(&format!("\nfollows: StopContainer outcome.code [{cause}] says the same\n")),
+            text.contains(&format!("\nfollows: StopContainer outcome.code [{cause}] has the same cause\n")),
             "{text}"
         );
         let [message, text] = failure(&report, "StopContainer");

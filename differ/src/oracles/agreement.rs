@@ -67,11 +67,11 @@ impl Watch for Agreement {
         match &seen.said {
             Said::RunPodSandbox(asked, made) => {
                 let metadata = asked.config.as_ref().and_then(|config| config.metadata.as_ref());
-                self.made(seen, &made.pod_sandbox_id, sandbox_name(metadata));
+                self.made(seen, ("pod_sandbox_id", &made.pod_sandbox_id), sandbox_name(metadata), verdict);
             }
             Said::CreateContainer(asked, made) => {
                 let metadata = asked.config.as_ref().and_then(|config| config.metadata.as_ref());
-                self.made(seen, &made.container_id, container_name(metadata));
+                self.made(seen, ("container_id", &made.container_id), container_name(metadata), verdict);
             }
             Said::PodSandboxStatus(_, answer) => {
                 if let Some(it) = &answer.status {
@@ -117,8 +117,9 @@ impl Watch for Agreement {
 
 impl Agreement {
     /// It was made by this call: what its answers say can be held against that, so that the one is blamed that is wrong.
-    fn made(&mut self, seen: &Observed<'_>, id: &str, name: String) {
+    fn made(&mut self, seen: &Observed<'_>, (path, id): (&str, &str), name: String, verdict: &mut Verdict) {
         let known = self.0.entry(id.to_owned()).or_default();
+        verdict.check(known.made.is_none(), path, "an id that nothing else has", id);
         known.name = Some(name).filter(|name| !name.is_empty());
         known.made = Some((seen.started.saturating_sub(MADE_WITHIN), seen.ended + MADE_WITHIN));
     }

@@ -12,7 +12,7 @@ use crate::Severity;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "image-identity",
-    rule: "an image must have an id and a size, be there once it is pulled, and be called by its id or digest everywhere; \
+    rule: "an image must have an id and a size, be there once it is pulled or listed, and be called by its id or digest everywhere; \
            an RPC that tells the image's id of one container must tell it of all",
     source: "kubelet refuses images without id or size (cri-dockerd#299) and looks for what PullImage gave (cri-o#9728, containerd#13881)",
     severity: Severity::Breaking,
@@ -22,6 +22,12 @@ pub(super) const ORACLE: Oracle = Oracle {
 pub(super) struct Images {
     /// References that were pulled, when, and what the runtime called the image.
     pulled: BTreeMap<String, (Duration, String)>,
+    /// What images are called that were listed: by id, tag or digest the id, and when the list had come.
+    listed: BTreeMap<String, (Duration, String)>,
+    /// When the last removal had ended.
+    removed: Duration,
+    /// When a status had come that had no image, against the rule.
+    denied: Option<Duration>,
     /// What each RPC has told of the images of containers.
     of_containers: BTreeMap<&'static str, Ids>,
 }
@@ -44,18 +50,39 @@ impl Watch for Images {
                 self.pulled.insert(reference.clone(), (seen.ended, answer.image_ref.clone()));
             }
             // Whatever it is called there.
-            Said::RemoveImage => self.pulled.clear(),
+            Said::RemoveImage => {
+                self.pulled.clear();
+                self.listed.clear();
+                self.removed = seen.ended;
+                // It was on its way when that was asked.
+                if self.denied.take_if(|denied| seen.started < *denied).is_some() {
+                    verdict.withdraw_of("ImageStatus", "image");
+                }
+            }
             Said::ImageStatus(reference, answer) if seen.code == Code::OK => {
                 if let Some(image) = &answer.image {
                     whole(image, "image", verdict);
                 }
                 let pulled = self.pulled.get(reference);
-                if let Some((_, name)) = pulled.filter(|(since, _)| *since <= seen.started) {
+                let pulled = pulled.filter(|(since, _)| *since <= seen.started);
+                if let Some((_, name)) = pulled {
                     known_as(name, answer.image.as_ref(), verdict);
+                }
+                let listed = self.listed.get(reference).filter(|(since, _)| *since <= seen.started);
+                if let (Some((_, id)), None, None) = (listed, pulled, &answer.image) {
+                    verdict.check(false, "image", id.as_str(), serde_json::Value::Null);
+                }
+                if answer.image.is_none() && (pulled.is_some() || listed.is_some()) {
+                    self.denied.get_or_insert(seen.ended);
                 }
             }
             Said::ListImages(answer) => {
-                answer.images.iter().for_each(|image| whole(image, "images[]", verdict));
+                for image in &answer.images {
+                    whole(image, "images[]", verdict);
+                    if self.removed <= seen.started {
+                        self.list(image, seen.ended);
+                    }
+                }
             }
             Said::ContainerStatus(_, answer) => {
                 if let Some(it) = &answer.status {
@@ -73,6 +100,12 @@ impl Watch for Images {
 }
 
 impl Images {
+    fn list(&mut self, image: &v1::Image, at: Duration) {
+        for name in image.repo_tags.iter().chain(&image.repo_digests).chain([&image.id]) {
+            self.listed.insert(name.clone(), (at, image.id.clone()));
+        }
+    }
+
     fn of_container(&mut self, rpc: &'static str, path: &str, id: &str, verdict: &mut Verdict) {
         let ids = self.of_containers.entry(rpc).or_default();
         ids.told |= !id.is_empty();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 mod agree;
 mod filtered;
+mod listed;
 mod over;
 mod starts;
 mod stays;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Path;
+use crate::report::causes::Objects;
 
 /// The largest message that is held as it is, in bytes of JSON.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -30,6 +31,11 @@ pub trait Witness {
     /// When the recorded call began.
     fn at(&self) -> Option<Stamp> {
         None
+    }
+
+    /// What they are about, as the recording calls it; nothing where nobody knows.
+    fn objects(&self) -> Objects {
+        Objects::default()
     }
 
     /// Seals what is secret in the two values that stand at this path. A report is shown around, a tape's key is not: no value goes

@@ -8,6 +8,7 @@ use critape_calls::{CallId, Live, Recorded, time_text};
 use crate::comparing::asked::Listed;
 use crate::comparing::comparer::Compared;
 use crate::oracles::Against;
+use crate::report::causes::{self, Cause, Causes, Origin};
 use crate::report::evidence::{Evidence, MAX_HELD, MAX_REPORT_EVIDENCE, Witness};
 use crate::report::examples;
 use crate::report::follows;
@@ -42,6 +43,7 @@ pub struct Findings {
     clocks: Option<Clocks>,
     /// Calls that are not sent, by the call that stands for them.
     collapsed: HashMap<CallId, Vec<CallId>>,
+    causes: Causes,
 }
 
 /// A finding that is still being met.
@@ -51,6 +53,8 @@ struct Met {
     path: Path,
     /// What it has to do with what was asked for, in a list.
     listed: Option<Listed>,
+    origin: Origin,
+    cause: Cause,
 }
 
 impl Findings {
@@ -155,9 +159,12 @@ impl Findings {
                 let rpc = method.rsplit('/').next().unwrap_or(method);
                 finding.summary = listed.summary(rpc, &signature.path);
             }
-            Met { finding, path: divergence.path.clone(), listed }
+            let (origin, cause) = (Origin::of(method, witness), Cause::default());
+            Met { finding, path: divergence.path.clone(), listed, origin, cause }
         });
         let finding = &mut met.finding;
+        self.causes.met(&finding.id, &mut met.cause, witness);
+        self.causes.note(&finding.id, method, &divergence, witness);
         finding.count += 1;
         finding.severity = finding.severity.min(divergence.severity);
         if examples::are_enough(&finding.examples) && finding.spread.is_full() {
@@ -213,9 +220,9 @@ impl Findings {
         for (method, divergence) in std::mem::take(&mut self.delays).delays() {
             self.add_divergence(method, &Ids::default(), divergence);
         }
-        let mut findings: Vec<Finding> =
+        let mut findings: Vec<(Finding, Origin)> =
             self.findings.into_values().map(|met| met.explained(rules, &recorded, &live)).collect();
-        findings.sort_by(|a, b| {
+        findings.sort_by(|(a, _), (b, _)| {
             // What became of the runtime itself explains what stands beside it.
             let is_other = |it: &Finding| it.rule != "runtime-gone";
             // An event repeats what a status says, to whoever listens.
@@ -225,8 +232,12 @@ impl Findings {
             };
             let key =
                 |it: &Finding| (it.severity, is_other(it), is_in_event(it), std::cmp::Reverse(it.count));
-            key(a).cmp(&key(b)).then_with(|| (&a.method, &a.path).cmp(&(&b.method, &b.path)))
+            // What events are missing is seen last, when their stream has ended.
+            let place = |it: &Finding| (it.path == "events", it.method.clone(), it.path.clone());
+            key(a).cmp(&key(b)).then_with(|| place(a).cmp(&place(b)))
         });
+        causes::first(&mut findings);
+        let mut findings: Vec<Finding> = findings.into_iter().map(|(finding, _)| finding).collect();
         follows::note(&mut findings);
         let evidence_left_out = keep_evidence(&mut findings);
         let share = self.calls.inconclusive as f64 / self.calls.recorded.max(1) as f64;
@@ -266,8 +277,11 @@ impl Findings {
 
 impl Met {
     /// The finding with what is known about it.
-    fn explained(self, rules: &Rules, recorded: &SideInfo, live: &SideInfo) -> Finding {
-        let Self { mut finding, path, listed } = self;
+    fn explained(self, rules: &Rules, recorded: &SideInfo, live: &SideInfo) -> (Finding, Origin) {
+        let Self { mut finding, path, listed, origin, cause } = self;
+        if let Cause::Of(id) = cause {
+            finding.follows = Some(id);
+        }
         let rpc = finding.method.rsplit('/').next().unwrap_or_default();
         // Of values, the one that made it as severe as it is.
         let told = finding.examples.iter().find_map(|it| told_by(&path, &it.recorded, &it.live));
@@ -281,7 +295,7 @@ impl Met {
             rules.consequence_of(rpc, &path, finding.kind, &transitions, finding.severity).map(str::to_owned);
         finding.rule_text = rules.text(&finding.rule);
         finding.known = Catalogue::standard().find(&finding, &path, recorded, live);
-        finding
+        (finding, origin)
     }
 }
 

@@ -45,20 +45,30 @@ impl<'a> Cause<'a> {
 }
 
 /// Notes in each finding that says the same as one before it which that is: the same field of the same kind of object, and
-/// nothing seen in it that was not seen there.
+/// nothing seen in it that was not seen there. What follows from a call that failed has that noted already; it stays where that
+/// stands before it.
 pub(crate) fn note(findings: &mut [Finding]) {
     let mut first: HashMap<Cause<'_>, Vec<usize>> = HashMap::new();
-    let mut follows: Vec<(usize, String)> = Vec::new();
+    // The finding from which each follows that does.
+    let mut follows: Vec<Option<usize>> = Vec::new();
     for (at, finding) in findings.iter().enumerate() {
-        let Some(cause) = Cause::of(finding) else { continue };
-        let leaders = first.entry(cause).or_default();
-        match leaders.iter().find(|leader| says_no_more(finding, &findings[**leader])) {
-            Some(leader) => follows.push((at, findings[*leader].id.clone())),
-            None => leaders.push(at),
-        }
+        let named = finding.follows.as_ref().and_then(|id| findings[..at].iter().position(|it| it.id == *id));
+        let same = Cause::of(finding).and_then(|cause| {
+            let leaders = first.entry(cause).or_default();
+            let leader = leaders.iter().copied().find(|leader| says_no_more(finding, &findings[*leader]));
+            if leader.is_none() {
+                leaders.push(at);
+            }
+            leader
+        });
+        let leader = named.or(same);
+        // Those that follow from one have one cause, which follows from nothing.
+        follows.push(leader.map(|leader| follows[leader].unwrap_or(leader)));
     }
-    for (at, id) in follows {
-        findings[at].follows = Some(id);
+    let ids: Vec<Option<String>> =
+        follows.iter().map(|leader| leader.map(|leader| findings[leader].id.clone())).collect();
+    for (finding, id) in findings.iter_mut().zip(ids) {
+        finding.follows = id;
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a comparison comes to: findings, counts, a verdict. Its JSON is a contract: `docs/report.md`.
 
+pub(crate) mod causes;
 pub(crate) mod divergence;
 pub(crate) mod evidence;
 pub(crate) mod examples;
@@ -143,7 +144,8 @@ pub struct Finding {
     /// What the rule says.
     #[serde(default)]
     pub rule_text: Option<RuleText>,
-    /// The id of a finding before it that has the same cause: another answer says the same of the same kind of object.
+    /// The id of a finding before it that has the same cause: another answer says the same of the same kind of object,
+    /// or a call failed before that changes the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
     /// What a baseline says about it, where it holds.

@@ -44,4 +44,49 @@ mod tests {
         assert_eq!(mounted_below(Path::new("/proc")).unwrap(), Some(PathBuf::from("/proc")));
         assert_eq!(mounted_below(tempfile::tempdir().unwrap().path()).unwrap(), None);
     }
+
+    /// Runs this program again, for one test, in a namespace of mounts in which something is mounted at `place`.
+    fn with_a_mount(place: &Path, test: &str, folder: &Path) -> Option<()> {
+        let program = std::env::current_exe().unwrap();
+        let script = "mount -t tmpfs none \"$1\" || exit 99; exec \"$2\" --exact \"$3\" --ignored";
+        let ended = std::process::Command::new("unshare")
+            .args(["-m", "--propagation", "private", "sh", "-c", script, "sh"])
+            .args([place, &program, Path::new(test)])
+            .env(FOLDER, folder)
+            .output()
+            .ok()?;
+        // 1 is unshare's own, where it is not allowed.
+        match ended.status.code() {
+            Some(0) => {
+                let told = String::from_utf8_lossy(&ended.stdout);
+                assert!(told.contains("1 passed"), "{told}");
+                Some(())
+            }
+            Some(101) => panic!("{}", String::from_utf8_lossy(&ended.stdout)),
+            _ => None,
+        }
+    }
+
+    const FOLDER: &str = "CRITAPE_TEST_FOLDER";
+
+    #[test]
+    fn a_folder_with_a_mount_in_it_is_kept_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("0/data");
+        fs::create_dir_all(&place).unwrap();
+        let inner = "footprint::mounts::tests::inside_a_namespace_with_a_mount";
+        if with_a_mount(&place, inner, folder.path()).is_none() {
+            eprintln!("SKIPPED: no namespace of mounts can be made here");
+        }
+    }
+
+    #[test]
+    #[ignore = "runs within a_folder_with_a_mount_in_it_is_kept_and_told"]
+    fn inside_a_namespace_with_a_mount() {
+        let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+        let place = folder.canonicalize().unwrap().join("0/data");
+        assert_eq!(mounted_below(&folder).unwrap(), Some(place.clone()));
+        let told = super::super::in_the_way(&folder).unwrap();
+        assert_eq!(told, format!("{}: something is mounted at {}", folder.display(), place.display()));
+    }
 }

@@ -16,6 +16,15 @@ use crate::replay::ReplayError;
 use crate::sending::answer::Answer;
 use crate::sending::images::without_user;
 
+/// Why a call is not sent.
+#[derive(Debug)]
+pub(crate) enum LeftAlone {
+    /// It is about something that is not the replay's.
+    Foreign(String),
+    /// Nothing tells whether it is, because of what the runtime answered.
+    Untold(String),
+}
+
 impl Shared {
     /// Why a call is left out whatever it names.
     pub(crate) fn reason_to_skip(&self, call: &Call, method: &Method) -> Option<&'static str> {
@@ -35,19 +44,27 @@ impl Shared {
         call: &Call,
         method: &Method,
         request: &Bytes,
-    ) -> Option<String> {
+    ) -> Option<LeftAlone> {
+        use LeftAlone::{Foreign, Untold};
         if method.name == "RemoveImage" && !self.config.allow_node_changes {
             let image = text_at(request, &[1, 1]).unwrap_or_default();
             return match self.live_image(image).await {
                 Ok(Some(it)) if self.is_brought(&it) => None,
                 // One that was there and is not found now may be there all the same.
                 Ok(None) if !self.target.has_image(image) => None,
+                Ok(Some(it)) if !self.is_from_before(&it) && self.untold.borrow().is_some() => {
+                    let answered = self.untold.borrow().clone().unwrap_or_default();
+                    Some(Untold(format!(
+                        "it removes an image, and nothing tells whether the replay pulled that: {answered}"
+                    )))
+                }
                 Ok(_) => {
-                    Some("it removes an image that was here before; --allow-node-changes sends it".to_owned())
+                    let reason = "it removes an image that was here before; --allow-node-changes sends it";
+                    Some(Foreign(reason.to_owned()))
                 }
-                Err(error) => {
-                    Some(format!("it removes an image, and what that is could not be asked: {error}"))
-                }
+                Err(error) => Some(Foreign(format!(
+                    "it removes an image, and what that is could not be asked: {error}"
+                ))),
             };
         }
         if method.class == Class::ReadOnly {
@@ -55,17 +72,22 @@ impl Shared {
         }
         let made_up = self.made_up(call);
         match self.foreign(&made_up).await {
-            Ok(foreign) => foreign.map(|id| format!("{id} names something here that is not the replay's")),
-            Err(error) => Some(format!("what it names could not be looked up: {error}")),
+            Ok(foreign) => {
+                foreign.map(|id| Foreign(format!("{id} names something here that is not the replay's")))
+            }
+            Err(error) => Some(Foreign(format!("what it names could not be looked up: {error}"))),
         }
     }
 
     /// Whether an image is here because the replay pulled it, and has no name from before.
     fn is_brought(&self, image: &v1::Image) -> bool {
+        self.pulled.borrow().contains(&image.id) && !self.is_from_before(image)
+    }
+
+    /// Whether an image was here before, or one that had a name of it.
+    fn is_from_before(&self, image: &v1::Image) -> bool {
         let mut names = image.repo_tags.iter().chain(&image.repo_digests);
-        self.pulled.borrow().contains(&image.id)
-            && !self.target.images.contains(&image.id)
-            && !names.any(|name| self.target.names.contains(name))
+        self.target.images.contains(&image.id) || names.any(|name| self.target.names.contains(name))
     }
 
     /// The sandboxes and containers that a call names and that the recording never showed: these ids go out as they are.
@@ -141,11 +163,29 @@ impl Shared {
 
     /// Keeps the id of what was pulled; the answer may name it in another way.
     async fn note_pulled(&self, reference: &str) {
-        if let Ok(Some(image)) = self.live_image(reference).await {
+        if let Ok(Some(image)) = self.pulled_image(reference).await {
             if !self.target.images.contains(&image.id) {
                 self.footprint.pulled(&image.id);
             }
             self.pulled.borrow_mut().insert(image.id);
+        } else {
+            let answered =
+                format!("after a pull that gave {reference}, neither ImageStatus nor ListImages has it");
+            *self.untold.borrow_mut() = Some(answered);
         }
+    }
+
+    /// The image that a pull gave this name. A runtime whose status denies what it has pulled may list it all the same.
+    async fn pulled_image(&self, reference: &str) -> Result<Option<v1::Image>, ReplayError> {
+        if let Some(image) = self.live_image(reference).await? {
+            return Ok(Some(image));
+        }
+        let all: v1::ListImagesResponse =
+            read(&self.client, self.target.generation, "ListImages", Bytes::new()).await?;
+        let is_named = |image: &v1::Image| {
+            let mut names = image.repo_tags.iter().chain(&image.repo_digests).chain([&image.id]);
+            names.any(|name| name == reference)
+        };
+        Ok(all.images.into_iter().find(is_named))
     }
 }

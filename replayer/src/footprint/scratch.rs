@@ -1,14 +1,21 @@
 //! The folder that stands for the host's paths in a replay.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::net::UnixListener;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use critape_calls::{HostPath, HostPathKind};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, mknodat, open, openat, openat2, statat,
+};
+use rustix::io::Errno;
 
 use super::journal::FOLDER_PREFIX;
+
+/// What new folders and files may be used for, less what the process's mask takes away.
+const FOLDER: Mode = Mode::from_raw_mode(0o777);
+const FILE: Mode = Mode::from_raw_mode(0o666);
 
 /// File systems of the kernel's own: what is below them is the same on every host, or means nothing elsewhere.
 const KERNELS: [&str; 3] = ["/dev", "/proc", "/sys"];
@@ -17,13 +24,17 @@ const KERNELS: [&str; 3] = ["/dev", "/proc", "/sys"];
 #[derive(Debug)]
 pub(crate) struct Scratch {
     folder: tempfile::TempDir,
+    /// The same, open.
+    root: OwnedFd,
     moved: BTreeMap<String, PathBuf>,
 }
 
 impl Scratch {
     pub(crate) fn new() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix(FOLDER_PREFIX).tempdir()?;
-        Ok(Self { folder, moved: BTreeMap::new() })
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = open(folder.path(), flags, Mode::empty())?;
+        Ok(Self { folder, root, moved: BTreeMap::new() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -47,7 +58,11 @@ impl Scratch {
             return Ok(None);
         }
         if let Some(moved) = self.moved.get(&host.path) {
-            return Ok(Some(moved.clone()));
+            // A container may have put a link in its place since.
+            return match self.beneath(moved) {
+                Ok(_) | Err(Errno::NOENT) => Ok(Some(moved.clone())),
+                Err(error) => Err(leads_out(moved, error)),
+            };
         }
         // A folder inside one that was moved moves along, so that one container sees what the other does.
         let within =
@@ -64,31 +79,80 @@ impl Scratch {
 }
 
 impl Scratch {
+    /// Makes a node, and the folders that lead to it. A container that has one of them may have put links there, and may do so at any
+    /// moment: each step goes from a folder that is open.
     fn make(&self, path: &Path, kind: HostPathKind) -> io::Result<()> {
-        let parent = path.parent().unwrap_or(path);
-        self.is_ours(parent)?;
-        fs::create_dir_all(parent)?;
-        // A container that has the folder may have put a link there.
-        let there = fs::symlink_metadata(path).is_ok();
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let folder = self.folder_at(parent)?;
+        match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => return self.beneath(path).map(drop).map_err(|error| leads_out(path, error)),
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
         match kind {
-            _ if there => self.is_ours(path),
-            HostPathKind::Directory => fs::create_dir(path),
-            HostPathKind::File => fs::File::create_new(path).map(drop),
-            // The node stays when the listener is gone, and nothing answers on it.
-            HostPathKind::Socket => UnixListener::bind(path).map(drop),
-            HostPathKind::Absent | HostPathKind::Device | HostPathKind::Other => Ok(()),
+            HostPathKind::Directory => mkdirat(&folder, name, FOLDER)?,
+            HostPathKind::File => {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                drop(openat(&folder, name, flags, FILE)?);
+            }
+            // Nothing answers on it.
+            HostPathKind::Socket => mknodat(&folder, name, FileType::Socket, FILE, 0)?,
+            HostPathKind::Absent | HostPathKind::Device | HostPathKind::Other => {}
+        }
+        Ok(())
+    }
+
+    /// Opens a folder below this one, with those that lead to it made where they are missing.
+    fn folder_at(&self, path: &Path) -> io::Result<OwnedFd> {
+        let mut at = self.folder.path().to_owned();
+        let mut folder = self.beneath(&at)?;
+        for name in &path.strip_prefix(&at).unwrap_or(Path::new("")).to_owned() {
+            at.push(name);
+            folder = match self.beneath(&at) {
+                Err(Errno::NOENT) => {
+                    mkdirat(&folder, name, FOLDER).map_err(|error| leads_out(&at, error))?;
+                    self.beneath(&at)
+                }
+                other => other,
+            }
+            .map_err(|error| leads_out(&at, error))?;
+        }
+        Ok(folder)
+    }
+
+    /// Opens what is at a path of this folder, for use as a place alone. Links are followed as long as they stay below the folder.
+    fn beneath(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        let path = path.strip_prefix(self.folder.path()).unwrap_or(path);
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        match openat2(&self.root, path, flags, Mode::empty(), resolve) {
+            // Linux before 5.6, and filters that do not know of it.
+            Err(Errno::NOSYS | Errno::PERM) => self.without_links(path),
+            opened => opened,
         }
     }
 
-    /// Whether what is there of a path lies in this folder, whatever links it has.
-    fn is_ours(&self, path: &Path) -> io::Result<()> {
-        let there = path.ancestors().find(|part| fs::symlink_metadata(part).is_ok()).unwrap_or(path);
-        if there.canonicalize()?.starts_with(self.folder.path().canonicalize()?) {
-            return Ok(());
+    /// The same for a path without links.
+    fn without_links(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut at = openat(&self.root, ".", flags, Mode::empty())?;
+        for name in path {
+            at = openat(&at, name, flags, Mode::empty())?;
+            if FileType::from_raw_mode(fstat(&at)?.st_mode) == FileType::Symlink {
+                return Err(Errno::LOOP);
+            }
         }
-        let message = format!("{} leads out of the replay's folder", there.display());
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+        Ok(at)
     }
+}
+
+fn leads_out(path: &Path, error: Errno) -> io::Error {
+    if matches!(error, Errno::XDEV | Errno::LOOP | Errno::EXIST) {
+        let message = format!("{} leads out of the replay's folder", path.display());
+        return io::Error::new(io::ErrorKind::PermissionDenied, message);
+    }
+    error.into()
 }
 
 /// Whether a path stays what it is in a replay: devices, the kernel's file systems, the root, and what could not be looked at when it
@@ -108,7 +172,8 @@ pub(crate) fn goes_up(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::FileTypeExt;
+    use std::fs;
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
 
     #[test]
     fn every_kind_of_node_is_made() {
@@ -135,7 +200,7 @@ mod tests {
             assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{path}");
         }
         let data = place("/data", HostPathKind::Directory).unwrap().unwrap();
-        std::os::unix::fs::symlink(outside.path(), data.join("link")).unwrap();
+        symlink(outside.path(), data.join("link")).unwrap();
         for kind in [HostPathKind::Directory, HostPathKind::File, HostPathKind::Socket] {
             for path in ["/data/link", "/data/link/new", "/data/link/new/er"] {
                 let refused = place(path, kind).unwrap_err();
@@ -143,6 +208,39 @@ mod tests {
             }
         }
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn links_are_followed_as_long_as_they_stay_inside() {
+        let outside = tempfile::tempdir().unwrap();
+        let mut scratch = Scratch::new().unwrap();
+        let mut folder = |path: &str| {
+            scratch.place(&HostPath { path: path.into(), kind: HostPathKind::Directory }).map(Option::unwrap)
+        };
+        let data = folder("/data").unwrap();
+        symlink("real", data.join("link")).unwrap();
+        assert!(folder("/data/link/new").is_err(), "it leads to nothing");
+        folder("/data/real").unwrap();
+        folder("/data/link/new").unwrap();
+        assert!(data.join("real/new").is_dir());
+        // One that was made takes its leave for a link.
+        fs::remove_dir_all(data.join("real")).unwrap();
+        symlink(outside.path(), data.join("real")).unwrap();
+        for path in ["/data/real", "/data/link/new", "/data/link/newer"] {
+            assert_eq!(folder(path).unwrap_err().kind(), io::ErrorKind::PermissionDenied, "{path}");
+        }
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn without_openat2_no_link_is_followed() {
+        let scratch = Scratch::new().unwrap();
+        fs::create_dir_all(scratch.path().join("0/data")).unwrap();
+        symlink("data", scratch.path().join("0/link")).unwrap();
+        assert!(scratch.without_links(Path::new("0/data")).is_ok());
+        for path in ["0/link", "0/link/x"] {
+            assert_eq!(scratch.without_links(Path::new(path)).unwrap_err(), Errno::LOOP, "{path}");
+        }
     }
 
     #[test]

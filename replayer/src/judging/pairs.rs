@@ -14,6 +14,9 @@ use crate::events;
 use crate::recording::{is_event_stream, request_ids};
 use crate::states::binding;
 
+/// The rule that lets a deadline pass which was missed in one run and just met, or missed as well, in the other.
+pub(crate) const DEADLINE: &str = "deadline";
+
 /// How a call ended on the live side.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End<'a> {
@@ -93,7 +96,7 @@ pub(crate) fn compare(
     let neither = !call.outcome.is_ok() && !live.outcome.is_ok();
     let is_missed = [&call.outcome, live.outcome].iter().any(|it| it.code == Code::DEADLINE_EXCEEDED);
     if (neither || is_missed) && until_the_deadline(call.duration()) && until_the_deadline(live.lasted) {
-        return Compared::explained("deadline");
+        return Compared::explained(DEADLINE);
     }
     // A stream that was not served is no list, and one that is not either is asked for in another way.
     let is_served = |outcome: &Outcome| outcome.code != Code::UNIMPLEMENTED;

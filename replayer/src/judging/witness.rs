@@ -1,15 +1,17 @@
 //! Tells a report about the two calls that were compared: which they are, and both in full. What the tape seals is sealed again.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use cri::json::Defaults;
 use critape_calls::{Call, CallId, Outcome, Side, Stamp, call_to_json, decode, outcome_to_json};
-use critape_differ::{Breach, EventSequences, Evidence, Path, Witness};
+use critape_differ::{Breach, EventSequences, Evidence, Objects, Path, Witness};
 use critape_tape::{Resealer, SealPolicy, Tape, TapeError};
 use prost::Message as _;
 use serde_json::{Value, json};
 
+use crate::recording::{request_ids, response_ids};
 use crate::sending::answer::Answer;
 
 /// Seals what a tape seals, where that was opened or comes from a runtime.
@@ -77,6 +79,10 @@ impl Witness for Alone<'_> {
         self.breach.at
     }
 
+    fn objects(&self) -> Objects {
+        self.breach.objects.clone()
+    }
+
     fn seal(&self, path: &Path, recorded: &mut Value, live: &mut Value) {
         self.veil.value(&self.breach.method, path.segments(), recorded);
         self.veil.value(&self.breach.method, path.segments(), live);
@@ -120,6 +126,16 @@ impl Witness for Calls<'_> {
 
     fn at(&self) -> Option<Stamp> {
         Some(self.recorded.started)
+    }
+
+    fn objects(&self) -> Objects {
+        let asked: BTreeSet<String> = request_ids(self.recorded).into_iter().map(|(_, id)| id).collect();
+        let made =
+            response_ids(self.recorded).into_iter().filter(|(.., is_made)| *is_made).map(|(_, id, _)| id);
+        let made: BTreeSet<String> = made.collect();
+        // What makes something changes that alone.
+        let changed = if made.is_empty() { asked.clone() } else { made.clone() };
+        Objects { named: asked.into_iter().chain(made).collect(), changed }
     }
 
     fn seal(&self, path: &Path, recorded: &mut Value, live: &mut Value) {

@@ -45,7 +45,7 @@ impl<'a> Itself<'a> {
         let memory = Memory::default();
         let comparer = Comparer::new(self.rules, &self.ids, &memory);
         let trajectory = &self.recording.survey.trajectory;
-        let seen = Seen { trajectory, from: call.started, to: call.ended, lives: &self.lives, asked: None };
+        let seen = Seen::of(call, trajectory, &self.lives);
         Some(pairs::compare_calls(&comparer, call, live, method, &seen))
     }
 }

@@ -11,7 +11,7 @@ use crate::recording::{changes_objects, request_ids};
 use crate::replay::Pace;
 use crate::states::trajectory::Trajectory;
 use cri::IdentityKind;
-use critape_calls::Call;
+use critape_calls::{Call, CallId};
 
 /// A program that has lived for so long has set up what it does at a signal.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -37,6 +37,8 @@ pub(crate) struct Lives {
     over: RefCell<HashSet<String>>,
     /// Containers that were stopped before they had lived as long as recorded.
     cut_short: RefCell<HashSet<String>>,
+    /// What a call changes that ran into its deadline, each with that call: nobody knows how far it went.
+    unknown: RefCell<HashMap<String, CallId>>,
 }
 
 impl Lives {
@@ -147,6 +149,44 @@ impl Lives {
         self.over.borrow().contains(id)
     }
 
+    /// A call that changes these ran into its deadline, in one run or both.
+    pub(crate) fn note_unknown(&self, call: &Call, changed: &[String], trajectory: &Trajectory) {
+        if changed.is_empty() {
+            return;
+        }
+        let mut unknown = self.unknown.borrow_mut();
+        for id in containers(call, trajectory).chain(changed.iter().cloned()) {
+            unknown.entry(id).or_insert(call.id);
+        }
+    }
+
+    /// A call has removed these, in both runs: now it is known what they are.
+    pub(crate) fn note_removed(&self, call: &Call, trajectory: &Trajectory) {
+        let mut unknown = self.unknown.borrow_mut();
+        if !unknown.is_empty() {
+            let removed: HashSet<String> = containers(call, trajectory).collect();
+            unknown.retain(|id, _| !removed.contains(id));
+        }
+    }
+
+    /// Whether a call left this in a state that nobody knows.
+    pub(crate) fn is_unknown(&self, id: &str) -> bool {
+        self.unknown.borrow().contains_key(id)
+    }
+
+    /// The call that left what this one names in a state that nobody knows. Calls may say the beginning of an id alone.
+    pub(crate) fn unknown_of(&self, call: &Call) -> Option<CallId> {
+        let unknown = self.unknown.borrow();
+        if unknown.is_empty() {
+            return None;
+        }
+        let left = |name: &str| {
+            let so_named = unknown.iter().filter(|(id, _)| id.starts_with(name));
+            so_named.map(|(_, left)| *left).filter(|left| *left != call.id).min()
+        };
+        request_ids(call).into_iter().filter(|(_, name)| !name.is_empty()).find_map(|(_, name)| left(&name))
+    }
+
     pub(crate) fn was_cut_short(&self, id: &str) -> bool {
         self.cut_short.borrow().contains(id)
     }
@@ -185,6 +225,8 @@ mod tests {
 
     use super::*;
     use crate::made_up::call;
+    use crate::states::trajectory::Seen;
+    use critape_differ::Trajectories as _;
 
     /// A container that is started, runs for so long, and is stopped, in milliseconds; and both calls.
     fn stopped_after(life: u64) -> (Trajectory, Call, Call) {
@@ -254,6 +296,37 @@ mod tests {
             lives.ended(&stop, &stopped, true, &trajectory);
             assert!(lives.is_over("c"));
         }
+    }
+
+    #[test]
+    fn what_a_deadline_left_is_unknown_until_it_is_removed() {
+        let (trajectory, _, stop) = stopped_after(300);
+        let lives = Lives::default();
+        let asked = |id: &str| {
+            let asked = v1::ContainerStatusRequest { container_id: id.to_owned(), verbose: false };
+            call(3, "ContainerStatus", (2000, 2010), &asked, &v1::ContainerStatusResponse::default())
+        };
+        let list = || {
+            call(
+                4,
+                "ListContainers",
+                (2000, 2010),
+                &v1::ListContainersRequest::default(),
+                &v1::ListContainersResponse::default(),
+            )
+        };
+        let shown_as_changing = |call: &Call| Seen::of(call, &trajectory, &lives).is_changing("c");
+        assert_eq!((lives.unknown_of(&asked("c")), shown_as_changing(&list())), (None, false));
+        lives.note_unknown(&stop, &[], &trajectory);
+        assert_eq!(lives.unknown_of(&asked("c")), None, "it changes nothing");
+        lives.note_unknown(&stop, &["c".to_owned()], &trajectory);
+        assert_eq!(lives.unknown_of(&asked("c")), Some(stop.id));
+        assert_eq!(lives.unknown_of(&stop), None, "it is judged by how it ended");
+        assert_eq!((lives.unknown_of(&asked("d")), lives.unknown_of(&asked(""))), (None, None));
+        assert!(shown_as_changing(&list()), "a list may show either state");
+        assert!(!shown_as_changing(&asked("c")), "of this nothing can be said");
+        lives.note_removed(&stop, &trajectory);
+        assert_eq!((lives.unknown_of(&asked("c")), shown_as_changing(&list())), (None, false));
     }
 
     #[test]

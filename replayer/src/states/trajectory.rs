@@ -333,6 +333,16 @@ pub(crate) struct Seen<'a> {
     pub(crate) lives: &'a Lives,
     /// The live answer, where it is one of a replay.
     pub(crate) asked: Option<Asked<'a>>,
+    /// Whether it names something that nobody knows the state of: about that nothing can be said. In the answers to other reads
+    /// either state of it may be seen.
+    pub(crate) is_of_unknown: bool,
+}
+
+impl<'a> Seen<'a> {
+    pub(crate) fn of(call: &Call, trajectory: &'a Trajectory, lives: &'a Lives) -> Self {
+        let is_of_unknown = lives.unknown_of(call).is_some();
+        Self { trajectory, from: call.started, to: call.ended, lives, asked: None, is_of_unknown }
+    }
 }
 
 impl Trajectories for Seen<'_> {
@@ -355,7 +365,8 @@ impl Trajectories for Seen<'_> {
     }
 
     fn is_changing(&self, id: &str) -> bool {
-        self.lives.is_changing(id) || self.trajectory.changes_during(id, self.from, self.to)
+        let is_unknown = !self.is_of_unknown && self.lives.is_unknown(id);
+        is_unknown || self.lives.is_changing(id) || self.trajectory.changes_during(id, self.from, self.to)
     }
 
     fn is_under(&self, change: Change, id: &str) -> bool {
@@ -454,9 +465,7 @@ mod tests {
 
     fn later(trajectory: &Trajectory, read: &Call) -> usize {
         let lives = Lives::default();
-        Seen { trajectory, from: read.started, to: read.ended, lives: &lives, asked: None }
-            .later("c", "ContainerStatus")
-            .len()
+        Seen::of(read, trajectory, &lives).later("c", "ContainerStatus").len()
     }
 
     #[test]

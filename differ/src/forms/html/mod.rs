@@ -170,7 +170,7 @@ fn facts(finding: &Finding) -> Markup {
             }
             @if let Some(first) = &finding.follows {
                 dt { "as above" }
-                dd { "the same in another answer: " a href={ "#f-" (plain(first)) } { code { (plain(first)) } } }
+                dd { "the same cause: " a href={ "#f-" (plain(first)) } { code { (plain(first)) } } }
             }
             @if let Some(consequence) = &finding.consequence { dt { "so" } dd { (plain(consequence)) } }
             @if let Some(change) = &finding.known { dt { "known" } dd { (known(change)) } }

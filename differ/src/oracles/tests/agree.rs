@@ -103,6 +103,7 @@ fn a_recording_tells_which_of_two_is_wrong() {
         method: method("ListPodSandbox").clone(),
         at: None,
         evidence: None,
+        objects: crate::Objects::default(),
         call: None,
         divergence: divergence(&["items[]", "state"]),
         against: Some(Against { rpc: "PodSandboxStatus", path: "status.state".to_owned() }),
@@ -118,4 +119,20 @@ fn a_recording_tells_which_of_two_is_wrong() {
         let side = crate::SideInfo::default();
         assert_eq!(findings.into_report(side.clone(), side, &rules, 0.01).findings.len(), found, "{rpc}");
     }
+}
+
+#[test]
+fn what_is_made_has_an_id_that_nothing_else_has() {
+    let make = |talk: &mut Talk| {
+        let made = v1::RunPodSandboxResponse { pod_sandbox_id: "p".into() };
+        talk.ok("RunPodSandbox", &v1::RunPodSandboxRequest::default(), &made);
+    };
+    let mut talk = Talk::default();
+    make(&mut talk);
+    let gone = v1::RemovePodSandboxRequest { pod_sandbox_id: "p".into() };
+    talk.ok("RemovePodSandbox", &gone, &v1::RemovePodSandboxResponse {});
+    make(&mut talk);
+    assert!(talk.broken().is_empty(), "that one is gone");
+    make(&mut talk);
+    assert_eq!(talk.broken().into_iter().map(|(.., path)| path).collect::<Vec<_>>(), ["pod_sandbox_id"]);
 }
