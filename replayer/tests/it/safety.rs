@@ -113,8 +113,8 @@ async fn an_image_that_takes_over_a_name_from_before_stays() {
         World::new(&[]).replay(&tape, with(&images)).await.unwrap();
         (images.removals(), after.id)
     };
-    assert_eq!(replayed(&[APP]).await.0, Vec::<String>::new(), "it was the node's name");
-    let (removals, pulled) = replayed(&["registry.example/other:1"]).await;
+    assert_eq!(Box::pin(replayed(&[APP])).await.0, Vec::<String>::new(), "it was the node's name");
+    let (removals, pulled) = Box::pin(replayed(&["registry.example/other:1"])).await;
     assert_eq!(removals, [pulled]);
 }
 
