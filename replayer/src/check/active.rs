@@ -117,6 +117,7 @@ impl Check {
         }
         self.look_at_container(&id).await;
         self.list().await;
+        self.pick_out(pod_id, &id).await;
         let stop = v1::StopContainerRequest { container_id: id.clone(), timeout: STOP_SECONDS };
         for _ in 0..2 {
             let _: Option<v1::StopContainerResponse> = self.ask("StopContainer", &stop).await;

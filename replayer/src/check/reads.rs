@@ -72,4 +72,23 @@ impl Check {
         let _: Option<v1::ListContainersResponse> =
             self.ask("ListContainers", &v1::ListContainersRequest::default()).await;
     }
+
+    /// Asks for lists that leave out all but this pod, and this container of it, in each way in which that can be asked for.
+    pub(super) async fn pick_out(&mut self, pod: &str, container: &str) {
+        let filter = v1::PodSandboxFilter { id: pod.to_owned(), ..Default::default() };
+        let request = v1::ListPodSandboxRequest { filter: Some(filter) };
+        let _: Option<v1::ListPodSandboxResponse> = self.ask("ListPodSandbox", &request).await;
+        let none = v1::ContainerFilter::default;
+        for filter in [
+            v1::ContainerFilter { id: container.to_owned(), ..none() },
+            v1::ContainerFilter { pod_sandbox_id: pod.to_owned(), ..none() },
+            v1::ContainerFilter {
+                state: Some(v1::ContainerStateValue { state: v1::ContainerState::ContainerRunning.into() }),
+                ..none()
+            },
+        ] {
+            let request = v1::ListContainersRequest { filter: Some(filter) };
+            let _: Option<v1::ListContainersResponse> = self.ask("ListContainers", &request).await;
+        }
+    }
 }

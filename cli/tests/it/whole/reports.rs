@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::folder::Folder;
 use crate::kubelet::{Kubelet, container, create};
-use crate::process::{Ended, until};
+use crate::process::Ended;
 use crate::workload;
 
 const REPLAY: &str = "replay node.tape -r unix://DIR/r.sock --pace max --settle 1s";
@@ -222,16 +222,8 @@ fn the_command_that_repeats_a_finding_has_the_flags_that_it_takes() {
 #[test]
 fn reads_that_never_settle_are_counted_with_how_long_they_were_waited_for() {
     let folder = Folder::new();
-    workload::record_of(&folder, "node.tape", "", |socket| {
-        let kubelet = Kubelet::connect(socket);
-        kubelet.pull();
-        let web = kubelet.run_pod("web");
-        let id = kubelet.run_container(&web, "web", "job", "exit 3");
-        until("the container exits", || {
-            (workload::status(&kubelet, &id).state() == v1::ContainerState::ContainerExited).then_some(())
-        });
-    });
-    let _simulator = folder.simulator("r.sock", "--regression cri-o-9846");
+    folder.run("demo --keep node.tape");
+    let _simulator = folder.simulator("r.sock", "--regression containerd-9819");
     let replay = "replay node.tape -r unix://DIR/r.sock --pace max --settle 300ms -o json";
     let report: Value = serde_json::from_str(&folder.run(replay).with_code(1)).unwrap();
     let unsettled = &report["timing"]["unsettled"];
