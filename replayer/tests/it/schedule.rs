@@ -167,22 +167,3 @@ async fn a_read_waits_as_long_as_the_recording_took_whatever_else_was_done_meanw
     let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
     assert_eq!(signatures(&report), Vec::<String>::new());
 }
-
-/// What a probe is told depends on how far the program has come.
-#[tokio::test]
-async fn a_program_is_looked_at_no_sooner_than_it_was_at_full_speed_too() {
-    let world = World::new(&[]);
-    let direct = world.client().await;
-    let tape = recorded(&world, async |client: &Client| {
-        client.pull("registry.example/app:1").await;
-        let sandbox = client.run(pod("job")).await;
-        let container = client.create(&sandbox, container_request("app", "sleep 0.3")).await;
-        client.start(&container).await;
-        direct.until_exited(&container).await;
-        client.exec(&container, "echo there").await;
-        client.remove_pod(&sandbox).await;
-    })
-    .await;
-    let report = World::new(&[]).replay(&tape, NO_WAIT).await.unwrap();
-    assert_eq!(signatures(&report), Vec::<String>::new());
-}
