@@ -285,7 +285,7 @@ impl Shared {
     /// Says for which objects on the runtime this call answers, so that no list has to: what it made, and where it
     /// alone failed, or was given up, what that may have left behind.
     fn account_for(&self, call: &Call, method: &Method, answer: &Answer) {
-        if !method.response_ids.iter().any(|id| id.produces && id.kind != IdentityKind::Image) {
+        if !makes(method) {
             return;
         }
         // Nobody knows how far a runtime goes with a call whose client no longer waits, or that it did not end itself.
@@ -323,7 +323,7 @@ impl Shared {
             }
         }
         drop(ids);
-        if answer.outcome.is_ok() {
+        if answer.outcome.is_ok() && makes(method) {
             let made = response_ids(call).into_iter().filter(|(_, _, produced)| *produced);
             made.for_each(|(_, id, _)| self.lives.note_made(id));
         }
@@ -345,6 +345,11 @@ impl Shared {
             self.not_pulled.borrow_mut().insert(image, call.id);
         }
     }
+}
+
+/// Whether calls of this method make sandboxes or containers.
+fn makes(method: &Method) -> bool {
+    method.response_ids.iter().any(|id| id.produces && id.kind != IdentityKind::Image)
 }
 
 /// The image that this call pulled when it was recorded, in the full form of its reference.
