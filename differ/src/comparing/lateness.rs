@@ -16,7 +16,7 @@ pub const AS_RECORDED: &str = "only-recorded-states";
 /// Rates over two samples may lack one at any time.
 const RATES: [&str; 1] = ["usage_nano_cores"];
 /// The kernel may tell why a container ended after its end.
-const TOLD_LATER: &str = "OOMKilled";
+pub(crate) const TOLD_LATER: &str = "OOMKilled";
 
 /// A difference that would have been waited for is one as it stands, by this rule.
 pub(crate) fn rule_out(divergence: &mut Divergence, rule: &str) {

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use cri::v1;
-use cri::wire::{content_at, fields, take_varint, text_at};
+use cri::wire::text_at;
 use foldhash::quality::RandomState;
 
-use super::exchange::{Observed, Said};
+use super::exchange::{Observed, Said, number_in};
 use super::options::namespaces;
 use super::{Oracle, Verdict, Watch};
 use crate::Severity;
@@ -111,13 +111,9 @@ impl Addresses {
 
     /// A sandbox that a list shows ready still has the address that it had.
     fn list(&mut self, seen: &Observed<'_>, verdict: &mut Verdict) {
-        let items = || fields(seen.response).map_while(Result::ok).filter(|field| field.number == 1);
-        let is_ready = |item: &[u8]| {
-            let state = content_at(item, &[3]).and_then(|mut number| take_varint(&mut number));
-            state.unwrap_or_default() == v1::PodSandboxState::SandboxReady as u64
-        };
-        for item in items().filter(|item| is_ready(item.content)) {
-            let Some(id) = text_at(item.content, &[1]) else { continue };
+        let ready = i64::from(v1::PodSandboxState::SandboxReady as i32);
+        for item in seen.elements().filter(|item| number_in(item, 3) == ready) {
+            let Some(id) = text_at(item, &[1]) else { continue };
             let Some((ip, holders)) =
                 self.doubtful.get(id).and_then(|ip| Some((ip, self.holders.get_mut(ip)?)))
             else {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cri::wire::text_at;
+use cri::wire::{content_at, fields, take_varint, text_at};
 use cri::{Generation, Method, v1};
 use critape_calls::{Code, Outcome, Repeats};
 use prost::Message;
@@ -53,6 +53,20 @@ pub(crate) struct Observed<'a> {
     pub(crate) name: &'a str,
     pub(crate) started: Duration,
     pub(crate) ended: Duration,
+}
+
+impl<'a> Observed<'a> {
+    /// The elements of the list in the answer as they lie on the wire, also those that have not changed since the last one.
+    pub(crate) fn elements(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let fields = fields(self.response).map_while(Result::ok);
+        fields.filter(|field| field.number == 1).map(|field| field.content)
+    }
+}
+
+/// The number in this field of an element, 0 where there is none: enums are told so.
+pub(crate) fn number_in(element: &[u8], field: u32) -> i64 {
+    let number = content_at(element, &[field]).and_then(|mut number| take_varint(&mut number));
+    number.map_or(0, u64::cast_signed)
 }
 
 /// Both messages; the answer is empty where the call failed. Of lists, what has changed since the last one.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use cri::v1;
-use cri::wire::{content_at, fields, take_varint, text_at};
+use cri::wire::{content_at, fields, text_at};
 use prost::Message;
 
-use super::exchange::{Observed, Said};
+use super::exchange::{Observed, Said, number_in};
 use super::{Oracle, Verdict, Watch};
 use crate::Severity;
 
@@ -70,12 +70,12 @@ impl Watch for Filters {
             return;
         }
         let Some(filter) = Filter::of(seen).filter(|filter| !filter.fits_all()) else { return };
-        for item in fields(seen.response).map_while(Result::ok).filter(|field| field.number == 1) {
-            let Some(what) = filter.unfit(&element, item.content) else {
+        for item in seen.elements() {
+            let Some(what) = filter.unfit(&element, item) else {
                 verdict.held();
                 continue;
             };
-            let id = text_at(item.content, element.id).unwrap_or_default();
+            let id = text_at(item, element.id).unwrap_or_default();
             verdict.check(false, element.path, "what fits the filter", format!("{id}, by its {what}"));
         }
     }
@@ -124,8 +124,7 @@ impl Filter {
         if element.pod_sandbox_id.is_some_and(|number| !begins(&[number], &self.pod_sandbox_id)) {
             return Some("pod_sandbox_id");
         }
-        let state = || content_at(item, &[element.state]).and_then(|mut it| take_varint(&mut it));
-        if self.state.is_some_and(|asked| i64::try_from(state().unwrap_or_default()) != Ok(asked.into())) {
+        if self.state.is_some_and(|asked| number_in(item, element.state) != i64::from(asked)) {
             return Some("state");
         }
         let (before, number) = element.labels;

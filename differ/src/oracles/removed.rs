@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use cri::v1;
-use cri::wire::{fields, text_at};
+use cri::wire::text_at;
 use foldhash::quality::RandomState;
 use serde_json::Value;
 
@@ -71,8 +71,8 @@ impl Removed {
         if self.0.is_empty() {
             return;
         }
-        for element in fields(seen.response).map_while(Result::ok).filter(|field| field.number == 1) {
-            let mut named = ids.iter().filter_map(|number| text_at(element.content, &[*number]));
+        for element in seen.elements() {
+            let mut named = ids.iter().filter_map(|number| text_at(element, &[*number]));
             let gone = named.find(|id| self.0.get(*id).is_some_and(|removed| *removed <= seen.started));
             let found = gone.map_or(Value::Null, Value::from);
             verdict.check(gone.is_none(), path, "nothing that was removed", found);

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use cri::v1;
-use cri::wire::{content_at, fields, take_varint, text_at};
+use cri::wire::text_at;
 use foldhash::quality::RandomState;
 
-use super::exchange::{Observed, Said};
+use super::exchange::{Observed, Said, number_in};
 use super::stopped::NOTED_WITHIN;
 use super::{Oracle, Verdict, Watch};
 use crate::Severity;
@@ -72,13 +72,11 @@ impl Watch for Started {
             }
             Said::ListContainers(_) => {
                 // One that stays as it was is no news.
-                for element in fields(seen.response).map_while(Result::ok).filter(|it| it.number == 1) {
-                    let Some(id) = text_at(element.content, &[1]).filter(|id| self.unseen.contains_key(*id))
-                    else {
+                for element in seen.elements() {
+                    let Some(id) = text_at(element, &[1]).filter(|id| self.unseen.contains_key(*id)) else {
                         continue;
                     };
-                    let state = content_at(element.content, &[6]).and_then(|mut it| take_varint(&mut it));
-                    let state = i32::try_from(state.unwrap_or_default()).unwrap_or(-1);
+                    let state = i32::try_from(number_in(element, 6)).unwrap_or(-1);
                     self.state(seen, id, state, "containers[].state", verdict);
                 }
             }

@@ -8,6 +8,7 @@ use foldhash::quality::RandomState;
 use super::exchange::{EventStream, Observed, Said};
 use super::{Oracle, Verdict, Watch};
 use crate::Severity;
+use crate::comparing::lateness::TOLD_LATER;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "told-once-for-all",
@@ -20,9 +21,6 @@ pub(super) const ORACLE: Oracle = Oracle {
 
 /// Objects that are kept in mind.
 const MAX_OBJECTS: usize = 100_000;
-/// A runtime may be told by the kernel that memory had run out after it was told of the end.
-const OUT_OF_MEMORY: &str = "OOMKilled";
-
 #[derive(Debug, Default)]
 pub(super) struct Steady {
     containers: HashMap<String, Life, RandomState>,
@@ -114,8 +112,8 @@ impl Steady {
         } else {
             verdict.check(false, &format!("{path}.exit_code"), code.0, code.1);
         }
-        if status.reason == OUT_OF_MEMORY {
-            OUT_OF_MEMORY.clone_into(&mut end.reason);
+        if status.reason == TOLD_LATER {
+            TOLD_LATER.clone_into(&mut end.reason);
         }
         text(&mut end.reason, &status.reason, &format!("{path}.reason"), verdict);
     }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use cri::v1;
-use cri::wire::{content_at, fields, take_varint, text_at};
+use cri::wire::text_at;
 use foldhash::quality::RandomState;
 use serde_json::Value;
 
-use super::exchange::{Observed, Said};
+use super::exchange::{Observed, Said, number_in};
 use super::{Oracle, Verdict, Watch};
 use crate::Severity;
 
@@ -108,12 +108,10 @@ impl Stopped {
         if self.stopped.is_empty() {
             return;
         }
-        for element in fields(seen.response).map_while(Result::ok).filter(|it| it.number == 1) {
-            let id = text_at(element.content, &[1]).filter(|id| self.since(id).is_some());
-            let state =
-                || content_at(element.content, &[field]).and_then(|mut number| take_varint(&mut number));
+        for element in seen.elements() {
+            let id = text_at(element, &[1]).filter(|id| self.since(id).is_some());
             if let Some(id) = id {
-                let is_alive = i64::try_from(state().unwrap_or_default()) == Ok(alive.into());
+                let is_alive = number_in(element, field) == i64::from(alive);
                 self.ended(seen, id, is_alive.then_some(name), path, verdict);
             }
         }
