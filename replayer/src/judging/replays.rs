@@ -9,15 +9,13 @@ use critape_differ::OWNED_LABEL;
 use prost_reflect::{DynamicMessage, MapKey, Value};
 
 use crate::footprint::FOLDER_PREFIX;
-use crate::sending::rewrite::{host_paths, sandbox_config};
-
-/// The calls whose requests carry the config of a sandbox, and so its label.
-const LABELLED: [&str; 3] = ["RunPodSandbox", "RestorePod", "CreateContainer"];
+use crate::sending::rewrite::{host_paths, sandbox_config, sandbox_config_field};
 
 /// Binds the folders that two calls name which made the same thing, where one of the two is a replay's and its folder is the
 /// replay's own.
 pub(crate) fn bind_folders(call: &Call, other: &Call, ids: &mut IdentityMap) {
-    if !call.method().is_some_and(|method| LABELLED.contains(&method.name.as_str())) {
+    // Others have no label, and are not read for it.
+    if call.method().and_then(sandbox_config_field).is_none() {
         return;
     }
     let (Some(mut before), Some(mut now)) = (request(call), request(other)) else { return };

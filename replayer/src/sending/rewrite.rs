@@ -240,16 +240,21 @@ fn replace_in(value: &mut Value, ids: &IdentityMap) {
     }
 }
 
+/// The field in which requests of this method say what the sandbox is that they make, or make something in.
+pub(crate) fn sandbox_config_field(method: &Method) -> Option<&'static str> {
+    match method.name.as_str() {
+        "RunPodSandbox" | "RestorePod" => Some("config"),
+        "CreateContainer" => Some("sandbox_config"),
+        _ => None,
+    }
+}
+
 /// What a request says of the sandbox that it makes, or makes something in.
 pub(crate) fn sandbox_config<'a>(
     message: &'a mut DynamicMessage,
     method: &Method,
 ) -> Option<&'a mut DynamicMessage> {
-    let config = match method.name.as_str() {
-        "RunPodSandbox" | "RestorePod" => "config",
-        "CreateContainer" => "sandbox_config",
-        _ => return None,
-    };
+    let config = sandbox_config_field(method)?;
     if !message.has_field_by_name(config) {
         return None;
     }

@@ -1,18 +1,20 @@
 //! The states of objects in the order in which the recording's reads showed them.
 
+mod seen;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cri::{IdentityKind, Method, v1};
 use critape_calls::{Call, Identity, Stamp, decode};
-use critape_differ::{Change, Trajectories};
+use critape_differ::Change;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage, Value};
 
 use crate::recording::{changes_objects, is_object, request_ids};
-use crate::states::lives::Lives;
-use crate::states::shown::Asked;
+
+pub(crate) use seen::Seen;
 
 /// How long a brief life is at most.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -21,9 +23,6 @@ const FIRST_OF_SIGNALS: i64 = 128;
 
 /// Messages that are the state of an object, by the name of their type.
 const STATES: [&str; 4] = ["PodSandbox", "PodSandboxStatus", "Container", "ContainerStatus"];
-
-/// An event's states are read within this of the moment that it tells.
-const AROUND: Duration = Duration::from_millis(100);
 
 /// One state of an object, and when it was first seen.
 #[derive(Debug)]
@@ -47,10 +46,10 @@ pub(crate) struct Trajectory {
     states: HashMap<String, HashMap<String, Vec<State>>>,
     /// When calls that make, change or remove an object were under way.
     changes: HashMap<String, Vec<(Stamp, Stamp)>>,
-    /// When images were pulled or removed.
-    image_changes: Vec<(Stamp, Stamp)>,
     /// The same of those that do this to it alone.
     kinds: HashMap<Change, HashMap<String, Vec<(Stamp, Stamp)>>>,
+    /// When images were pulled or removed.
+    image_changes: Vec<(Stamp, Stamp)>,
     /// Which sandbox a container is in: what happens to the sandbox happens to it.
     sandboxes: HashMap<String, String>,
     /// The containers of each sandbox.
@@ -84,11 +83,11 @@ impl Trajectory {
         let is = |name: &str| call.method().is_some_and(|method| method.name == name);
         // Making a container does not change its sandbox.
         let creates = is("CreateContainer");
-        if is("PullImage") || is("RemoveImage") {
+        let is_of_image = is("PullImage") || is("RemoveImage");
+        if is_of_image {
             self.image_changes.push((call.started, call.ended));
         }
-        let is_changed =
-            |kind| is_object(kind) || kind == IdentityKind::Image && (is("PullImage") || is("RemoveImage"));
+        let is_changed = |kind| is_object(kind) || kind == IdentityKind::Image && is_of_image;
         let named = request_ids(call).into_iter().filter(|(kind, _)| is_changed(*kind)).map(|(_, id)| id);
         let named: Vec<String> = named.collect();
         if creates {
@@ -322,114 +321,16 @@ fn is_exited(message: &DynamicMessage) -> bool {
     is_container && state == Some(v1::ContainerState::ContainerExited as i32)
 }
 
-/// The trajectory as one read sees it.
-#[derive(Debug)]
-pub(crate) struct Seen<'a> {
-    pub(crate) trajectory: &'a Trajectory,
-    /// When the read was recorded.
-    pub(crate) from: Stamp,
-    pub(crate) to: Stamp,
-    /// What the live run has done so far.
-    pub(crate) lives: &'a Lives,
-    /// The live answer, where it is one of a replay.
-    pub(crate) asked: Option<Asked<'a>>,
-    /// Whether it names something that nobody knows the state of: about that nothing can be said. In the answers to other reads
-    /// either state of it may be seen.
-    pub(crate) is_of_unknown: bool,
-}
-
-impl<'a> Seen<'a> {
-    pub(crate) fn of(call: &Call, trajectory: &'a Trajectory, lives: &'a Lives) -> Self {
-        let is_of_unknown = lives.unknown_of(call).is_some();
-        Self { trajectory, from: call.started, to: call.ended, lives, asked: None, is_of_unknown }
-    }
-}
-
-impl Trajectories for Seen<'_> {
-    fn later(&self, id: &str, message_type: &str) -> Vec<DynamicMessage> {
-        let until = self.trajectory.next_change(id, self.to);
-        let states = self.trajectory.states.get(id).and_then(|states| states.get(message_type));
-        let later = states.into_iter().flatten().filter(|state| state.at > self.from);
-        // Containers live in real time: one that ended by itself a moment after this read may have ended a moment before it here, also
-        // where a call to stop it was under way by then.
-        let life = self.trajectory.lives.get(id).filter(|life| life.was_brief());
-        let may_have_ended = self.may_have_ended(id);
-        let ends = may_have_ended || life.is_some_and(|life| life.finished > self.from);
-        let in_list = Some(id).filter(|_| may_have_ended && message_type == "Container");
-        later
-            .filter_map(|state| Some((state.at, state.message()?)))
-            .filter(|(at, message)| *at < until || ends && is_exited(message))
-            .map(|(_, message)| message)
-            .chain(in_list.and_then(|id| self.ended_in_list(id)))
-            .collect()
-    }
-
-    fn is_changing(&self, id: &str) -> bool {
-        let is_unknown = !self.is_of_unknown && self.lives.is_unknown(id);
-        is_unknown || self.lives.is_changing(id) || self.trajectory.changes_during(id, self.from, self.to)
-    }
-
-    fn is_under(&self, change: Change, id: &str) -> bool {
-        let calls = self.trajectory.kinds.get(&change);
-        self.lives.is_changing(id)
-            || calls.is_some_and(|calls| self.trajectory.is_during(calls, id, self.from, self.to))
-    }
-
-    fn may_have_ended(&self, id: &str) -> bool {
-        let life = self.trajectory.own_end(id).filter(|life| life.finished > self.from);
-        life.is_some_and(|life| self.lives.may_have_lived(id, life.finished.since(life.started)))
-    }
-
-    fn is_over(&self, id: &str) -> bool {
-        self.lives.is_over(id)
-    }
-
-    fn before(&self, id: &str, message_type: &str) -> Option<DynamicMessage> {
-        self.asked?.before((id, message_type), self.trajectory, self.lives)
-    }
-
-    fn all(&self, id: &str, message_type: &str) -> Option<Vec<DynamicMessage>> {
-        let states = self.asked.and(self.trajectory.states.get(id))?.get(message_type)?;
-        Some(states.iter().filter_map(State::message).collect())
-    }
-
-    fn will_end(&self, id: &str) -> bool {
-        self.trajectory.will_end(id, self.from, self.to)
-    }
-
-    fn was_cut_short(&self, id: &str) -> bool {
-        self.lives.was_cut_short(id)
-    }
-
-    fn around(&self, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
-        Some(Box::new(Self { from: at.minus(AROUND), to: at.plus(AROUND), asked: None, ..*self }))
-    }
-
-    fn during_change(&self, id: &str, at: Stamp) -> Option<Box<dyn Trajectories + '_>> {
-        let mut calls = self.trajectory.changes.get(id)?.iter();
-        let (from, to) = *calls.find(|(started, ended)| (*started..=*ended).contains(&at))?;
-        Some(Box::new(Self { from, to, ..*self }))
-    }
-}
-
-impl Seen<'_> {
-    /// The container as a list would have shown it when it had ended, where none did.
-    fn ended_in_list(&self, id: &str) -> Option<DynamicMessage> {
-        let states = self.trajectory.states.get(id)?.get("Container")?;
-        let mut last = states.iter().rev().find(|state| state.at <= self.to)?.message()?;
-        let ended = Value::EnumNumber(v1::ContainerState::ContainerExited as i32);
-        last.try_set_field_by_name("state", ended).ok()?;
-        Some(last)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use cri::v1;
 
+    use critape_differ::Trajectories;
+
     use super::*;
     use crate::made_up::{call, ms};
+    use crate::states::lives::Lives;
 
     /// A container that is started at 1 s and asked for 6 ms later, stopped at once, and asked for once more.
     fn stopped(exit_code: i32, finished: u64) -> (Trajectory, Vec<Call>) {
