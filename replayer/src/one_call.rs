@@ -78,7 +78,9 @@ impl Shared {
         self.account_for(call, method, &answer);
         self.note_objects(call, method, &answer);
         let verdict = self.judge(call, method, way, &answer, compared).await;
-        if verdict.as_ref().is_ok_and(|compared| compared.passed.contains_key(pairs::DEADLINE)) {
+        // Where both ran into it, both had the same time to get far.
+        let is_by_deadline = |compared: &Compared| compared.passed.contains_key(pairs::DEADLINE);
+        if call.outcome.is_ok() != answer.outcome.is_ok() && verdict.as_ref().is_ok_and(is_by_deadline) {
             self.lives.note_unknown(call, &changed, trajectory);
         }
         // All that a later call may depend on has happened: it goes out while this one is written down.

@@ -8,8 +8,8 @@ use crate::folder::Folder;
 use crate::workload;
 
 /// Of each kind of situation one: a shim that died, many mounts, memory that ran out, a client of events that comes back, a runtime that
-/// dies, removals and probes that meet.
-const REGRESSIONS: [&str; 7] = [
+/// dies, removals and probes that meet, a stop after one that was given up.
+const REGRESSIONS: [&str; 8] = [
     "containerd-10461",
     "containerd-10045",
     "containerd-8180",
@@ -17,6 +17,7 @@ const REGRESSIONS: [&str; 7] = [
     "cri-o-9014",
     "cri-o-9803",
     "containerd-10036",
+    "containerd-6080",
 ];
 
 fn record(folder: &Folder) {
