@@ -13,6 +13,8 @@ use foldhash::fast::RandomState;
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     calls: Vec<Shelved>,
+    /// Where each call stands.
+    places: HashMap<CallId, usize>,
     elements: Vec<Bytes>,
     numbers: HashMap<Bytes, u32, RandomState>,
 }
@@ -32,6 +34,7 @@ impl Shelf {
             Body::Shed(_) => Vec::new(),
         });
         let answers = answers.collect();
+        self.places.insert(call.id, self.calls.len());
         self.calls.push(Shelved { head: call, answers });
     }
 
@@ -59,7 +62,7 @@ impl Shelf {
 
     /// The call with this number, whole.
     pub(crate) fn find(&self, id: CallId) -> Option<Call> {
-        self.heads().position(|head| head.id == id).map(|place| self.call(place))
+        self.places.get(&id).map(|place| self.call(*place))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,6 +72,7 @@ impl Shelf {
     /// Puts them in the order of their starts.
     pub(crate) fn sort(&mut self) {
         self.calls.sort_by_key(|shelved| (shelved.head.started, shelved.head.id));
+        self.places = self.heads().enumerate().map(|(place, head)| (head.id, place)).collect();
     }
 
     /// The numbers of the fields of a message; of bytes that are no message, one number for all.
