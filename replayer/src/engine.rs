@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::Method;
 use cri::client::Clients;
-use critape_calls::{Call, CallId, IdentityMap};
+use critape_calls::{Call, CallId, IdentityMap, Unbound};
 use critape_differ::{Comparer, Findings, Memory, Report, Rules, Signature};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -20,8 +20,8 @@ use crate::footprint::cleanup::Cleaned;
 use crate::judging::ledger::Ledger;
 use crate::judging::oracles::Oracles;
 use crate::preflight::Target;
-use crate::recording::RecordingError;
 use crate::recording::script::Script;
+use crate::recording::{RecordingError, inconclusive_reason};
 use crate::replay::{Config, Pace, Progress, ReplayError};
 use crate::schedule::Schedule;
 use crate::schedule::order::Order;
@@ -204,7 +204,7 @@ impl Engine {
                 // Also where it panics: others wait for it.
                 let ended = Ends { shared: &own, index };
                 if follows {
-                    Box::pin(events::follow(&own, index, &call)).await;
+                    Box::pin(events::follow(&own, turn, &call)).await;
                 } else {
                     if own.streams.follow(&own, index).await {
                         turn.free = Some(Instant::now());
@@ -307,19 +307,34 @@ impl Shared {
         recorded + self.config.settle
     }
 
-    /// The request as it goes out, or nothing where it can't mean the same here.
-    pub(crate) fn request(&self, call: &Call, method: &Method) -> Option<Bytes> {
+    /// The request as it goes out, or nothing where it can't mean the same here. What it names and a call under way makes is waited for:
+    /// its client had seen it in a list, or an event.
+    pub(crate) async fn request(&self, turn: &mut Turn, call: &Call, method: &Method) -> Option<Bytes> {
         self.script.veil.learn(call);
-        let mut ids = self.ids.borrow_mut();
-        match rewrite(call, method, &mut ids, &self.footprint, self.config.credentials.as_ref()) {
-            Rewritten::Request(bytes) => Some(bytes),
-            Rewritten::Inconclusive(reason) => {
-                self.findings.borrow_mut().inconclusive(call.id, reason);
-                drop(ids);
-                self.note_not_made(call);
-                None
+        let reason = loop {
+            match self.rewritten(call, method) {
+                Rewritten::Request(bytes) => return Some(bytes),
+                Rewritten::Inconclusive(reason) => break reason,
+                Rewritten::NotYet(maker) => {
+                    // Those that began before wait for none that began after.
+                    let begun = &self.script.calls[..turn.index];
+                    let place = begun.iter().position(|entry| entry.id == maker);
+                    match place.filter(|place| !self.order.has_ended(*place)) {
+                        Some(place) => self.order.end_of(place).await,
+                        None => break inconclusive_reason(Unbound::NotYetMade(maker)),
+                    }
+                    turn.free = Some(Instant::now());
+                }
             }
-        }
+        };
+        self.findings.borrow_mut().inconclusive(call.id, reason);
+        self.note_not_made(call);
+        None
+    }
+
+    fn rewritten(&self, call: &Call, method: &Method) -> Rewritten {
+        let mut ids = self.ids.borrow_mut();
+        rewrite(call, method, &mut ids, &self.footprint, self.config.credentials.as_ref())
     }
 
     fn note_end(&self, index: usize) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
-use crate::engine::Shared;
+use crate::engine::{Shared, Turn};
 use crate::judging::witness::{Calls, LiveSide};
 use crate::schedule::streams::Stream;
 use crate::sending::answer;
@@ -24,13 +24,13 @@ const SUBSCRIBES_WITHIN: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Follows one recorded stream on the live runtime.
-pub(crate) async fn follow(shared: &Shared, index: usize, call: &Call) {
-    let Some(stream) = shared.streams.at(index) else { return };
-    follow_on(shared, stream, call).await;
+pub(crate) async fn follow(shared: &Shared, turn: Turn, call: &Call) {
+    let Some(stream) = shared.streams.at(turn.index) else { return };
+    follow_on(shared, turn, stream, call).await;
     stream.end();
 }
 
-async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
+async fn follow_on(shared: &Shared, mut turn: Turn, watched: &Stream, call: &Call) {
     if let Some(reason) = shared.presence.why_gone() {
         shared.findings.borrow_mut().inconclusive(call.id, reason);
         return;
@@ -41,7 +41,7 @@ async fn follow_on(shared: &Shared, watched: &Stream, call: &Call) {
         return;
     }
     let Some(method) = call.method() else { return };
-    let Some(request) = shared.request(call, method) else { return };
+    let Some(request) = shared.request(&mut turn, call, method).await else { return };
     shared.findings.borrow_mut().calls().sent += 1;
     let path = &shared.way(call, method).path;
     let mut live = EventSequences::begun_at(now());

@@ -29,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Shared {
-    pub(crate) async fn call(&self, turn: Turn, call: &Arc<Call>) {
+    pub(crate) async fn call(&self, mut turn: Turn, call: &Arc<Call>) {
         if let Some(reason) = self.presence.why_gone() {
             self.findings.borrow_mut().inconclusive(call.id, reason);
             return;
@@ -42,7 +42,7 @@ impl Shared {
             self.findings.borrow_mut().skipped(call.id, reason.to_owned());
             return;
         }
-        let Some(request) = self.request(call, method) else { return };
+        let Some(request) = self.request(&mut turn, call, method).await else { return };
         match self.reason_to_leave_alone(call, method, &request).await {
             Some(LeftAlone::Foreign(reason)) => {
                 self.findings.borrow_mut().skipped(call.id, reason);

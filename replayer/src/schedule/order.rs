@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use critape_calls::{Call, DEADLINE_SLACK, Ending, Stamp};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::recording::script::Entry;
 
@@ -22,6 +22,8 @@ pub(crate) struct Order {
     ended: Line,
     /// Those, and reads whose answer has come: the next read need not wait until it is judged.
     answered: Line,
+    /// Tells whoever waits for a certain one of them.
+    one_ended: Notify,
 }
 
 /// Calls in the order of their ends, and up to which all have come so far.
@@ -69,7 +71,7 @@ impl Order {
         let needed = calls.iter().map(|call| ends.partition_point(|ended| *ended < call.started)).collect();
         let is_read = calls.iter().map(|call| !call.is_mutating && !call.is_event_stream).collect();
         let (ended, answered) = (Line::of(ends.len()), Line::of(ends.len()));
-        Self { needed, ends, place, is_read, ended, answered }
+        Self { needed, ends, place, is_read, ended, answered, one_ended: Notify::new() }
     }
 
     /// Waits until it is this call's turn. Says whether it had to.
@@ -95,6 +97,23 @@ impl Order {
         self.note_answer(index);
         if let Some(place) = self.place[index] {
             self.ended.note(place);
+            self.one_ended.notify_waiters();
+        }
+    }
+
+    /// Whether this call has ended here. Streams of events never have.
+    pub(crate) fn has_ended(&self, index: usize) -> bool {
+        self.place[index].is_some_and(|place| self.ended.has_come.borrow()[place])
+    }
+
+    /// Waits until this call has ended here.
+    pub(crate) async fn end_of(&self, index: usize) {
+        loop {
+            let next = self.one_ended.notified();
+            if self.has_ended(index) {
+                return;
+            }
+            next.await;
         }
     }
 }

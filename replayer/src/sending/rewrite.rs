@@ -6,7 +6,7 @@ use std::io;
 use bytes::Bytes;
 use cri::json::Defaults;
 use cri::{Class, Method};
-use critape_calls::{Call, HostPath, HostPathKind, IdentityMap, Resolution, decode};
+use critape_calls::{Call, CallId, HostPath, HostPathKind, IdentityMap, Resolution, Unbound, decode};
 use critape_differ::OWNED_LABEL;
 use critape_tape::SealPolicy;
 use prost::Message as _;
@@ -34,6 +34,8 @@ const REPLACED: &str = "\u{1}replaced\u{1}";
 pub(crate) enum Rewritten {
     /// It goes out as these bytes.
     Request(Bytes),
+    /// It names what this call makes, which has not been made.
+    NotYet(CallId),
     /// It can't be sent in a way that means the same.
     Inconclusive(String),
 }
@@ -72,8 +74,8 @@ pub(crate) fn rewrite(
         };
     };
     let before = message.clone();
-    if let Some(reason) = replace_ids(&mut message, method, ids) {
-        return Rewritten::Inconclusive(reason);
+    if let Some(why) = replace_ids(&mut message, method, ids) {
+        return why;
     }
     images::replace_as_written(&mut message, ids);
     if let Err(error) = move_paths(&mut message, call, ids, &mut footprint.scratch.borrow_mut()) {
@@ -120,18 +122,22 @@ pub(crate) fn host_paths(message: &mut DynamicMessage) -> Vec<String> {
 }
 
 /// Replaces ids where the schema says that ids are, and marks them for [`replace_texts`]. Says why not where one has no counterpart.
-fn replace_ids(message: &mut DynamicMessage, method: &Method, ids: &IdentityMap) -> Option<String> {
+fn replace_ids(message: &mut DynamicMessage, method: &Method, ids: &IdentityMap) -> Option<Rewritten> {
     let mut unbound = None;
     for path in &method.request_ids {
         path.path.rewrite(message, &mut |recorded| match ids.resolve(path.kind, recorded) {
             Resolution::Live(live) => Some(format!("{REPLACED}{live}")),
             Resolution::AsItIs => None,
             Resolution::Unbound(why) => {
-                unbound.get_or_insert(inconclusive_reason(why));
+                unbound.get_or_insert(match why {
+                    Unbound::NotYetMade(call) => Rewritten::NotYet(call),
+                    why => Rewritten::Inconclusive(inconclusive_reason(why)),
+                });
                 None
             }
             Resolution::Ambiguous => {
-                unbound.get_or_insert("its id is a prefix that fits several objects".to_owned());
+                let reason = "its id is a prefix that fits several objects".to_owned();
+                unbound.get_or_insert(Rewritten::Inconclusive(reason));
                 None
             }
         });
@@ -295,7 +301,7 @@ mod tests {
         let cmd = vec!["echo".to_owned(), other.clone()];
         let asked = v1::ExecSyncRequest { container_id: one.clone(), cmd, timeout: 0 }.encode_to_vec();
         let mut message = decode(method.input(), &asked.into()).unwrap();
-        assert_eq!(replace_ids(&mut message, method, &ids), None);
+        assert!(replace_ids(&mut message, method, &ids).is_none());
         replace_texts(&mut message, &ids);
         let sent = v1::ExecSyncRequest::decode(message.encode_to_vec().as_slice()).unwrap();
         assert_eq!((sent.container_id, sent.cmd[1].clone()), (other, one));
@@ -318,7 +324,7 @@ mod tests {
             let ids = &mut IdentityMap::default();
             match rewrite(&asked(), method, ids, &footprint, None) {
                 Rewritten::Request(sent) => sent,
-                Rewritten::Inconclusive(why) => panic!("{why}"),
+                other => panic!("{other:?}"),
             }
         };
         let (no_answer, times) = (v1::CheckpointContainerResponse {}, (0, 1));

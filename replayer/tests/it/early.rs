@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::sync::Notify;
 use tonic::Status;
 use tonic::codegen::tokio_stream::StreamExt as _;
 
@@ -35,6 +36,8 @@ pub type Alter = fn(&str, usize, Bytes) -> Bytes;
 pub enum Front {
     Early(Early),
     Alter(Alter),
+    /// Answers the first of these RPCs once it has answered the second.
+    Late(&'static str, &'static str),
 }
 
 /// When something is done that was said to be done.
@@ -58,13 +61,21 @@ struct Middle {
     front: Front,
     waiting: Mutex<VecDeque<Waiting>>,
     answered: Mutex<HashMap<String, usize>>,
+    /// What answers wait for has come.
+    has_come: Notify,
 }
 
 /// Serves the socket; what stands behind it listens already.
 pub async fn serve(listener: UnixListener, behind: Endpoint, front: Front) {
     let listener = tokio::net::UnixListener::from_std(listener).unwrap();
     let client = Client::connect(&behind).await.unwrap();
-    let middle = Arc::new(Middle { client, front, waiting: Mutex::default(), answered: Mutex::default() });
+    let middle = Arc::new(Middle {
+        client,
+        front,
+        waiting: Mutex::default(),
+        answered: Mutex::default(),
+        has_come: Notify::new(),
+    });
     while let Ok((stream, _)) = listener.accept().await {
         let middle = middle.clone();
         tokio::spawn(async move {
@@ -121,6 +132,15 @@ impl Middle {
                 let count = answered.entry(rpc.to_owned()).or_default();
                 *count += 1;
                 return Ok(alter(rpc, *count, answer));
+            }
+            Front::Late(late, until) => {
+                let answer = self.client.unary(&path, message, None).await.map(|reply| reply.message);
+                if rpc == until {
+                    self.has_come.notify_one();
+                } else if rpc == late {
+                    self.has_come.notified().await;
+                }
+                return answer;
             }
         };
         if rpc == early.rpc {

@@ -122,6 +122,34 @@ async fn a_call_follows_the_events_that_its_client_had_seen() {
     assert_eq!(report.calls.compared, report.calls.recorded);
 }
 
+/// It may have learnt of it where nobody recorded.
+#[tokio::test]
+async fn a_call_follows_the_one_that_makes_what_it_names() {
+    let world = World::late("CreateContainer", "ContainerStatus");
+    let unrecorded = world.client().await;
+    let looks = async |client: &Client| {
+        client.pull("registry.example/app:1").await;
+        let sandbox = client.run(pod("web")).await;
+        let looks = async {
+            let container = loop {
+                match unrecorded.containers().await.pop() {
+                    Some(container) => break container,
+                    None => tokio::task::yield_now().await,
+                }
+            };
+            client.container_status(&container).await.unwrap();
+        };
+        tokio::join!(client.create(&sandbox, container_request("app", "sleep 100")), looks);
+        client.remove_pod(&sandbox).await;
+    };
+    let tape = recorded(&world, looks).await;
+    for way in [NO_WAIT, RECORDED] {
+        let report = World::new(&[]).replay(&tape, way).await.unwrap();
+        assert_eq!(signatures(&report), Vec::<String>::new());
+        assert_eq!((report.calls.inconclusive, report.calls.compared), (0, report.calls.recorded));
+    }
+}
+
 /// On a runtime that hands each event to one listener only.
 #[tokio::test]
 async fn there_are_never_more_listeners_than_there_were() {

@@ -53,6 +53,11 @@ impl World {
         Self::behind(Front::Alter(alter))
     }
 
+    /// One that answers the first of these RPCs once it has answered the second.
+    pub fn late(rpc: &'static str, until: &'static str) -> Self {
+        Self::behind(Front::Late(rpc, until))
+    }
+
     fn behind(front: Front) -> Self {
         let mut world = Self::new(&[]);
         let behind = world.endpoint(world.socket);
@@ -261,6 +266,12 @@ impl Client {
             }
         };
         tokio::time::timeout(LONG, exited).await.unwrap();
+    }
+
+    pub async fn containers(&self) -> Vec<String> {
+        let list: v1::ListContainersResponse =
+            self.call("ListContainers", v1::ListContainersRequest::default()).await.unwrap();
+        list.containers.into_iter().map(|container| container.id).collect()
     }
 
     pub async fn list_containers(&self, sandbox: Option<&str>) {
