@@ -25,8 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 pub(crate) fn measure(args: &ReplayArgs) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let first = record(&folder.path().join("first"), args.calls)?;
-    let second = record(&folder.path().join("second"), args.calls)?;
+    let (first, alone) = record(&folder.path().join("first"), args.calls)?;
+    let (second, _) = record(&folder.path().join("second"), args.calls)?;
     let share = args.calls as f64 / CALLS;
     let live = folder.path().join("live");
     fs::create_dir(&live)?;
@@ -37,6 +37,7 @@ pub(crate) fn measure(args: &ReplayArgs) -> Result<()> {
     simulator.stop()?;
     let calls = &replayed.report["calls"];
     replayed.print();
+    println!("that is × {:.2} of what their client took, recorded", replayed.took.div_duration_f64(alone));
     let served = served(&live)?;
     println!("the simulator received {served} calls");
     let compared = run(&["diff".into(), first, second])?;
@@ -61,13 +62,14 @@ pub(crate) fn measure(args: &ReplayArgs) -> Result<()> {
     Ok(())
 }
 
-/// Records so many calls of a node with forty pods; gives the tape.
-fn record(folder: &Path, calls: u64) -> Result<PathBuf> {
+/// Records so many calls of a node with forty pods; gives the tape, and how long the calls took.
+fn record(folder: &Path, calls: u64) -> Result<(PathBuf, Duration)> {
     fs::create_dir(folder)?;
     let (simulator, upstream) = lanes::simulator(folder)?;
     let socket = folder.join("on.sock");
     // All of it is wanted, on a busy machine too.
     let recorder = lanes::recorder(&upstream, &socket, folder, &["--on-overload", "block"])?;
+    let begun = Instant::now();
     let made = on_one_thread(async {
         let node = Node::connect(&socket).await?;
         node.boot(PODS).await?;
@@ -80,11 +82,16 @@ fn record(folder: &Path, calls: u64) -> Result<PathBuf> {
         }
         Ok(node.made())
     })?;
+    let took = begun.elapsed();
     let recorded = lanes::stop_recorder(recorder, folder, made)?;
     ensure!(recorded.gaps == 0, "rejected: the tape has a gap");
     simulator.stop()?;
-    println!("recorded {made} calls of {PODS} pods, {} MB on the wire", recorded.wire / 1_000_000);
-    Ok(lanes::tape(folder))
+    println!(
+        "recorded {made} calls of {PODS} pods, {} MB on the wire, in {:.1} s",
+        recorded.wire / 1_000_000,
+        took.as_secs_f64()
+    );
+    Ok((lanes::tape(folder), took))
 }
 
 pub(crate) struct Run {
