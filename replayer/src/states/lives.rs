@@ -147,7 +147,7 @@ impl Lives {
         self.over.borrow().contains(id)
     }
 
-    /// A call that changes these ran into its deadline, in one run or both.
+    /// A call that changes these ran into its deadline in one run alone.
     pub(crate) fn note_unknown(&self, call: &Call, changed: &[String], trajectory: &Trajectory) {
         if changed.is_empty() {
             return;
