@@ -66,7 +66,7 @@ impl Walk<'_> {
             let entry = path.field(key);
             match (before.get(key), now.get(key)) {
                 (Some(recorded), Some(live)) => self.json(&entry, recorded, live),
-                (None, Some(live)) if key == OWNED_LABEL => {
+                (None, Some(live)) if key == OWNED_LABEL || is_owned_label_alone(live) => {
                     self.pass("owned-label", &entry, || (Json::Null, live.clone()));
                 }
                 (recorded, live) => {
@@ -143,6 +143,11 @@ impl Walk<'_> {
             settles: self.comparer.rules.settles(path),
         });
     }
+}
+
+/// Whether these are the labels of something that had none before a replay gave it its own.
+fn is_owned_label_alone(labels: &Json) -> bool {
+    labels.as_object().is_some_and(|labels| labels.len() == 1 && labels.contains_key(OWNED_LABEL))
 }
 
 /// The object or array that a text is. Other texts are JSON by chance, if at all.

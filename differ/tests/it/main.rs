@@ -319,6 +319,13 @@ fn json_in_info_is_compared_part_by_part() {
     assert_eq!(names, ["id-in-text", "owned-label", "process-id"]);
     assert!(compared.examples.iter().any(|it| it.path.to_string() == "info.info.pid" && it.live == "4711"));
 
+    // A pod without labels gets the replay's.
+    let recorded_bare = recorded.replace(r#","labels":{"app":"x"}"#, "");
+    let labels = format!(r#"{{"app":"x","{OWNED_LABEL}":"1"}}"#);
+    let live_bare = live.replace(&labels, &format!(r#"{{"{OWNED_LABEL}":"1"}}"#));
+    assert_eq!(found(&with_info(&recorded_bare, &live_bare)), []);
+    assert_eq!(found(&with_info(&recorded_bare, &live)).len(), 1);
+
     let broken = live.replace("4711", "0").replace(&b, &"c".repeat(64)).replace(r#""app":"x","#, "");
     let broken = broken.replace(r#"{"hostname":"h"}"#, r#"{"hostname":"h","mounts":[]}"#);
     assert_eq!(
