@@ -27,6 +27,8 @@ const CPU: &str = "cpu.usage_core_nano_seconds";
 const MEMORY: &str = "memory.working_set_bytes";
 const PROCESSES: &str = "process.process_count";
 const ROOM: &str = "used_bytes";
+/// Runtimes measure what images take now and then, containerd every ten seconds.
+pub(super) const MEASURED: Duration = Duration::from_secs(30);
 /// What images take on disk is more than this part of their sizes: layers are packed, and unpacked, and shared.
 const IMAGE_PART: u64 = 100;
 /// Images that are kept in mind.
@@ -45,10 +47,8 @@ pub(super) struct Usage {
     networks: BTreeMap<String, (i64, [u64; 2])>,
     /// What was seen of all of them at one place: the message, and the number in it.
     places: BTreeMap<(&'static str, &'static str), Place>,
-    /// The size of each image that is known to be there, in bytes.
-    images: BTreeMap<String, u64>,
-    /// Their sum.
-    size_of_images: u64,
+    /// The size of each image that is known to be there, in bytes, and since when, since the epoch.
+    images: BTreeMap<String, (u64, Duration)>,
 }
 
 #[derive(Debug)]
@@ -79,16 +79,13 @@ impl Watch for Usage {
             Said::StopContainer(id) | Said::RemoveContainer(id) => {
                 self.started.remove(id);
             }
-            Said::ListImages(answer) => answer.images.iter().for_each(|it| self.image(it)),
-            Said::ImageStatus(_, answer) => answer.image.iter().for_each(|it| self.image(it)),
+            Said::ListImages(answer) => answer.images.iter().for_each(|it| self.image(it, seen.ended)),
+            Said::ImageStatus(_, answer) => answer.image.iter().for_each(|it| self.image(it, seen.ended)),
             Said::RemovePodSandbox(id) => drop(self.networks.remove(id)),
             // Nobody knows which it was.
-            Said::RemoveImage => {
-                self.images.clear();
-                self.size_of_images = 0;
-            }
+            Said::RemoveImage => self.images.clear(),
             Said::ImageFsInfo(answer) => {
-                answer.image_filesystems.iter().for_each(|it| self.room(it, verdict));
+                answer.image_filesystems.iter().for_each(|it| self.room(it, seen.started, verdict));
             }
             Said::ContainerStats(answer) => {
                 answer.stats.iter().for_each(|it| self.container("stats", it, seen.ended, verdict));
@@ -137,11 +134,10 @@ impl Usage {
         memory.is_some_and(|used| used > 0) && self.started.contains_key(id)
     }
 
-    fn image(&mut self, image: &v1::Image) {
-        let is_known = self.images.contains_key(&image.id);
-        if !is_known && self.images.len() < MAX_IMAGES {
-            self.images.insert(image.id.clone(), image.size);
-            self.size_of_images = self.size_of_images.saturating_add(image.size);
+    /// An image that was there at this time.
+    fn image(&mut self, image: &v1::Image, at: Duration) {
+        if self.images.len() < MAX_IMAGES && !self.images.contains_key(&image.id) {
+            self.images.insert(image.id.clone(), (image.size, at));
         }
     }
 
@@ -170,10 +166,12 @@ impl Usage {
         }
     }
 
-    /// A file system that may hold images.
-    fn room(&mut self, fs: &v1::FilesystemUsage, verdict: &mut Verdict) {
-        if let Some(used) = value(fs.used_bytes.as_ref()).filter(|_| self.size_of_images > 0) {
-            let least = self.size_of_images / IMAGE_PART + 1;
+    /// A file system that may hold images, asked about at this time.
+    fn room(&mut self, fs: &v1::FilesystemUsage, at: Duration, verdict: &mut Verdict) {
+        let measured = self.images.values().filter(|(_, since)| *since + MEASURED <= at);
+        let size = measured.fold(0_u64, |sum, (size, _)| sum.saturating_add(*size));
+        if let Some(used) = value(fs.used_bytes.as_ref()).filter(|_| size > 0) {
+            let least = size / IMAGE_PART + 1;
             let look = Look { used, least, of: "of a node that has larger images" };
             self.is_used("image_filesystems[]", ROOM, &look, verdict);
         }

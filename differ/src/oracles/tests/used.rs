@@ -1,6 +1,7 @@
 //! What is used is a number that can be.
 
 use super::*;
+use crate::oracles::usage::MEASURED;
 
 #[test]
 fn usage_is_possible_and_does_not_go_back() {
@@ -47,10 +48,12 @@ fn usage_is_possible_and_does_not_go_back() {
 #[test]
 fn images_take_room_and_pods_have_processes() {
     let number = |value| Some(v1::UInt64Value { value });
+    let nothing: [&str; 0] = [];
     let room = |size: u64, used: &[u64]| {
         let mut talk = Talk::default();
         let images = vec![v1::Image { id: "i".into(), size, ..Default::default() }];
         talk.ok("ListImages", &v1::ListImagesRequest::default(), &v1::ListImagesResponse { images });
+        talk.at += MEASURED;
         for used in used {
             let fs = v1::FilesystemUsage { timestamp: NOW, used_bytes: number(*used), ..Default::default() };
             let answer = v1::ImageFsInfoResponse { image_filesystems: vec![fs], ..Default::default() };
@@ -58,7 +61,6 @@ fn images_take_room_and_pods_have_processes() {
         }
         talk.broken().into_iter().map(|(_, _, path)| path).collect::<Vec<_>>()
     };
-    let nothing: [&str; 0] = [];
     assert_eq!(room(2_000_000, &[0; 3]), ["image_filesystems[].used_bytes.value"]);
     assert_eq!(room(2_000_000, &[2000; 3]), ["image_filesystems[].used_bytes.value"], "in KiB");
     assert_eq!(room(2_000_000, &[0, 0, 3_000_000]), nothing, "it was measured later");
@@ -188,6 +190,7 @@ fn all_images_together_take_room() {
         let image = |id: &str| v1::Image { id: id.into(), size: 100_000_000, ..Default::default() };
         let images = ["a", "b", "c"].map(image).into();
         talk.ok("ListImages", &v1::ListImagesRequest::default(), &v1::ListImagesResponse { images });
+        talk.at += MEASURED;
         for _ in 0..3 {
             let used_bytes = Some(v1::UInt64Value { value: used });
             let fs = v1::FilesystemUsage { timestamp: NOW, used_bytes, ..Default::default() };
