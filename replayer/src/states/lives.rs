@@ -31,8 +31,8 @@ pub(crate) struct Lives {
     changed: RefCell<HashMap<String, Instant>>,
     /// When the call had ended that made an object.
     made: RefCell<HashMap<String, Instant>>,
-    /// When the start of each container was asked for.
-    started: RefCell<HashMap<String, Instant>>,
+    /// When the start of each container was asked for, and by which call.
+    started: RefCell<HashMap<String, (Instant, CallId)>>,
     /// Containers and sandboxes that a call has stopped or removed.
     over: RefCell<HashSet<String>>,
     /// Containers that were stopped before they had lived as long as recorded.
@@ -54,8 +54,9 @@ impl Lives {
         let ids = ids.filter(|(kind, _)| *kind != IdentityKind::Image || moves_image).map(|(_, id)| id);
         let ids: Vec<String> = ids.chain(moves_image.then(|| IMAGES.to_owned())).collect();
         if is("StartContainer") {
-            let now = Instant::now();
-            self.started.borrow_mut().extend(ids.iter().map(|id| (id.clone(), now)));
+            // Another start of what runs fails.
+            let mut started = self.started.borrow_mut();
+            ids.iter().for_each(|id| _ = started.entry(id.clone()).or_insert((Instant::now(), call.id)));
         } else if ends(call) {
             for container in containers(call, trajectory) {
                 if self.missing_life(&container, call, trajectory) > Duration::ZERO {
@@ -72,6 +73,9 @@ impl Lives {
 
     /// The call has ended, well or not, that changed these.
     pub(crate) fn ended(&self, call: &Call, changed: &[String], is_ok: bool, trajectory: &Trajectory) {
+        if !is_ok {
+            self.started.borrow_mut().retain(|_, (_, starter)| *starter != call.id);
+        }
         if is_ok && ends(call) {
             self.over.borrow_mut().extend(containers(call, trajectory).chain(changed.iter().cloned()));
         }
@@ -102,14 +106,14 @@ impl Lives {
             let recorded = trajectory.age(&container, call.started)?;
             let least =
                 recorded.min(SETTLED).max(Duration::try_from_secs_f64(recorded.as_secs_f64() * share).ok()?);
-            started.get(&container)?.checked_add(least)
+            started.get(&container)?.0.checked_add(least)
         };
         containers(call, trajectory).filter(|id| !self.is_over(id)).filter_map(due).max()
     }
 
     /// How much a container has yet to live until it is as settled as it was when this call was recorded.
     fn missing_life(&self, container: &str, call: &Call, trajectory: &Trajectory) -> Duration {
-        let Some(started) = self.started.borrow().get(container).copied() else { return Duration::ZERO };
+        let Some((started, _)) = self.started.borrow().get(container).copied() else { return Duration::ZERO };
         let recorded = trajectory.age(container, call.started).unwrap_or_default();
         recorded.min(SETTLED).saturating_sub(started.elapsed())
     }
@@ -192,7 +196,7 @@ impl Lives {
     /// Whether a container that lives for so long may have ended by now.
     pub(crate) fn may_have_lived(&self, id: &str, life: Duration) -> bool {
         let sooner = SOONER.max(life / SOONER_PART);
-        self.started.borrow().get(id).is_some_and(|started| started.elapsed() + sooner >= life)
+        self.started.borrow().get(id).is_some_and(|(started, _)| started.elapsed() + sooner >= life)
     }
 }
 
@@ -243,7 +247,7 @@ mod tests {
     /// A container of this age, in milliseconds; and when it was started.
     fn aged(lives: &Lives, age: u64) -> Instant {
         let started = Instant::now() - Duration::from_millis(age);
-        lives.started.borrow_mut().insert("c".to_owned(), started);
+        lives.started.borrow_mut().insert("c".to_owned(), (started, CallId(1)));
         started
     }
 
@@ -286,6 +290,24 @@ mod tests {
             lives.ended(&stop, &stopped, true, &trajectory);
             assert!(lives.is_over("c"));
         }
+    }
+
+    #[test]
+    fn another_start_that_fails_begins_no_life() {
+        let (trajectory, start, _) = stopped_after(300);
+        let again = Call { id: CallId(9), ..start.clone() };
+        let lives = Lives::default();
+        let when = || lives.started.borrow().get("c").copied();
+        let changed = lives.begins(&again, &trajectory);
+        lives.ended(&again, &changed, false, &trajectory);
+        assert_eq!(when(), None, "it has never run");
+        let changed = lives.begins(&start, &trajectory);
+        lives.ended(&start, &changed, true, &trajectory);
+        let first = when();
+        assert!(first.is_some());
+        let changed = lives.begins(&again, &trajectory);
+        lives.ended(&again, &changed, false, &trajectory);
+        assert_eq!(when(), first);
     }
 
     #[test]
