@@ -62,9 +62,9 @@ impl Shared {
                     let reason = "it removes an image that was here before; --allow-node-changes sends it";
                     Some(Foreign(reason.to_owned()))
                 }
-                Err(error) => Some(Foreign(format!(
-                    "it removes an image, and what that is could not be asked: {error}"
-                ))),
+                Err(error) => {
+                    Some(Untold(format!("it removes an image, and what that is could not be asked: {error}")))
+                }
             };
         }
         if method.class == Class::ReadOnly {
@@ -75,7 +75,7 @@ impl Shared {
             Ok(foreign) => {
                 foreign.map(|id| Foreign(format!("{id} names something here that is not the replay's")))
             }
-            Err(error) => Some(Foreign(format!("what it names could not be looked up: {error}"))),
+            Err(error) => Some(Untold(format!("what it names could not be looked up: {error}"))),
         }
     }
 
