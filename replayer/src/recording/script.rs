@@ -102,7 +102,8 @@ impl Script {
         let (mut calls, mut kept, mut kept_bytes, mut all) = (Vec::new(), HashMap::new(), 0, 0);
         let sealed = each_call(tape, &mut survey, |survey, call| {
             all += 1;
-            let is_meant = selection.is_none_or(|it| (it.calls)(&call, &survey.objects));
+            let objects = slice.as_ref().map_or(&survey.objects, |slice| &slice.objects);
+            let is_meant = selection.is_none_or(|it| (it.calls)(&call, objects));
             if !is_meant && !slice.as_ref().is_some_and(|slice| slice.needs(&call)) {
                 return;
             }

@@ -45,21 +45,26 @@ pub(crate) struct Slice {
     /// Calls that are sent though they are not meant.
     needed: BTreeSet<CallId>,
     pub(crate) left_out: LeftOut,
+    /// All of the tape's: calls may name what is told of later.
+    pub(crate) objects: ObjectIndex,
 }
 
 impl Slice {
     pub(crate) fn of(tape: &Tape, selection: &Selection<'_>) -> Result<Self, TapeError> {
         let mut survey = Survey::default();
+        each_call(tape, &mut survey, |_, _| {})?;
+        let objects = survey.objects;
+        let mut survey = Survey::default();
         let mut left_out = LeftOut::default();
         let mut uses: HashMap<String, Vec<Stamp>> = HashMap::new();
-        each_call(tape, &mut survey, |survey, call| {
-            let is_sent = (selection.calls)(&call, &survey.objects);
+        each_call(tape, &mut survey, |_, call| {
+            let is_sent = (selection.calls)(&call, &objects);
             if let Some(change) = image_change(&call, is_sent) {
                 left_out.images.push(change);
             } else if is_sent {
                 images_of(&call).for_each(|image| uses.entry(image).or_default().push(call.started));
             } else if changes_objects(&call) {
-                let changed = subjects(&call, &survey.objects);
+                let changed = subjects(&call, &objects);
                 left_out.note(&call, changed);
             }
         })?;
@@ -72,7 +77,7 @@ impl Slice {
         for change in &mut left_out.images {
             change.is_sent |= needed.contains(&change.call);
         }
-        Ok(Self { needed, left_out })
+        Ok(Self { needed, left_out, objects })
     }
 
     /// Whether the calls that are meant can't do without this one.

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use cri::v1::ContainerEventType;
+use cri::endpoint::Endpoints;
+use cri::v1::{self, ContainerEventType};
+use critape_calls::{Call, ObjectIndex};
 use critape_differ::Verdict;
-use critape_replayer::{Config, Pace};
+use critape_replayer::{Config, Pace, Replay, Selection};
+use prost::Message;
 
 use crate::world::{Client, World, container_request, pod, recorded};
 use crate::{NO_WAIT, signatures};
@@ -148,6 +151,19 @@ async fn a_call_follows_the_one_that_makes_what_it_names() {
         assert_eq!(signatures(&report), Vec::<String>::new());
         assert_eq!((report.calls.inconclusive, report.calls.compared), (0, report.calls.recorded));
     }
+    // Of a part of the tape it is not left out.
+    let knows = |call: &Call, objects: &ObjectIndex| {
+        let asked = call.method().filter(|method| method.name == "ContainerStatus").and(call.request());
+        let asked = asked.map(|asked| v1::ContainerStatusRequest::decode(asked.as_ref()).unwrap());
+        asked.is_none_or(|asked| objects.name(&asked.container_id).is_some())
+    };
+    let world = World::new(&[]);
+    let config = NO_WAIT(Config::new(Endpoints::both_at(world.endpoint("runtime.sock"))));
+    let selection = Selection { calls: &knows, until: None };
+    let replay = Replay::of_selected(&tape.open(), &selection, config).unwrap();
+    assert_eq!(replay.calls(), 6);
+    let report = replay.run(std::future::pending(), |_| {}, |_| {}).await.unwrap();
+    assert_eq!((signatures(&report), report.calls.compared), (Vec::new(), 6));
 }
 
 /// On a runtime that hands each event to one listener only.

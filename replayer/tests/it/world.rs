@@ -101,7 +101,7 @@ impl World {
         self.simulator.calls()
     }
 
-    fn endpoint(&self, name: &str) -> Endpoint {
+    pub fn endpoint(&self, name: &str) -> Endpoint {
         Endpoint::at(self.folder.path().join(name)).unwrap()
     }
 
@@ -153,7 +153,7 @@ pub struct OneTape {
 }
 
 impl OneTape {
-    fn open(&self) -> Tape {
+    pub fn open(&self) -> Tape {
         Tape::open(&self.folder.path().join("tape")).unwrap()
     }
 
