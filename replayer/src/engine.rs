@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cri::Method;
 use cri::client::Clients;
-use critape_calls::{Call, CallId, IdentityMap, Unbound};
+use critape_calls::{Call, CallId, IdentityMap, Stamp, Unbound};
 use critape_differ::{Comparer, Findings, Memory, Report, Rules, Signature};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) untold: RefCell<Option<String>>,
     /// Images that the recording pulled and the replay could not, by their references in full, each with the call.
     pub(crate) not_pulled: RefCell<HashMap<String, CallId>>,
+    /// Removals of images that were left alone: which call, when it began in the recording, and all names of the image.
+    pub(crate) images_left: RefCell<Vec<(CallId, Stamp, BTreeSet<String>)>>,
     /// Reads whose answers agreed.
     pub(crate) shown: RefCell<Shown>,
     /// Differences that did not go away by waiting: they are not waited for again.
@@ -150,6 +152,7 @@ impl Engine {
             pulled: RefCell::default(),
             untold: RefCell::default(),
             not_pulled: RefCell::default(),
+            images_left: RefCell::default(),
             shown: RefCell::default(),
             unsettled: RefCell::default(),
             done: Cell::new(0),

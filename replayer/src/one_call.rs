@@ -45,6 +45,7 @@ impl Shared {
         let Some(request) = self.request(&mut turn, call, method).await else { return };
         match self.reason_to_leave_alone(call, method, &request).await {
             Some(LeftAlone::Foreign(reason)) => {
+                self.note_image_left(call, method);
                 self.findings.borrow_mut().skipped(call.id, reason);
                 return;
             }
@@ -186,6 +187,8 @@ impl Shared {
                 findings.clocks().settled(answer.settled_after);
             } else {
                 findings.clocks().gave_up(answer.settled_after);
+                // It is found as what it is, and not as slow.
+                answer.settled_after = answer.lasted;
             }
             self.unsettled.borrow_mut().extend(left);
         }
@@ -239,7 +242,9 @@ impl Shared {
             return Err(reason);
         }
         if !compared.divergences.is_empty()
-            && let Some(reason) = self.follows_from_left_out(call, method)
+            && let Some(reason) = self
+                .follows_from_left_out(call, method)
+                .or_else(|| self.follows_from_image_left(call, &compared))
         {
             return Err(reason);
         }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cri::{IdentityKind, Method};
 use critape_calls::{Call, CallId, IdentityMap, Resolution, Stamp};
+use critape_differ::{Compared, Divergence};
 
 use crate::engine::Shared;
-use crate::recording::request_ids;
 use crate::recording::slice::{ImageChange, subjects};
+use crate::recording::{request_ids, response_ids};
 
 /// What calls changed that are not sent.
 #[derive(Debug, Default)]
@@ -52,7 +53,42 @@ impl LeftOut {
     }
 }
 
+/// Whether a difference is in which image it is, or what it is called.
+fn is_of_image(divergence: &Divergence) -> bool {
+    const PARTS: [&str; 4] = ["image", "image_ref", "image_id", "user_specified_image"];
+    divergence.path.segments().iter().any(|part| PARTS.contains(&part.as_str()))
+}
+
 impl Shared {
+    /// A removal of an image is not sent. What runs from it goes on to name it.
+    pub(crate) fn note_image_left(&self, call: &Call, method: &Method) {
+        if method.name == "RemoveImage" && call.outcome.is_ok() {
+            let images = request_ids(call).into_iter().filter(|(kind, _)| *kind == IdentityKind::Image);
+            let names = images.flat_map(|(_, image)| self.script.survey.needs.all_names(&image));
+            self.images_left.borrow_mut().push((call.id, call.started, names.collect()));
+        }
+    }
+
+    /// Why nothing can be said of how a call names images, where these were removed in the recording alone.
+    pub(crate) fn follows_from_image_left(&self, call: &Call, compared: &Compared) -> Option<String> {
+        if !compared.divergences.iter().all(is_of_image) {
+            return None;
+        }
+        let needs = &self.script.survey.needs;
+        let shown = response_ids(call).into_iter().filter(|(kind, ..)| *kind == IdentityKind::Image);
+        let shown: BTreeSet<String> = shown.flat_map(|(_, image, _)| needs.all_names(&image)).collect();
+        let left_alone = self.images_left.borrow();
+        let left_alone =
+            left_alone.iter().rev().find(|(_, at, names)| *at < call.ended && !names.is_disjoint(&shown));
+        let of_slice = || {
+            let left_out = self.script.left_out.as_ref()?;
+            let change = left_out.last_change(&shown, call.ended)?;
+            (!change.is_sent && !change.is_pull).then_some(change.call)
+        };
+        let other = left_alone.map(|(other, ..)| *other).or_else(of_slice)?;
+        Some(format!("its image was removed by call {other}, which is not sent here"))
+    }
+
     /// Why nothing can be said of a call that differs, where it follows from one that is not in the slice.
     pub(crate) fn follows_from_left_out(&self, call: &Call, method: &Method) -> Option<String> {
         let left_out = self.script.left_out.as_ref()?;

@@ -300,6 +300,26 @@ async fn images_of_the_node_are_left_alone() {
     assert!(client.images().await.iter().any(|image| image.contains("app")));
 }
 
+/// What runs from it is called by its id from then on.
+#[tokio::test]
+async fn what_follows_from_an_image_that_was_left_alone_is_no_finding() {
+    let tape = recorded(&World::new(&[]), async |client: &Client| {
+        client.pull("registry.example/app:1").await;
+        let sandbox = client.run(pod("web")).await;
+        let container = client.create(&sandbox, container_request("app", "sleep 100")).await;
+        client.start(&container).await;
+        client.remove_image("registry.example/app:1").await;
+        client.container_status(&container).await.unwrap();
+        client.remove_pod(&sandbox).await;
+    })
+    .await;
+    let world = World::new(&[]);
+    world.client().await.pull("registry.example/app:1").await;
+    let report = world.replay(&tape, NO_WAIT).await.unwrap();
+    assert_eq!((signatures(&report), report.calls.skipped), (Vec::new(), 1), "{:?}", report.inconclusive);
+    assert_eq!(report.calls.inconclusive, 1);
+}
+
 /// Kubelet calls the folder of a pod's logs by its uid, and gives static pods uids of another form.
 #[tokio::test]
 async fn the_folder_of_logs_is_found_again_whatever_the_form_of_the_uid() {
