@@ -113,7 +113,7 @@ pub enum ReplayError {
     },
     /// Others use the runtime.
     #[error(
-        "the runtime has {count} ready sandboxes that are not a replay's, such as {example}: \
+        "the runtime has {count} ready sandboxes that others use, such as {example}: \
          replay on a runtime of its own, or add --share"
     )]
     InUse {

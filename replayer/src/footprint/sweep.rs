@@ -48,8 +48,8 @@ pub async fn sweep(endpoints: &Endpoints, temp: &Path) -> Result<Swept, ReplayEr
     })?;
     let mut sweep = Sweep { client, generation, swept: Swept::default() };
     sweep.sandboxes().await?;
-    let going: BTreeSet<String> =
-        remains.iter().filter(|it| it.life != Life::Ended).flat_map(|it| it.pulled.clone()).collect();
+    let going = remains.iter().filter(|it| it.life != Life::Ended && it.is_of(endpoints));
+    let going: BTreeSet<String> = going.flat_map(|it| it.pulled.clone()).collect();
     for remains in &remains {
         sweep.remains(remains, endpoints, &going).await;
     }

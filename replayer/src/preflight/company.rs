@@ -3,9 +3,11 @@
 use cri::v1;
 use critape_differ::{Effect, Limitation, LimitationKind, OWNED_LABEL, SideInfo};
 
+use super::owned_by;
 use super::tally::Tally;
+use crate::footprint::Life;
 
-/// Ready sandboxes that are no replay's.
+/// Ready sandboxes that somebody uses: those that are no replay's, and those of a replay that goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Company {
     pub(crate) count: usize,
@@ -19,13 +21,17 @@ impl Company {
         let foreign: Vec<_> = sandboxes
             .iter()
             .filter(|sandbox| sandbox.state() == v1::PodSandboxState::SandboxReady)
-            .filter(|sandbox| !sandbox.labels.contains_key(OWNED_LABEL))
+            .filter(|sandbox| !sandbox.labels.contains_key(OWNED_LABEL) || replay_of(sandbox).is_some())
             .collect();
         let first = foreign.first()?;
         let example = first
             .metadata
             .as_ref()
             .map_or_else(|| first.id.clone(), |metadata| format!("{}/{}", metadata.namespace, metadata.name));
+        let example = match replay_of(first) {
+            Some(process) => format!("{example} (of the replay in process {process})"),
+            None => example,
+        };
         Some(Self { count: foreign.len(), example })
     }
 
@@ -33,11 +39,17 @@ impl Company {
     pub(crate) fn limitation(&self, all: Tally) -> Limitation {
         let Self { count, example } = self;
         let summary = format!(
-            "the runtime has {count} ready sandboxes that are not a replay's, such as {example}: \
+            "the runtime has {count} ready sandboxes that others use, such as {example}: \
              only with --share does a replay begin beside them"
         );
         all.limitation(LimitationKind::InUse, Effect::Refused, summary)
     }
+}
+
+/// The process of another replay that goes on, where the sandbox is of one.
+fn replay_of(sandbox: &v1::PodSandbox) -> Option<u32> {
+    let (owner, life) = owned_by(sandbox)?;
+    (life == Life::Going && owner.pid() != std::process::id()).then(|| owner.pid())
 }
 
 /// Whether this runtime gives each event to one listener alone, so that another takes them from those who were there:

@@ -29,11 +29,15 @@ fn record(folder: &Folder) {
 
 /// A replay that has made what it makes, and waits for its last call.
 fn waiting(folder: &Folder, flags: &str) -> Process {
-    let before = Kubelet::connect(&folder.path("r.sock")).sandboxes().len();
+    waiting_on(folder, "r.sock", flags)
+}
+
+fn waiting_on(folder: &Folder, socket: &str, flags: &str) -> Process {
+    let before = Kubelet::connect(&folder.path(socket)).sandboxes().len();
     // The pull is due at once, the pod soon, and the last call after a minute.
-    let replay = folder.start(&format!("replay node.tape -r unix://DIR/r.sock --speed 0.05 {flags}"));
+    let replay = folder.start(&format!("replay node.tape -r unix://DIR/{socket} --speed 0.05 {flags}"));
     until("a sandbox of the replay", || {
-        (Kubelet::connect(&folder.path("r.sock")).sandboxes().len() > before).then_some(())
+        (Kubelet::connect(&folder.path(socket)).sandboxes().len() > before).then_some(())
     });
     replay
 }
@@ -100,6 +104,32 @@ fn what_goes_on_and_what_was_there_before_is_left_alone() {
     let left: Vec<_> = direct.sandboxes().into_iter().map(|sandbox| sandbox.id).collect();
     assert_eq!(left, [theirs]);
     assert!(folders(&folder).is_empty());
+}
+
+#[test]
+fn a_runtime_on_which_a_replay_goes_on_is_in_use() {
+    let folder = Folder::new();
+    record(&folder);
+    let _simulator = folder.simulator("r.sock", "");
+    let going = waiting(&folder, "");
+    let refused = folder.run("replay node.tape -r unix://DIR/r.sock --pace max");
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    let process = format!("(of the replay in process {})", going.id());
+    assert!(refused.stderr.contains(&process), "{}", refused.stderr);
+    assert_eq!(going.interrupted().code, Some(130));
+}
+
+#[test]
+fn a_replay_on_another_runtime_uses_no_image_of_this_one() {
+    let folder = Folder::new();
+    record(&folder);
+    let (_simulator, _other) = (folder.simulator("r.sock", ""), folder.simulator("s.sock", ""));
+    waiting(&folder, "").killed();
+    let going = waiting_on(&folder, "s.sock", "");
+    let cleaned = folder.run(CLEAN);
+    assert_eq!(cleaned.code, Some(0), "{}", cleaned.stderr);
+    assert_eq!(cleaned.stdout, "removed 1 sandboxes, 1 images and 1 folders of earlier replays\n");
+    assert_eq!(going.interrupted().code, Some(130));
 }
 
 #[test]

@@ -312,7 +312,7 @@ fn sandboxes_of_others_are_in_the_way_unless_shared() {
     let replay = "replay node.tape -r unix://DIR/r.sock --pace max";
     assert_snapshot!(
         folder.refused(replay),
-        @"error: the runtime has 1 ready sandboxes that are not a replay's, such as default/theirs: replay on a runtime of its own, or add --share"
+        @"error: the runtime has 1 ready sandboxes that others use, such as default/theirs: replay on a runtime of its own, or add --share"
     );
     folder.run(&format!("{replay} --share")).done();
     let left: Vec<_> = direct.sandboxes().into_iter().map(|sandbox| sandbox.id).collect();
