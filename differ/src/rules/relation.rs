@@ -15,6 +15,9 @@ const LONG_NUMBER: usize = 5;
 /// Numbers above this are what an underflow leaves behind.
 pub(crate) const PLAUSIBLE_COUNTER: u64 = 1 << 60;
 
+/// Digits of the id of a sandbox or a container.
+const ID_DIGITS: usize = 64;
+
 /// How two values must relate to count as the same.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Relation {
@@ -36,6 +39,8 @@ pub enum Relation {
     Optional,
     /// Same path once a moved folder is taken back.
     Folder,
+    /// Same path from an object's id on, with the part before that; the folder may be another.
+    Below,
     /// The same port, or the one that a replay took in its place.
     Port,
     /// Ids that stand for one another, in one spelling.
@@ -72,6 +77,7 @@ impl Relation {
             Self::Presence => "there on both sides or on neither",
             Self::Optional => "the same where both are there",
             Self::Folder => "same path once a moved folder is taken back",
+            Self::Below => "same path from an object's id on, whatever folder of the runtime it is in",
             Self::Port => "the same port, or the one that a replay took in its place",
             Self::Id => "ids that stand for one another, in one spelling",
             Self::Json => "JSON, each part compared by the rules for it",
@@ -155,6 +161,7 @@ impl fmt::Display for Relation {
             Self::Presence => f.write_str("presence"),
             Self::Optional => f.write_str("optional"),
             Self::Folder => f.write_str("folder"),
+            Self::Below => f.write_str("below"),
             Self::Port => f.write_str("port"),
             Self::Id => f.write_str("id"),
             Self::Json => f.write_str("json"),
@@ -181,6 +188,10 @@ pub(crate) fn texts(relation: &Relation, recorded: &str, live: &str, ids: &Ident
         }
         Relation::Text => plain(recorded) == plain(&ids.to_recorded_path(live)),
         Relation::Folder => recorded == ids.to_recorded_path(live),
+        Relation::Below => {
+            let live = ids.to_recorded_path(live);
+            recorded == live || below(recorded).is_some_and(|it| below(&live) == Some(it))
+        }
         Relation::Id => Spelling::of(recorded) == Spelling::of(live) && same_id(recorded, live, ids),
         Relation::Json => recorded == ids.to_recorded(live),
         Relation::Timestamp => time_text(recorded) == time_text(live),
@@ -197,6 +208,14 @@ pub(crate) fn texts(relation: &Relation, recorded: &str, live: &str, ids: &Ident
         },
         Relation::Counter | Relation::Port => false,
     }
+}
+
+/// A path from the part before the first id of a sandbox or a container on; nothing where there is none.
+fn below(path: &str) -> Option<&str> {
+    let is_id = |part: &str| part.len() == ID_DIGITS && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = path.split('/').find(|part| is_id(part))?;
+    let before = path.find(id)?.checked_sub(1)?;
+    path[..before].rfind('/').map(|parent| &path[parent..])
 }
 
 /// Whether one stands for the other, or neither has been met.
@@ -227,6 +246,7 @@ pub(crate) fn numbers(relation: &Relation, recorded: i128, live: i128) -> bool {
         | Relation::Address
         | Relation::Text
         | Relation::Folder
+        | Relation::Below
         | Relation::Id
         | Relation::Port
         | Relation::Json
@@ -356,6 +376,19 @@ mod tests {
         assert!(
             !sometime(0, -1) && !sometime(0, 1) && !sometime(ns, -ns) && !sometime(ns, ns / 1_000_000_000)
         );
+    }
+
+    #[test]
+    fn a_runtime_may_keep_its_objects_in_another_folder() {
+        let ids = IdentityMap::default();
+        let holds = |recorded: &str, live: &str| texts(&Relation::Below, recorded, live, &ids);
+        let id = "5".repeat(64);
+        let at = |folder: &str, rest: &str| format!("{folder}/{id}/{rest}");
+        assert!(holds(&at("/run/containerd/cri/sandboxes", "shm"), &at("/scratch/cri/sandboxes", "shm")));
+        assert!(!holds(&at("/run/cri/sandboxes", "shm"), &at("/run/cri/sandboxes", "hosts")));
+        assert!(!holds(&at("/run/cri/sandboxes", "shm"), &at("/run/cri/containers", "shm")));
+        assert!(!holds("/run/a", "/scratch/a") && !holds(&id, &at("/run/a", "")), "no folder, no id");
+        assert!(holds("proc", "proc") && holds("/run/a", "/run/a"));
     }
 
     #[test]
