@@ -129,7 +129,7 @@ struct Row {
 
 /// A date of TOML's own, or one in quotes.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "no day: write it as 2027-01-31")]
 enum Day {
     Date(Datetime),
     Text(String),

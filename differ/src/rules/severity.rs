@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::rules::{Matcher, Rules};
-use crate::{Kind, Path, RuleText, Severity};
+use crate::{Kind, ORACLES, Path, RuleText, Severity};
 
 /// What comes with the program, before the severities of the standard rules.
 pub(crate) const CONSEQUENCES: &str = include_str!("../../rules/consequences.toml");
@@ -162,7 +162,7 @@ impl Rules {
         self.severities.iter().find(|rule| rule.matches(method, path, kind, transitions))
     }
 
-    /// What the rule of this name says: one for fields, one for lists, or one of those that can't be changed.
+    /// What the rule of this name says: one for fields, one for lists, one of those that can't be changed, or an oracle.
     pub fn text(&self, name: &str) -> Option<RuleText> {
         let text =
             |reason: &str, source: &str| RuleText { reason: reason.to_owned(), source: source.to_owned() };
@@ -170,7 +170,9 @@ impl Rules {
         let list = || self.lists.iter().find(|rule| rule.name == name).map(|rule| text(&rule.reason, ""));
         let fixed = || fixed_rules().iter().find(|rule| rule.name == name);
         let fixed = || fixed().map(|rule| text(&rule.reason, &rule.source));
-        rule.map(|rule| text(&rule.reason, &rule.source)).or_else(list).or_else(fixed)
+        let oracle = || ORACLES.iter().find(|oracle| oracle.name == name);
+        let oracle = || oracle().map(|oracle| text(oracle.rule, oracle.source));
+        rule.map(|rule| text(&rule.reason, &rule.source)).or_else(list).or_else(fixed).or_else(oracle)
     }
 }
 
