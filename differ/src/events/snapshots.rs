@@ -128,7 +128,13 @@ impl Comparer<'_> {
                 (EXITED, EXITED) => (&END, None),
                 (then, now) if then == now => (&LIFE, None),
                 _ if it.may_show(&before, now) => match it.shown.life(&text(&before, &["id"]), now) {
-                    Some(shown) => (&LIFE, Some(shown)),
+                    Some(mut shown) => {
+                        // Where its times are the recorded ones, it may be the state that is wrong.
+                        if times(&before).1 == times(now).1 {
+                            shown.set_field_by_name("state", Value::EnumNumber(state(&before)));
+                        }
+                        (&LIFE, Some(shown))
+                    }
                     None => continue,
                 },
                 _ => (&["state"], None),

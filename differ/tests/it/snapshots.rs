@@ -115,6 +115,20 @@ fn a_state_that_no_such_event_shows_is_found() {
     );
 }
 
+#[test]
+fn a_state_that_its_times_do_not_fit_is_found_with_them() {
+    let torn = ContainerStatus { finished_at: 0, ..status("c", EXITED, 0) };
+    let [started, stopped] = beside(RUNNING, RUNNING, 100);
+    let torn = event(STARTED, "c", 0, READY, &[torn, status("d", RUNNING, 0)]);
+    assert_eq!(
+        found(&[started, stopped.clone()], &[torn, stopped]),
+        [
+            "containers_statuses[].state CONTAINER_RUNNING→CONTAINER_EXITED",
+            "containers_statuses[].finished_at \"0\""
+        ]
+    );
+}
+
 /// A container starts beside another one, and stops so many milliseconds later; in its first event the two have these
 /// states.
 fn beside(own: ContainerState, other: ContainerState, stops: u64) -> [Vec<u8>; 2] {

@@ -178,5 +178,11 @@ fn the_times_of_a_container_fit_its_state() {
     let found = |live: &[Told]| between(&recorded, live, MADE);
     assert_eq!(found(&live), NONE);
     live[0].containers_statuses[1].started_at = 0;
-    assert_eq!(found(&live), ["containers_statuses[].started_at \"0\""]);
+    assert_eq!(
+        found(&live),
+        [
+            "containers_statuses[].state CONTAINER_CREATED→CONTAINER_RUNNING",
+            "containers_statuses[].started_at \"0\""
+        ]
+    );
 }
