@@ -50,6 +50,7 @@ impl Shared {
                 return;
             }
             Some(LeftAlone::Untold(reason)) => {
+                self.note_image_left(call, method);
                 self.findings.borrow_mut().inconclusive(call.id, reason);
                 return;
             }
