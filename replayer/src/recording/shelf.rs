@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     calls: Vec<Shelved>,
-    /// Where each call stands.
+    /// Where each call stands, once they are sorted.
     places: HashMap<CallId, usize>,
     elements: Vec<Bytes>,
     numbers: HashMap<Bytes, u32, RandomState>,
@@ -34,7 +34,6 @@ impl Shelf {
             Body::Shed(_) => Vec::new(),
         });
         let answers = answers.collect();
-        self.places.insert(call.id, self.calls.len());
         self.calls.push(Shelved { head: call, answers });
     }
 
@@ -60,7 +59,7 @@ impl Shelf {
         &self.calls[place].head
     }
 
-    /// The call with this number, whole.
+    /// The call with this number, whole; for a shelf that is sorted.
     pub(crate) fn find(&self, id: CallId) -> Option<Call> {
         self.places.get(&id).map(|place| self.call(*place))
     }
