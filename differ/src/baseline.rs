@@ -278,6 +278,7 @@ mod tests {
                 rule: "outcome".into(),
                 severity: Severity::Breaking,
                 settles: false,
+                about: None,
             };
             findings.add_divergence(&format!("/p.S/{method}"), &Ids::default(), divergence);
         }

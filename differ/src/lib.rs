@@ -29,7 +29,7 @@ pub use events::event_fields::event_kind;
 pub use forms::{Color, Form, FormError, explain, render_limitations, repeat};
 pub use oracles::{Against, Breach, EventStream, Exchange, ORACLES, Observer, Oracle, breaches_beyond};
 pub use report::causes::Objects;
-pub use report::divergence::{Divergence, Kind, Severity, Signature};
+pub use report::divergence::{Divergence, Kind, Severity, Signature, Subject};
 pub use report::evidence::{EarlierCall, Evidence, Ids, MAX_BEFORE, Timeline, TimelineCall, Witness};
 pub use report::findings::Findings;
 pub use report::known::{Judgement, Known};

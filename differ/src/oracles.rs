@@ -137,11 +137,20 @@ pub(crate) struct Verdict {
     broken: Vec<Broken>,
     /// Places that were said to break the rule, wrongly as is seen now; with the RPC, where that is another.
     withdrawn: Vec<(Option<&'static str>, Path)>,
+    /// What is looked at, where an answer tells of many things.
+    about: Option<String>,
 }
 
-/// What does not hold: where, what was expected, what was found, and against what.
+/// What does not hold.
 #[derive(Debug)]
-struct Broken(Path, Value, Value, Option<Against>);
+struct Broken {
+    path: Path,
+    expected: Value,
+    found: Value,
+    against: Option<Against>,
+    /// The one of many things that the answer tells of.
+    about: Option<String>,
+}
 
 impl Verdict {
     /// There is something that the rule is about: it holds or not. `path` is where, with what was expected and what was found.
@@ -171,7 +180,7 @@ impl Verdict {
         self.checks += 1;
         if !holds {
             let segments: Vec<&str> = path.split('.').collect();
-            self.broken.push(Broken(Path::of(&segments), expected, found, other));
+            self.break_at(&segments, expected, found, other);
         }
     }
 
@@ -201,8 +210,21 @@ impl Verdict {
         self.checks += 1;
         if expected != found {
             let segments: Vec<&str> = path.split('.').chain([key]).collect();
-            self.broken.push(Broken(Path::of(&segments), json!(expected), json!(found), None));
+            self.break_at(&segments, json!(expected), json!(found), None);
         }
+    }
+
+    fn break_at(&mut self, segments: &[&str], expected: Value, found: Value, against: Option<Against>) {
+        let (path, about) = (Path::of(segments), self.about.clone().filter(|id| !id.is_empty()));
+        self.broken.push(Broken { path, expected, found, against, about });
+    }
+
+    /// What is looked at from now on is about the thing of this id.
+    pub(crate) fn of(&mut self, id: &str) -> &mut Self {
+        let about = self.about.get_or_insert_default();
+        about.clear();
+        about.push_str(id);
+        self
     }
 }
 
@@ -319,7 +341,7 @@ impl Kept {
             let method = rpc.map_or_else(|| method.to_owned(), |rpc| format!("{service}/{rpc}"));
             self.breaches.remove(&(oracle.name, method, path));
         }
-        for Broken(path, expected, found, against) in verdict.broken {
+        for Broken { path, expected, found, against, about } in verdict.broken {
             let place = (oracle.name, method.to_owned(), path.clone());
             if self.breaches.len() >= MAX_PLACES || self.breaches.contains_key(&place) {
                 continue;
@@ -333,12 +355,14 @@ impl Kept {
                 rule: oracle.name.to_owned(),
                 severity: oracle.severity,
                 settles: false,
+                about: about.map(|id| call.subject(&id)),
             };
+            let about = divergence.about.as_ref();
             let evidence = (self.bytes < MAX_HELD).then(|| call.evidence()).flatten();
-            let evidence = evidence.map(Evidence::bounded);
+            let evidence = evidence.map(|it| it.about_subject(about).bounded());
             self.bytes += evidence.as_ref().map_or(0, Evidence::size);
-            let (witness, call, at) = (call, call.recorded(), call.at());
-            let (method, objects) = (method.to_owned(), witness.objects());
+            let objects = about.map_or_else(|| call.objects(), Objects::only);
+            let (method, call, at) = (method.to_owned(), call.recorded(), call.at());
             self.breaches.insert(place, Breach { method, call, at, divergence, against, evidence, objects });
         }
     }

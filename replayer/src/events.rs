@@ -67,20 +67,17 @@ async fn follow_on(shared: &Shared, mut turn: Turn, watched: &Stream, call: &Cal
         shared.findings.borrow_mut().inconclusive(call.id, reason);
         return;
     }
-    let recorded = sequences(call, method);
+    let (recorded, ids) = (sequences(call, method), shared.ids.borrow());
     let side = LiveSide::Events(&live, outcome.as_ref());
-    let calls = Calls { recorded: call, veil: &shared.script.veil, live: side };
+    let calls = Calls { recorded: call, veil: &shared.script.veil, live: side, ids: Some(&shared.ids) };
     shared.oracles.borrow_mut().events((call, &calls), Recorded(&recorded), Live(&live));
     if shared.config.pace == crate::Pace::Recorded(1.0) {
-        let ids = shared.ids.borrow();
         for (before, now) in EventSequences::delays_of_both(Recorded(&recorded), Live(&live), &ids) {
             shared.findings.borrow_mut().event_took(&call.path, before, now);
         }
     }
-    let compared = {
-        let ids = shared.ids.borrow();
-        compare(&shared.comparer(&ids), call, method, &live, outcome.as_ref(), &shared.seen(call))
-    };
+    let comparer = shared.comparer(&ids);
+    let compared = compare(&comparer, call, method, &live, outcome.as_ref(), &shared.seen(call));
     if !compared.divergences.is_empty()
         && let Some(reason) = shared.follows_from_left_out(call, method)
     {
@@ -283,6 +280,7 @@ fn broken_off(
         rule: "event-stream".to_owned(),
         severity: severity.unwrap_or(Severity::Breaking),
         settles: false,
+        about: None,
     }
 }
 
@@ -297,6 +295,7 @@ fn capability(recorded: &str, live: &str) -> Divergence {
         rule: "event-stream".to_owned(),
         severity: Severity::Behaviour,
         settles: false,
+        about: None,
     }
 }
 

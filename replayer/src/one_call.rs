@@ -287,7 +287,12 @@ impl Shared {
 
     /// Tells a report of this call and its answer.
     pub(crate) fn witness<'a>(&'a self, call: &'a Call, answer: &'a Answer) -> Calls<'a> {
-        Calls { recorded: call, veil: &self.script.veil, live: LiveSide::Answer(answer) }
+        Calls {
+            recorded: call,
+            veil: &self.script.veil,
+            live: LiveSide::Answer(answer),
+            ids: Some(&self.ids),
+        }
     }
 
     /// Says for which objects on the runtime this call answers, so that no list has to: what it made, and where it

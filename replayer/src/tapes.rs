@@ -223,7 +223,12 @@ impl<'a> Pairing<'a> {
     where
         'a: 'b,
     {
-        Calls { recorded: call, veil: &self.before.veil, live: LiveSide::Call(other, &self.now.veil) }
+        Calls {
+            recorded: call,
+            veil: &self.before.veil,
+            live: LiveSide::Call(other, &self.now.veil),
+            ids: None,
+        }
     }
 
     fn two(&self, call: &Call, other: &Call, ids: &mut IdentityMap) -> Compared {

@@ -25,6 +25,7 @@ fn reports(runs: &[&[Seen<'_>]]) -> Vec<Report> {
                 rule: "exact".to_owned(),
                 severity: Severity::Behaviour,
                 settles: false,
+                about: None,
             };
             findings.add_divergence(
                 STATUS,

@@ -164,6 +164,7 @@ mod tests {
             rule: "exact".into(),
             severity: Severity::Behaviour,
             settles: false,
+            about: None,
         };
         let live = json!({"requests": [{"filter": filter}], "responses": [{"containers": answer}, {}]});
         Listed::of(&divergence, &Evidence { live: Some(live), ..Evidence::default() })

@@ -141,6 +141,7 @@ impl Walk<'_> {
             rule: "exact".to_owned(),
             severity: self.severity(path, Kind::Value, [None, None]),
             settles: self.comparer.rules.settles(path),
+            about: None,
         });
     }
 }

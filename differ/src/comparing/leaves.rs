@@ -50,7 +50,8 @@ impl Walk<'_> {
         let severity = self.severity(path, kind, [transition.as_deref(), told_by(path, &recorded, &live)]);
         let settles = self.comparer.rules.settles(path);
         let path = path.clone();
-        self.diverge(Divergence { path, kind, transition, recorded, live, rule, severity, settles });
+        let about = None;
+        self.diverge(Divergence { path, kind, transition, recorded, live, rule, severity, settles, about });
     }
 
     fn relates(&self, relation: &Relation, pair: &Pair<'_>, field: Option<&FieldDescriptor>) -> bool {

@@ -12,7 +12,7 @@ use crate::comparing::order::{ListName, Order, changes, order_of};
 use crate::comparing::own::Surplus;
 use crate::comparing::walk::{Pair, Walk};
 use crate::report::shown::to_json;
-use crate::{Divergence, Kind, ListOrder, ListRule, Path};
+use crate::{Divergence, Kind, ListOrder, ListRule, Path, Subject};
 
 impl Walk<'_> {
     pub(crate) fn list(&mut self, path: &Path, field: &FieldDescriptor, pair: &Pair<'_>) {
@@ -97,6 +97,7 @@ impl Walk<'_> {
             rule: rule.name.clone(),
             severity: self.severity(path, kind, [None, None]),
             settles: false,
+            about: None,
         });
     }
 
@@ -125,12 +126,18 @@ impl Walk<'_> {
         }
         let shown = to_json(element, Some(field));
         self.presence(path, true, shown, serde_json::Value::Null);
-        if let Some((_, id)) = self.identity_of(path, element)
+        if let Some((kind, id)) = self.identity_of(path, element)
             && let Value::Message(element) = element
-            && self.trajectories.before(&id, element.descriptor().name()).is_some()
             && let Some(divergence) = self.compared.divergences.last_mut()
         {
-            lateness::rule_out(divergence, lateness::AS_SHOWN);
+            if self.trajectories.before(&id, element.descriptor().name()).is_some() {
+                lateness::rule_out(divergence, lateness::AS_SHOWN);
+            }
+            let live_id = match self.comparer.ids.resolve(kind, &id) {
+                Resolution::Live(live) => live,
+                _ => String::new(),
+            };
+            divergence.about = Some(Subject { id, live_id, at: None });
         }
     }
 
@@ -164,11 +171,12 @@ impl Walk<'_> {
         }
         let shown = to_json(element, Some(field));
         self.presence(path, false, serde_json::Value::Null, shown);
-        let id = self.identity_of(path, element).map(|(_, id)| self.comparer.ids.to_recorded(&id));
-        if id.is_some_and(|id| self.trajectories.is_over(&id))
+        if let Some((_, live_id)) = self.identity_of(path, element)
             && let Some(divergence) = self.compared.divergences.last_mut()
         {
-            divergence.settles = false;
+            let id = self.comparer.ids.to_recorded(&live_id);
+            divergence.settles &= !self.trajectories.is_over(&id);
+            divergence.about = Some(Subject { id, live_id, at: None });
         }
     }
 

@@ -40,6 +40,7 @@ impl Comparer<'_> {
                 severity: severity.unwrap_or(usual),
                 // What is not served, or can't be understood, will not be a moment later.
                 settles: ![recorded, live].iter().any(|outcome| NEVER_SETTLE.contains(&outcome.code)),
+                about: None,
             });
             return compared;
         }
@@ -66,6 +67,7 @@ impl Comparer<'_> {
             rule: "outcome".to_owned(),
             severity: severity.unwrap_or(Severity::Behaviour),
             settles: false,
+            about: None,
         }
     }
 
@@ -94,6 +96,7 @@ impl Comparer<'_> {
             rule: "unreadable".to_owned(),
             severity: severity.unwrap_or(Severity::Breaking),
             settles: false,
+            about: None,
         }
     }
 
@@ -110,6 +113,7 @@ impl Comparer<'_> {
             rule: "runtime-gone".to_owned(),
             severity: severity.unwrap_or(Severity::Breaking),
             settles: false,
+            about: None,
         }
     }
 
@@ -138,6 +142,7 @@ impl Comparer<'_> {
             live: Value::String(live.message.clone()),
             rule: name.to_owned(),
             settles: false,
+            about: None,
         });
     }
 }
@@ -174,6 +179,7 @@ fn details(recorded: &Outcome, live: &Outcome, compared: &mut Compared) {
         rule: "exact".to_owned(),
         severity: Severity::Cosmetic,
         settles: false,
+        about: None,
     });
 }
 

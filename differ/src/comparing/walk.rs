@@ -10,7 +10,7 @@ use crate::comparing::comparer::{Compared, Comparer, OWNED_LABEL, Passed, Trajec
 use crate::report::shown::{base64_text, key_text, to_json};
 use crate::rules::host_devices::AskedDevices;
 use crate::rules::severity::{Transitions, told_by};
-use crate::{Divergence, Kind, Path, Relation, Severity};
+use crate::{Divergence, Kind, Path, Relation, Severity, Subject};
 
 /// How a container ended.
 const ENDINGS: [&str; 3] = ["exit_code", "reason", "message"];
@@ -204,17 +204,22 @@ impl Walk<'_> {
     pub(crate) fn element(&mut self, path: &Path, recorded: &DynamicMessage, live: &DynamicMessage) {
         let before = std::mem::take(&mut self.compared);
         self.object(path, recorded, live);
-        let own = std::mem::replace(&mut self.compared, before);
+        let mut own = std::mem::replace(&mut self.compared, before);
+        let agrees = lasts(&own);
         if path.is_list_of_root()
-            && lasts(&own)
+            && (agrees || !own.divergences.is_empty())
             && let Some((recorded, live)) = own_id(recorded).zip(own_id(live))
         {
-            self.agreeing.push(AgreeingPair {
-                list: path.clone(),
-                recorded,
-                live,
-                passed: own.passed.clone(),
-            });
+            if agrees {
+                let passed = own.passed.clone();
+                self.agreeing.push(AgreeingPair { list: path.clone(), recorded, live, passed });
+            } else {
+                // What is in it may be about something of its own.
+                let about = Subject { id: recorded, live_id: live, at: None };
+                for divergence in own.divergences.iter_mut().filter(|it| it.about.is_none()) {
+                    divergence.about = Some(about.clone());
+                }
+            }
         }
         self.compared.merge(own);
     }
@@ -273,6 +278,7 @@ impl Walk<'_> {
                     live: shown(now),
                     rule: "exact".to_owned(),
                     settles: false,
+                    about: None,
                 });
             }
         }
@@ -304,6 +310,7 @@ impl Walk<'_> {
             rule: "exact".to_owned(),
             severity,
             settles: self.comparer.rules.settles(path),
+            about: None,
         });
     }
 

@@ -13,7 +13,7 @@ use prost::Message;
 use prost_reflect::DynamicMessage;
 
 use crate::comparing::comparer::{Change, Compared, Comparer, Trajectories};
-use crate::{Divergence, EventStream, Kind, Path, Severity};
+use crate::{Divergence, EventStream, Kind, Path, Severity, Subject};
 use event_fields::{created_at, event_kind, made_at, text};
 use snapshots::{Shown, Snapshot};
 
@@ -111,6 +111,13 @@ impl EventSequences {
         self.by_id.entry(id).or_default().push(event);
     }
 
+    /// When the event at this place among those of this id came; where it has none there, when the last did, or when nobody listened
+    /// for it any more.
+    fn told_at(&self, id: &str, place: usize) -> Option<Stamp> {
+        let arrived = self.arrived.get(id).map_or(&[][..], Vec::as_slice);
+        arrived.get(place).or(arrived.last()).copied().flatten().or(self.ended)
+    }
+
     /// How long after it was made each event of this id came, with its kind; nothing where it is of the time before the
     /// stream, or was made after it came.
     fn delays(&self, id: &str) -> impl Iterator<Item = (String, Option<Duration>)> {
@@ -183,31 +190,41 @@ impl Comparer<'_> {
         live: Live<&EventSequences>,
         trajectories: &dyn Trajectories,
     ) -> Compared {
-        let mut compared = Compared::default();
-        let empty = Vec::new();
+        let (mut told, mut left_out, empty) = (Vec::new(), 0, Vec::new());
+        let mut tell = |mut compared: Compared, id: &str, live_id: &str, at| {
+            compared.set_about(&Subject { id: id.to_owned(), live_id: live_id.to_owned(), at });
+            told.push((at, compared));
+        };
         let shown = Shown::of(recorded.0);
         for (id, before) in &recorded.0.by_id {
             let Resolution::Live(live_id) = self.ids.resolve(IdentityKind::Object, id) else {
-                compared.left_out += 1;
+                left_out += 1;
                 continue;
             };
             let now = live.0.by_id.get(&live_id).unwrap_or(&empty);
-            self.sequence(id, (recorded.0, before), (live.0, now), trajectories, &mut compared);
-            let pairs = before.iter().zip(now).filter(|(before, now)| event_kind(before) == event_kind(now));
-            for (before, now) in pairs {
-                compared.merge(self.event(method, (before, now), (recorded.0, &shown), trajectories));
+            let sequence = self.sequence(id, (recorded.0, before), (live.0, now), trajectories);
+            tell(sequence, id, &live_id, recorded.0.told_at(id, first_other(before, now)));
+            for (place, (before, now)) in before.iter().zip(now).enumerate() {
+                if event_kind(before) == event_kind(now) {
+                    let event = self.event(method, (before, now), (recorded.0, &shown), trajectories);
+                    tell(event, id, &live_id, recorded.0.told_at(id, place));
+                }
             }
         }
-        for id in live.0.by_id.keys() {
-            let recorded_id = self.ids.to_recorded(id);
-            if !self.ids.is_bound_live(id) {
-                compared.left_out += 1;
-            } else if !recorded.0.by_id.contains_key(&recorded_id) {
-                let now = &live.0.by_id[id];
-                self.sequence(&recorded_id, (recorded.0, &empty), (live.0, now), trajectories, &mut compared);
+        for (live_id, now) in &live.0.by_id {
+            let id = self.ids.to_recorded(live_id);
+            if !self.ids.is_bound_live(live_id) {
+                left_out += 1;
+            } else if !recorded.0.by_id.contains_key(&id) {
+                let sequence = self.sequence(&id, (recorded.0, &empty), (live.0, now), trajectories);
+                tell(sequence, &id, live_id, recorded.0.told_at(&id, 0));
             }
         }
-        compared
+        // What was found first is told first.
+        told.sort_by_key(|(at, _)| *at);
+        let mut all = Compared { left_out, ..Compared::default() };
+        told.into_iter().for_each(|(_, compared)| all.merge(compared));
+        all
     }
 
     /// Compares two events, of which the first is of the stream that shows these states.
@@ -257,32 +274,28 @@ impl Comparer<'_> {
         (recorded, before): (&EventSequences, &[DynamicMessage]),
         (live, now): (&EventSequences, &[DynamicMessage]),
         trajectories: &dyn Trajectories,
-        compared: &mut Compared,
-    ) {
+    ) -> Compared {
         let came_late = || came_late(id, (recorded, before), (live, now), trajectories);
         let (since_before, since_now) = (recorded.kinds_since(before), live.kinds_since(now));
         let kinds = |events: &[DynamicMessage]| events.iter().map(event_kind).collect::<Vec<_>>();
         let (before, now) = (kinds(before), kinds(now));
         if before == now {
-            return;
+            return Compared::default();
         }
         let gone = before.last().is_some_and(|kind| kind == DELETED);
         if !gone && now.starts_with(&before) && came_late() {
-            compared.pass("events-after-the-end");
-            return;
+            return Compared::explained("events-after-the-end");
         }
         if since_before == since_now {
-            compared.pass("events-before-the-stream");
-            return;
+            return Compared::explained("events-before-the-stream");
         }
         if end_in_order(before.clone()) == end_in_order(now.clone()) {
-            compared.pass("removed-while-running");
-            return;
+            return Compared::explained("removed-while-running");
         }
         let path = Path::root("events");
         let severity =
             self.rules.severity("GetContainerEvents", &path, Kind::Value, None).unwrap_or(Severity::Breaking);
-        compared.divergences.push(Divergence {
+        let divergence = Divergence {
             path,
             kind: Kind::Value,
             transition: None,
@@ -291,7 +304,9 @@ impl Comparer<'_> {
             rule: "event-sequence".to_owned(),
             severity,
             settles: true,
-        });
+            about: None,
+        };
+        Compared { divergences: vec![divergence], ..Compared::default() }
     }
 }
 
@@ -328,6 +343,12 @@ fn came_late(
         })
     };
     beyond.iter().all(|event| live.is_old(event) || made_at(event) >= until || outlasts(made_at(event)))
+}
+
+/// The place of the first event that is of another kind on the other side.
+fn first_other(before: &[DynamicMessage], now: &[DynamicMessage]) -> usize {
+    let same = before.iter().zip(now).take_while(|(before, now)| event_kind(before) == event_kind(now));
+    same.count()
 }
 
 /// The end of a container that is removed while it runs is told by chance before or after its removal: containerd hears of it

@@ -37,6 +37,7 @@ fn outcome(transition: &str) -> Divergence {
         rule: "outcome".into(),
         severity: Severity::Breaking,
         settles: false,
+        about: None,
     }
 }
 
@@ -162,6 +163,7 @@ pub(super) fn hostile() -> Report {
         rule: HOSTILE.into(),
         severity: Severity::Behaviour,
         settles: false,
+        about: None,
     };
     let evidence = Evidence {
         about: Some(HOSTILE.to_owned()),

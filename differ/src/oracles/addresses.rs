@@ -123,7 +123,7 @@ impl Addresses {
             holder.until = holder.until.max(seen.started);
             let held = (holder.since, holder.until);
             if let Some(other) = sharing(holders, id, held) {
-                verdict.check(
+                verdict.of(id).check(
                     false,
                     "items[]",
                     format!("an address of {id} that {other} does not have"),

@@ -127,6 +127,7 @@ impl Agreement {
     fn told(&mut self, seen: &Observed<'_>, told: &Told<'_>, verdict: &mut Verdict) {
         let known = self.0.entry(told.id.to_owned()).or_default();
         let by = told.by;
+        verdict.of(told.id);
         if let Some(name) = known.name.as_ref().filter(|_| !told.name.is_empty()) {
             verdict.check(told.name == *name, &by.at("metadata"), name.as_str(), told.name.as_str());
         } else {

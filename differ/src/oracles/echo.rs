@@ -98,6 +98,7 @@ impl Echo {
 
     fn check(&self, path: &str, id: &str, labels: &Map, annotations: &Map, verdict: &mut Verdict) {
         let Some(given) = self.given.get(id) else { return };
+        verdict.of(id);
         let both = [("labels", &given.labels, labels), ("annotations", &given.annotations, annotations)];
         for (field, given, told) in both {
             for key in given.keys().chain(told.keys()).collect::<BTreeSet<_>>() {

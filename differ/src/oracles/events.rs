@@ -68,7 +68,7 @@ impl Watch for Events {
             let expected: Vec<usize> = (0..4).filter(|step| steps[*step].is_some_and(within)).collect();
             let complete = expected.iter().all(|step| told.contains(step));
             let in_order = told.windows(2).all(|two| two[0] < two[1]);
-            verdict.check(complete && in_order, "events", names(&expected), names(told));
+            verdict.of(id).check(complete && in_order, "events", names(&expected), names(told));
         }
     }
 }

@@ -76,7 +76,7 @@ impl Watch for Filters {
                 continue;
             };
             let id = text_at(item, element.id).unwrap_or_default();
-            verdict.check(false, element.path, "what fits the filter", format!("{id}, by its {what}"));
+            verdict.of(id).check(false, element.path, "what fits the filter", format!("{id}, by its {what}"));
         }
     }
 }

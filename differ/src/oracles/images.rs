@@ -91,6 +91,7 @@ impl Watch for Images {
             }
             Said::ListContainers(answer) => {
                 for it in &answer.containers {
+                    let verdict = verdict.of(&it.id);
                     self.of_container("ListContainers", "containers[].image_id", &it.image_id, verdict);
                 }
             }

@@ -59,6 +59,7 @@ impl Watch for Removed {
                 let latest = *removed + NOTED_WITHIN;
                 let expected =
                     format!("{} at most: then the call that removed it had returned", latest.as_nanos());
+                verdict.of(&event.container_id);
                 verdict.check(made <= latest, "created_at", expected, event.created_at.to_string());
             }
         }
@@ -75,7 +76,12 @@ impl Removed {
             let mut named = ids.iter().filter_map(|number| text_at(element, &[*number]));
             let gone = named.find(|id| self.0.get(*id).is_some_and(|removed| *removed <= seen.started));
             let found = gone.map_or(Value::Null, Value::from);
-            verdict.check(gone.is_none(), path, "nothing that was removed", found);
+            verdict.of(gone.unwrap_or_default()).check(
+                gone.is_none(),
+                path,
+                "nothing that was removed",
+                found,
+            );
         }
     }
 }

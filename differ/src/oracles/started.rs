@@ -93,7 +93,7 @@ impl Started {
         }
         let created = v1::ContainerState::ContainerCreated;
         if state == created as i32 {
-            verdict.check(false, path, "a state of what was started", created.as_str_name());
+            verdict.of(id).check(false, path, "a state of what was started", created.as_str_name());
         } else {
             self.unseen.remove(id);
             verdict.held();

@@ -59,6 +59,7 @@ impl Watch for Steady {
             Said::ListContainers(answer) => {
                 for it in &answer.containers {
                     if let Some(life) = self.life(&it.id) {
+                        verdict.of(&it.id);
                         text(&mut life.images[1], &it.image_ref, "containers[].image_ref", verdict);
                     }
                 }
@@ -76,6 +77,7 @@ impl Watch for Steady {
 
     fn events(&mut self, stream: &EventStream, verdict: &mut Verdict) {
         for event in &stream.events {
+            verdict.of(&event.container_id);
             for status in &event.containers_statuses {
                 self.container(status, "containers_statuses[]", verdict);
             }

@@ -42,13 +42,14 @@ impl Watch for Times {
                 }
             }
             Said::ListPodSandbox(answer) => {
-                answer.items.iter().for_each(|it| set("items[].created_at", it.created_at, verdict));
+                for it in &answer.items {
+                    set("items[].created_at", it.created_at, verdict.of(&it.id));
+                }
             }
             Said::ListContainers(answer) => {
-                answer
-                    .containers
-                    .iter()
-                    .for_each(|it| set("containers[].created_at", it.created_at, verdict));
+                for it in &answer.containers {
+                    set("containers[].created_at", it.created_at, verdict.of(&it.id));
+                }
             }
             Said::ImageFsInfo(answer) => {
                 for system in &answer.image_filesystems {
@@ -65,7 +66,7 @@ impl Watch for Times {
 
     fn events(&mut self, stream: &EventStream, verdict: &mut Verdict) {
         for event in &stream.events {
-            set("created_at", event.created_at, verdict);
+            set("created_at", event.created_at, verdict.of(&event.container_id));
             if let Some(status) = &event.pod_sandbox_status {
                 set("pod_sandbox_status.created_at", status.created_at, verdict);
             }
@@ -94,6 +95,7 @@ fn container(status: &v1::ContainerStatus, verdict: &mut Verdict) {
 }
 
 fn stats(stats: &v1::ContainerStats, verdict: &mut Verdict) {
+    verdict.of(stats.attributes.as_ref().map_or("", |it| &it.id));
     if let Some(cpu) = &stats.cpu {
         set_or_none("stats[].cpu.timestamp", cpu.timestamp, verdict);
     }

@@ -116,14 +116,16 @@ impl Usage {
         verdict: &mut Verdict,
     ) {
         let Some(linux) = &stats.linux else { return };
+        let id = stats.attributes.as_ref().map_or("", |it| &it.id);
+        verdict.of(id);
         bounds(paths[0], linux.cpu.as_ref(), linux.memory.as_ref(), verdict);
-        if let Some((network, pod)) = linux.network.as_ref().zip(stats.attributes.as_ref()) {
-            self.network(paths[0], &pod.id, network, verdict);
+        if let Some(network) = linux.network.as_ref().filter(|_| !id.is_empty()) {
+            self.network(paths[0], id, network, verdict);
         }
         linux.containers.iter().for_each(|it| self.container(paths[1], it, told, verdict));
         let processes = linux.process.as_ref().and_then(|process| process.process_count.as_ref());
         if let Some(count) = value(processes).filter(|_| linux.containers.iter().any(|it| self.runs(it))) {
-            self.is_used(paths[0], PROCESSES, &Look::running(count), verdict);
+            self.is_used(paths[0], PROCESSES, &Look::running(count), verdict.of(id));
         }
     }
 
@@ -185,11 +187,12 @@ impl Usage {
         told: Duration,
         verdict: &mut Verdict,
     ) {
+        let id = stats.attributes.as_ref().map_or("", |it| &it.id);
+        verdict.of(id);
         bounds(path, stats.cpu.as_ref(), stats.memory.as_ref(), verdict);
         if let Some(used) = value(stats.writable_layer.as_ref().and_then(|layer| layer.used_bytes.as_ref())) {
             bound(path, "writable_layer.used_bytes", used, PLAUSIBLE_COUNTER, verdict);
         }
-        let id = stats.attributes.as_ref().map_or("", |it| &it.id);
         let Some(Running { since, cpu: (last, least) }) = self.started.get_mut(id) else { return };
         let (cpu, memory) = (stats.cpu.as_ref(), stats.memory.as_ref());
         let times = [("cpu", cpu.map(|it| it.timestamp)), ("memory", memory.map(|it| it.timestamp))];

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use cri::Class;
 
-use crate::{Divergence, Finding, Kind, Witness};
+use crate::{Divergence, Finding, Kind, Subject, Witness};
 
 /// Calls that run something in a container or connect to it: no later answer is another because of them.
 const CHANGES_NOTHING: [&str; 5] = ["ExecSync", "Exec", "Attach", "PortForward", "ReopenContainerLog"];
@@ -18,6 +18,13 @@ pub struct Objects {
     pub changed: BTreeSet<String>,
 }
 
+impl Objects {
+    /// Of what is found of one thing alone, which it does not change.
+    pub(crate) fn only(about: &Subject) -> Self {
+        Self { named: BTreeSet::from([about.id.clone()]), changed: BTreeSet::new() }
+    }
+}
+
 /// Where a finding was met first.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
@@ -29,15 +36,14 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn of(method: &str, witness: &dyn Witness) -> Self {
+    pub(crate) fn of(method: &str, witness: &dyn Witness, mut objects: Objects) -> Self {
         let rpc = rpc(method);
         let is_stream = rpc == "GetContainerEvents";
         let call = witness.recorded().map_or(u64::MAX, |call| call.0);
-        let mut objects = witness.objects();
         if !changes(method) {
             objects.changed.clear();
         }
-        let is_of_all = is_stream || rpc.starts_with("List") && objects.named.is_empty();
+        let is_of_all = is_stream || rpc.starts_with("List") && witness.objects().named.is_empty();
         Self { call: if is_stream { u64::MAX } else { call }, objects, is_of_all }
     }
 
@@ -65,24 +71,30 @@ pub(crate) struct Causes(HashMap<String, String>);
 
 impl Causes {
     /// Takes note of what was found of a call, which is the finding of this id.
-    pub(crate) fn note(&mut self, id: &str, method: &str, divergence: &Divergence, witness: &dyn Witness) {
+    pub(crate) fn note(
+        &mut self,
+        id: &str,
+        method: &str,
+        divergence: &Divergence,
+        objects: impl FnOnce() -> Objects,
+    ) {
         if divergence.kind != Kind::Outcome || !changes(method) || !has_failed_once(divergence) {
             return;
         }
-        for object in witness.objects().changed {
+        for object in objects().changed {
             self.0.entry(object).or_insert_with(|| id.to_owned());
         }
     }
 
     /// Takes note that a finding of this id was met once more.
-    pub(crate) fn met(&self, id: &str, cause: &mut Cause, witness: &dyn Witness) {
+    pub(crate) fn met(&self, id: &str, cause: &mut Cause, objects: impl FnOnce() -> Objects) {
         if self.0.is_empty() {
             *cause = Cause::None;
         }
         if *cause == Cause::None {
             return;
         }
-        let named = witness.objects().named;
+        let named = objects().named;
         let found = named.iter().find_map(|object| self.0.get(object)).filter(|found| *found != id);
         *cause = match (std::mem::take(cause), found) {
             (Cause::NotMet, Some(found)) => Cause::Of(found.clone()),
@@ -176,6 +188,7 @@ mod tests {
                 rule: "exact".into(),
                 severity: Severity::Breaking,
                 settles: false,
+                about: None,
             };
             findings.add_divergence(
                 &format!("/runtime.v1.RuntimeService/{rpc}"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use critape_calls::Stamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -83,6 +84,19 @@ pub struct Divergence {
     pub severity: Severity,
     /// Whether it may go away by waiting.
     pub settles: bool,
+    /// What it is about, where the answer tells of many things.
+    pub about: Option<Subject>,
+}
+
+/// One thing of many that an answer, or a stream, tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// As the recording calls it.
+    pub id: String,
+    /// As the live side calls it.
+    pub live_id: String,
+    /// When the recording told of it, where that was at another moment than the beginning of the call.
+    pub at: Option<Stamp>,
 }
 
 /// What makes divergences one finding.

@@ -4,8 +4,8 @@ use critape_calls::{CallId, Stamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::Path;
 use crate::report::causes::Objects;
+use crate::{Path, Subject};
 
 /// The largest message that is held as it is, in bytes of JSON.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -15,6 +15,8 @@ const MAX_CALL: usize = 256 * 1024;
 pub(crate) const MAX_REPORT_EVIDENCE: usize = 2 * 1024 * 1024;
 /// The most that is held until the worst findings are known.
 pub(crate) const MAX_HELD: usize = 8 * MAX_REPORT_EVIDENCE;
+/// Where an event names the container that it is of.
+const EVENT_ID: &str = "containerId";
 /// Calls of the same pod that are named.
 pub const MAX_BEFORE: usize = 10;
 
@@ -36,6 +38,11 @@ pub trait Witness {
     /// What they are about, as the recording calls it; nothing where nobody knows.
     fn objects(&self) -> Objects {
         Objects::default()
+    }
+
+    /// The one of the things that a stream tells of that the live side calls this.
+    fn subject(&self, live_id: &str) -> Subject {
+        Subject { id: live_id.to_owned(), live_id: live_id.to_owned(), at: None }
     }
 
     /// Seals what is secret in the two values that stand at this path. A report is shown around, a tape's key is not: no value goes
@@ -72,7 +79,7 @@ impl Witness for Ids {
 /// The first occurrence of a finding, in full.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The pod or container that the call is about, as `namespace/pod/container`.
+    /// The pod or container that the call, or what its list or stream tells, is about, as `namespace/pod/container`.
     pub about: Option<String>,
     /// The recorded call, as `tape show -o json` prints it.
     pub recorded: Option<Value>,
@@ -83,6 +90,9 @@ pub struct Evidence {
     /// Messages that are left out because they are too large. Each stands as `{"cut": bytes}`.
     #[serde(default)]
     pub cut: u64,
+    /// Which of the things that the call tells of it is about, until that has a name.
+    #[serde(skip)]
+    pub subject: Option<Subject>,
 }
 
 /// A call that came before another.
@@ -104,6 +114,18 @@ impl Evidence {
     /// The number of the recorded call; of the live one where nothing was recorded.
     pub fn call(&self) -> Option<u64> {
         self.recorded.as_ref().or(self.live.as_ref())?.get("id")?.as_u64()
+    }
+
+    /// The same, about this one thing; of a stream of events, those of its own alone.
+    pub(crate) fn about_subject(mut self, subject: Option<&Subject>) -> Self {
+        let Some(subject) = subject else { return self };
+        for (call, id) in [(&mut self.recorded, &subject.id), (&mut self.live, &subject.live_id)] {
+            let events = call.as_mut().and_then(|call| call.get_mut("responses")?.as_array_mut());
+            let is_of_other = |event: &Value| event[EVENT_ID].as_str().is_some_and(|of| of != id);
+            events.into_iter().for_each(|events| events.retain(|event| !is_of_other(event)));
+        }
+        self.subject = Some(subject.clone());
+        self
     }
 
     /// The same, with messages left out that are too large for a report.

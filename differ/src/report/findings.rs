@@ -8,7 +8,7 @@ use critape_calls::{CallId, Live, Recorded, time_text};
 use crate::comparing::asked::Listed;
 use crate::comparing::comparer::Compared;
 use crate::oracles::Against;
-use crate::report::causes::{self, Cause, Causes, Origin};
+use crate::report::causes::{self, Cause, Causes, Objects, Origin};
 use crate::report::evidence::{Evidence, MAX_HELD, MAX_REPORT_EVIDENCE, Witness};
 use crate::report::examples;
 use crate::report::follows;
@@ -149,9 +149,11 @@ impl Findings {
     /// Adds a divergence that is about more than one call.
     pub fn add_divergence(&mut self, method: &str, witness: &dyn Witness, mut divergence: Divergence) {
         let signature = Signature::of(method, &divergence);
+        let about = divergence.about.take();
+        let objects = || about.as_ref().map_or_else(|| witness.objects(), Objects::only);
         let met = self.findings.entry(signature).or_insert_with_key(|signature| {
             let evidence = (self.evidence_bytes < MAX_HELD).then(|| witness.evidence()).flatten();
-            let evidence = evidence.map(Evidence::bounded);
+            let evidence = evidence.map(|it| it.about_subject(about.as_ref()).bounded());
             self.evidence_bytes += evidence.as_ref().map_or(0, Evidence::size);
             let listed = evidence.as_ref().and_then(|evidence| Listed::of(&divergence, evidence));
             let mut finding = first_met(signature, &divergence, evidence);
@@ -159,12 +161,12 @@ impl Findings {
                 let rpc = method.rsplit('/').next().unwrap_or(method);
                 finding.summary = listed.summary(rpc, &signature.path);
             }
-            let (origin, cause) = (Origin::of(method, witness), Cause::default());
+            let (origin, cause) = (Origin::of(method, witness, objects()), Cause::default());
             Met { finding, path: divergence.path.clone(), listed, origin, cause }
         });
         let finding = &mut met.finding;
-        self.causes.met(&finding.id, &mut met.cause, witness);
-        self.causes.note(&finding.id, method, &divergence, witness);
+        self.causes.met(&finding.id, &mut met.cause, objects);
+        self.causes.note(&finding.id, method, &divergence, objects);
         finding.count += 1;
         finding.severity = finding.severity.min(divergence.severity);
         if examples::are_enough(&finding.examples) && finding.spread.is_full() {
@@ -176,7 +178,7 @@ impl Findings {
             live_call: witness.live().map(|call| call.0),
             recorded: divergence.recorded,
             live: divergence.live,
-            at: witness.at().map(time_text),
+            at: about.and_then(|about| about.at).or_else(|| witness.at()).map(time_text),
         };
         finding.spread.add(Seen {
             call: example.recorded_call,
@@ -361,6 +363,7 @@ mod tests {
             rule: "exact".into(),
             severity: Severity::Behaviour,
             settles: false,
+            about: None,
         }
     }
 

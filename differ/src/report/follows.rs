@@ -119,6 +119,7 @@ mod tests {
                 rule: "exact".into(),
                 severity: Severity::Behaviour,
                 settles: false,
+                about: None,
             };
             findings.add_divergence(&format!("{SERVICE}/{rpc}"), &Ids::default(), divergence);
         }

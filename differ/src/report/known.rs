@@ -244,6 +244,7 @@ mod tests {
             rule: "outcome".into(),
             severity: Severity::Breaking,
             settles: false,
+            about: None,
         };
         let method = "/runtime.v1.RuntimeService/StopPodSandbox";
         findings.add_divergence(method, &Ids::default(), divergence);

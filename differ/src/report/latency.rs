@@ -175,6 +175,7 @@ impl Shift {
             rule: format!("latency: {way} by {:.1} deviations of the ranks", self.deviations.abs()),
             severity: Severity::Behaviour,
             settles: false,
+            about: None,
         }
     }
 }

@@ -110,6 +110,7 @@ mod tests {
             rule: "event-stream".to_owned(),
             severity: Severity::Breaking,
             settles: false,
+            about: None,
         };
         summary("/runtime.v1.RuntimeService/M", &divergence)
     }

@@ -148,6 +148,7 @@ impl Place {
             rule: RULE.to_owned(),
             severity: Severity::Behaviour,
             settles: false,
+            about: None,
         }
     }
 }

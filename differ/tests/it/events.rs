@@ -3,7 +3,7 @@
 use cri::v1::{ContainerEventType as Kind, ContainerStatus};
 use cri::{Generation, IdentityKind, methods, v1};
 use critape_calls::{IdentityMap, Live, Recorded, Stamp};
-use critape_differ::{Compared, Comparer, EventSequences, Memory, NoTrajectories, Rules};
+use critape_differ::{Compared, Comparer, EventSequences, Memory, NoTrajectories, Rules, Subject};
 use prost::Message as _;
 use prost_reflect::DynamicMessage;
 
@@ -60,6 +60,27 @@ fn an_event_that_is_missing_is_found() {
         left.remove(missing);
         assert_eq!(said(&stream(&[], &all, true), &stream(&[], &left, true)), ["events"], "{missing}");
     }
+}
+
+/// It came where the missing one was to come, or with the last that came.
+#[test]
+fn what_is_found_says_of_which_container_and_when() {
+    let all = [CREATED, STARTED, STOPPED, DELETED];
+    let mut recorded = EventSequences::begun_at(Stamp(BEGUN));
+    for (place, event) in stream(&[], &all, true).iter().enumerate() {
+        recorded.push_at(event.clone(), Stamp(BEGUN + SECOND * place as u64 + 7));
+    }
+    let about = |live: &EventSequences| {
+        let [found] = compare(&recorded, live).divergences.try_into().unwrap();
+        found.about.unwrap()
+    };
+    let at = |place: u64| Subject {
+        id: "c".to_owned(),
+        live_id: "c".to_owned(),
+        at: Some(Stamp(BEGUN + SECOND * place + 7)),
+    };
+    assert_eq!(about(&stream(&[], &[CREATED, STARTED, DELETED], true)), at(2));
+    assert_eq!(about(&stream(&[], &[CREATED, STARTED, STOPPED, DELETED, STARTED], true)), at(3));
 }
 
 #[test]

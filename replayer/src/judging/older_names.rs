@@ -71,6 +71,7 @@ mod tests {
                 rule: "exact".to_owned(),
                 severity: Severity::Behaviour,
                 settles: false,
+                about: None,
             };
             let mut compared = Compared { divergences: vec![divergence], ..Compared::default() };
             names.let_pass(&mut compared);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use cri::json::Defaults;
-use critape_calls::{Call, CallId, Outcome, Side, Stamp, call_to_json, decode, outcome_to_json};
-use critape_differ::{Breach, EventSequences, Evidence, Objects, Path, Witness};
+use critape_calls::{Call, CallId, IdentityMap, Outcome, Side, Stamp, call_to_json, decode, outcome_to_json};
+use critape_differ::{Breach, EventSequences, Evidence, Objects, Path, Subject, Witness};
 use critape_tape::{Resealer, SealPolicy, Tape, TapeError};
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -110,6 +110,8 @@ pub(crate) struct Calls<'a> {
     pub(crate) recorded: &'a Call,
     pub(crate) veil: &'a Veil,
     pub(crate) live: LiveSide<'a>,
+    /// What is called otherwise on the live side of a replay.
+    pub(crate) ids: Option<&'a RefCell<IdentityMap>>,
 }
 
 impl Witness for Calls<'_> {
@@ -136,6 +138,11 @@ impl Witness for Calls<'_> {
         // What makes something changes that alone.
         let changed = if made.is_empty() { asked.clone() } else { made.clone() };
         Objects { named: asked.into_iter().chain(made).collect(), changed }
+    }
+
+    fn subject(&self, live_id: &str) -> Subject {
+        let id = self.ids.map_or_else(|| live_id.to_owned(), |ids| ids.borrow().to_recorded(live_id));
+        Subject { id, live_id: live_id.to_owned(), at: None }
     }
 
     fn seal(&self, path: &Path, recorded: &mut Value, live: &mut Value) {

@@ -9,7 +9,7 @@ use cri::IdentityKind;
 use critape_calls::{
     Assembler, Call, CallId, Ending, EventKind, ObjectIndex, ObjectName, SandboxKey, Stamp, time_text,
 };
-use critape_differ::{EarlierCall, Evidence, Finding, MAX_BEFORE, Report, Timeline, TimelineCall};
+use critape_differ::{EarlierCall, Evidence, MAX_BEFORE, Report, Timeline, TimelineCall};
 use critape_tape::{Tape, TapeError};
 
 use crate::recording::{is_event_stream, is_mutating, request_ids, response_ids};
@@ -150,12 +150,18 @@ impl Past {
         self.calls.sort_by_key(|call| (call.started, call.id));
         for finding in &mut report.findings {
             let first = finding.evidence.as_ref().and_then(Evidence::call).map(CallId);
-            let Some(at) = first.and_then(|first| self.place(first)) else { continue };
-            let about = self.name(&self.calls[at]).or_else(|| self.element(finding));
-            if let Some(evidence) = &mut finding.evidence {
-                evidence.before = self.before(at, about.map(ObjectName::sandbox));
-                evidence.about = about.map(ToString::to_string);
-            }
+            let Some(place) = first.and_then(|first| self.place(first)) else { continue };
+            let Some(evidence) = &mut finding.evidence else { continue };
+            let (call, subject) = (&self.calls[place], evidence.subject.as_ref());
+            let about = subject.and_then(|it| self.objects.name(&it.id)).or_else(|| self.name(call));
+            let earlier = match subject.map(|it| it.at) {
+                Some(Some(at)) => self.calls.partition_point(|earlier| earlier.started <= at),
+                // At some moment of a stream that goes on beside all calls.
+                Some(None) if call.is_stream => self.calls.len(),
+                _ => place,
+            };
+            evidence.before = self.before(call, &self.calls[..earlier], about.map(ObjectName::sandbox));
+            evidence.about = about.map(ToString::to_string);
         }
     }
 
@@ -169,26 +175,18 @@ impl Past {
         named().find(|name| name.container().is_some()).or_else(|| named().next())
     }
 
-    /// The thing that an element of a list is about, where a finding is about the whole element.
-    fn element(&self, finding: &Finding) -> Option<&ObjectName> {
-        let element = &finding.examples.first()?.recorded;
-        let id = element.get("id").or_else(|| element.get("attributes")?.get("id"))?;
-        self.objects.name(id.as_str()?)
-    }
-
     fn pod(&self, call: &Head) -> Option<&SandboxKey> {
         self.name(call).map(ObjectName::sandbox)
     }
 
-    /// Calls of the same pod that came before; where the call is about none: of the same image, or what changed something.
-    fn before(&self, at: usize, pod: Option<&SandboxKey>) -> Vec<EarlierCall> {
-        let call = &self.calls[at];
+    /// Of calls that came before those of the same pod; where the call is about none: of the same image, or what changed something.
+    fn before(&self, call: &Head, earlier: &[Head], pod: Option<&SandboxKey>) -> Vec<EarlierCall> {
         let belongs = |other: &Head| match pod {
             Some(_) => self.pod(other) == pod,
             None if !call.ids.is_empty() => other.ids.iter().any(|id| call.ids.contains(id)),
             None => other.changes,
         };
-        let mut before: Vec<EarlierCall> = self.calls[..at]
+        let mut before: Vec<EarlierCall> = earlier
             .iter()
             .rev()
             .filter(|other| !other.is_stream && belongs(other))
@@ -277,7 +275,7 @@ mod tests {
     }
 
     fn before(past: &Past, at: usize) -> Vec<u64> {
-        past.before(at, None).iter().map(|call| call.call).collect()
+        past.before(&past.calls[at], &past.calls[..at], None).iter().map(|call| call.call).collect()
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Shared {
         }
         let ids = self.ids.borrow();
         let back = self.comparer(&ids).back(name, Recorded(&call.outcome), call.id);
-        let calls = Calls { recorded: call, veil: &self.script.veil, live };
+        let calls = Calls { recorded: call, veil: &self.script.veil, live, ids: Some(&self.ids) };
         self.findings.borrow_mut().add_divergence(&call.path, &calls, back);
     }
 
@@ -123,7 +123,7 @@ impl Shared {
         if since == call.id {
             let ids = self.ids.borrow();
             let gone = self.comparer(&ids).gone(name, Recorded(&call.outcome), call.id);
-            let calls = Calls { recorded: call, veil: &self.script.veil, live };
+            let calls = Calls { recorded: call, veil: &self.script.veil, live, ids: Some(&self.ids) };
             findings.add(&call.path, &calls, gone);
         } else {
             let reason = self.presence.why_gone().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! The forms of a report, `critape explain`, and baselines.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -156,14 +157,50 @@ fn what_is_missing_in_a_list_is_told_with_its_pod() {
     let report = folder.run(&format!("{REPLAY} -o json")).with_code(1);
     let report: Value = serde_json::from_str(&report).unwrap();
     let found = finding(&report, "/ListPodSandboxStats", "stats[].linux.containers[]");
-    let about = found["evidence"]["about"].as_str().unwrap();
+    is_told_with_its_pod(&found);
+}
+
+/// What is in a list or a stream of events is about one of many things.
+#[test]
+fn what_a_stream_or_a_list_tells_is_told_with_its_container() {
+    let folder = Folder::new();
+    workload::record(&folder, "node.tape", "");
+    workload::record_with(&folder, "other.tape", "containerd-12787");
+    let _simulator =
+        folder.simulator("r.sock", "--regression containerd-12787 --regression containerd-10670");
+    let replayed = folder.run(&format!("{REPLAY} -o json")).with_code(1);
+    let compared = folder.run("diff node.tape other.tape -o json").with_code(1);
+    for report in [&replayed, &compared].map(|text| serde_json::from_str::<Value>(text).unwrap()) {
+        let found = finding(&report, "/GetContainerEvents", "containers_statuses[].image_id");
+        let evidence = &found["evidence"];
+        for side in ["recorded", "live"] {
+            let events = evidence[side]["responses"].as_array().unwrap();
+            let ids: BTreeSet<_> = events.iter().map(|it| it["containerId"].as_str().unwrap()).collect();
+            assert_eq!(ids.len(), 1, "{side}: {ids:?}");
+        }
+        is_told_with_its_pod(&found);
+        // Of the stream it is not that anything came before it.
+        let last = evidence["before"].as_array().unwrap().last().unwrap();
+        assert!(last["method"].as_str().unwrap().ends_with("Container"), "{last}");
+        assert!(found["examples"][0]["at"].as_str() >= last["started"].as_str());
+    }
+    let replayed: Value = serde_json::from_str(&replayed).unwrap();
+    let of_list = replayed["findings"].as_array().unwrap().iter().find(|it| {
+        let path = it["path"].as_str().unwrap();
+        it["method"].as_str().unwrap().ends_with("/ListContainerStats") && path.starts_with("stats[].")
+    });
+    is_told_with_its_pod(of_list.unwrap());
+}
+
+/// That it is said which container it is about, and what came before of the same pod.
+#[track_caller]
+fn is_told_with_its_pod(finding: &Value) {
+    let about = finding["evidence"]["about"].as_str().unwrap_or_else(|| panic!("{finding:#}"));
     let (pod, _) = about.rsplit_once('/').unwrap();
-    let before = found["evidence"]["before"].as_array().unwrap();
+    let before = finding["evidence"]["before"].as_array().unwrap();
     assert!(!before.is_empty());
-    assert!(
-        before.iter().all(|call| call["object"].as_str().unwrap().starts_with(pod)),
-        "{about}: {before:#?}"
-    );
+    let object = |call: &Value| call["object"].as_str().unwrap().to_owned();
+    assert!(before.iter().map(object).all(|it| it.starts_with(pod)), "{about}: {before:#?}");
 }
 
 /// What a report says to type shows the finding again.

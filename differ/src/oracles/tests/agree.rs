@@ -98,6 +98,7 @@ fn a_recording_tells_which_of_two_is_wrong() {
         rule: "exact".to_owned(),
         severity: Severity::Breaking,
         settles: false,
+        about: None,
     };
     let breach = Breach {
         method: method("ListPodSandbox").clone(),
