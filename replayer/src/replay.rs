@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::footprint::{Footprint, Owner};
 use crate::preflight::{self, Company, Tally, Target};
 use crate::recording::RecordingError;
-use crate::recording::script::{Reads, Script};
+use crate::recording::script::{Reads, Role, Script};
 use crate::recording::slice::Selection;
 use crate::sending::credentials::Credentials;
 use crate::sending::images::{self, ImageMapping};
@@ -205,6 +205,11 @@ impl Replay {
     /// Calls that are replayed.
     pub fn calls(&self) -> usize {
         self.script.calls.len()
+    }
+
+    /// How many of them are none of those that were chosen: these follow from them.
+    pub fn going_along(&self) -> usize {
+        self.script.calls.iter().filter(|call| call.role == Role::GoesAlong).count()
     }
 
     /// The mappings of images that are about none on the tape.

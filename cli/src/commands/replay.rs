@@ -51,7 +51,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit> {
     let replay = if args.filter.is_empty() {
         Replay::of(&opened, config)?
     } else {
-        let part = Selection { calls: &is_meant, until: args.filter.until };
+        let part = Selection { calls: &is_meant, since: args.filter.since, until: args.filter.until };
         Replay::of_selected(&opened, &part, config)?
     };
     if !args.filter.is_empty() && !any_matches.get() {
@@ -111,6 +111,13 @@ pub(super) fn note(tape: &Path, args: &WayArgs, replay: &Replay) {
             "note: {} is sealed and its key is not here: environment goes out sealed, and calls whose command or credentials are \
              sealed{others} are inconclusive",
             tape.display()
+        ));
+    }
+    let along = replay.going_along();
+    if along > 0 {
+        let (calls, go) = if along == 1 { ("call", "goes") } else { ("calls", "go") };
+        output::say(format_args!(
+            "note: {along} more {calls} {go} along, from which those that were chosen follow; idle stretches beside such calls are cut to 1 s"
         ));
     }
     if let Some(without_effect) = without_effect(args) {

@@ -20,19 +20,17 @@ pub(crate) struct LeftOut {
 }
 
 impl LeftOut {
-    /// Takes note of a call that is not sent, and of what it changed.
-    pub(crate) fn note(&mut self, call: &Call, changed: impl IntoIterator<Item = String>) {
+    /// Takes note of a call that is not sent, by when it began and its number, and of what it changed.
+    pub(crate) fn note(&mut self, call: (Stamp, CallId), changed: impl IntoIterator<Item = String>) {
         for name in changed {
-            let first = self.objects.entry(name).or_insert((call.started, call.id));
-            *first = (*first).min((call.started, call.id));
+            let first = self.objects.entry(name).or_insert(call);
+            *first = (*first).min(call);
         }
     }
 
-    /// The call, not sent so far, that pulled an image with one of these names which was there at this moment.
-    pub(crate) fn last_pull(&self, names: &BTreeSet<String>, at: Stamp) -> Option<CallId> {
-        self.last_change(names, at)
-            .filter(|change| change.is_pull && !change.is_sent)
-            .map(|change| change.call)
+    /// The call, not sent so far, that made an image with one of these names what it was at this moment: there, or not.
+    pub(crate) fn last_unsent(&self, names: &BTreeSet<String>, at: Stamp) -> Option<CallId> {
+        self.last_change(names, at).filter(|change| !change.is_sent).map(|change| change.call)
     }
 
     fn last_change(&self, names: &BTreeSet<String>, at: Stamp) -> Option<&ImageChange> {

@@ -1,5 +1,6 @@
 //! A tape, read and put in order.
 
+pub(crate) mod followed;
 pub(crate) mod hindsight;
 pub(crate) mod itself;
 pub(crate) mod polls;

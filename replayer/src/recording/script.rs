@@ -65,6 +65,16 @@ pub(crate) struct Entry {
     /// Whether it changes something that reads show.
     pub(crate) changes: bool,
     pub(crate) is_event_stream: bool,
+    pub(crate) role: Role,
+}
+
+/// Why a call is replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It is of the part of the tape that was chosen.
+    Meant,
+    /// That follows from it.
+    GoesAlong,
 }
 
 /// The calls of a tape that are to be replayed, in the order of their starts.
@@ -112,7 +122,8 @@ impl Script {
                 polls.see(&call);
             }
             survey.needs.call(&call);
-            let entry = Entry::of(&call);
+            let role = if is_meant { Role::Meant } else { Role::GoesAlong };
+            let entry = Entry { role, ..Entry::of(&call) };
             let bytes = bytes_of(&call);
             if entry.is_event_stream || (call.duration() > LONG && kept_bytes + bytes <= KEPT_BYTES) {
                 kept_bytes += bytes;
@@ -181,6 +192,7 @@ impl Entry {
             is_mutating: is_mutating(call),
             changes: changes_objects(call),
             is_event_stream: is_event_stream(call),
+            role: Role::Meant,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A part of a tape: which calls are meant, which others they can't do without, and what is left out.
 //!
-//! What the calls of a slice show may come from calls that are not in it. Those that pull the images that it names are sent as
-//! well. What else its calls follow from is kept, to tell afterwards why they differ.
+//! What the calls of a slice show may come from calls that are not in it. Those that changed what its calls are about are sent as well,
+//! where they are of its time, and those that pull the images that it names. What else its calls follow from is kept, to tell
+//! afterwards why they differ.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,6 +12,7 @@ use critape_tape::{Tape, TapeError};
 use prost::Message as _;
 
 use crate::judging::left_out::LeftOut;
+use crate::recording::followed::{Change, Uses, followed};
 use crate::recording::survey::Survey;
 use crate::recording::{changes_objects, each_call, is_event_stream, is_object, request_ids, response_ids};
 use crate::sending::images::full;
@@ -23,6 +25,8 @@ pub type Select<'a> = dyn Fn(&Call, &ObjectIndex) -> bool + 'a;
 pub struct Selection<'a> {
     /// The calls that are meant.
     pub calls: &'a Select<'a>,
+    /// When it begins: what was changed before goes along only where it is an image that was pulled.
+    pub since: Option<Stamp>,
     /// When it ends: what streams showed from then on is not expected.
     pub until: Option<Stamp>,
 }
@@ -53,36 +57,100 @@ impl Slice {
     pub(crate) fn of(tape: &Tape, selection: &Selection<'_>) -> Result<Self, TapeError> {
         let mut survey = Survey::default();
         each_call(tape, &mut survey, |_, _| {})?;
-        let objects = survey.objects;
-        let mut survey = Survey::default();
-        let mut left_out = LeftOut::default();
-        let mut uses: HashMap<String, Vec<Stamp>> = HashMap::new();
-        each_call(tape, &mut survey, |_, call| {
-            let is_sent = (selection.calls)(&call, &objects);
-            if let Some(change) = image_change(&call, is_sent) {
-                left_out.images.push(change);
-            } else if is_sent {
-                images_of(&call).for_each(|image| uses.entry(image).or_default().push(call.started));
-            } else if changes_objects(&call) {
-                let changed = subjects(&call, &objects);
-                left_out.note(&call, changed);
-            }
+        let mut parts = Parts::default();
+        each_call(tape, &mut Survey::default(), |_, call| {
+            let is_sent = (selection.calls)(&call, &survey.objects);
+            parts.take(&call, is_sent, &survey.objects);
         })?;
+        let Parts { mut left_out, mut changes, uses, mut images, all_images } = parts;
         left_out.images.sort_by_key(|change| change.at);
+        let is_early = |at: Stamp| selection.since.is_some_and(|since| at < since);
+        let (early, of_its_time) = changes.into_iter().partition(|change: &Change| is_early(change.started));
+        changes = of_its_time;
+        let followed = followed(&changes, uses, |id| survey.trajectory.sandbox_of(id));
         let mut needed = BTreeSet::new();
-        for (image, times) in uses {
+        for (place, change) in changes.into_iter().enumerate() {
+            if followed.contains(&place) {
+                needed.insert(change.call);
+                change.images.into_iter().for_each(|it| images.entry(it).or_default().push(change.started));
+            } else {
+                left_out.note((change.started, change.call), change.concerned());
+            }
+        }
+        early
+            .into_iter()
+            .for_each(|change: Change| left_out.note((change.started, change.call), change.concerned()));
+        for (image, times) in images {
             let names = survey.needs.all_names(&image);
-            needed.extend(times.into_iter().filter_map(|at| left_out.last_pull(&names, at)));
+            needed.extend(times.into_iter().filter_map(|at| left_out.last_unsent(&names, at)));
         }
         for change in &mut left_out.images {
+            let is_shown = all_images.is_some_and(|until| change.at < until) && !is_early(change.at);
+            if is_shown && !change.is_sent {
+                needed.insert(change.call);
+            }
             change.is_sent |= needed.contains(&change.call);
         }
-        Ok(Self { needed, left_out, objects })
+        Ok(Self { needed, left_out, objects: survey.objects })
     }
 
     /// Whether the calls that are meant can't do without this one.
     pub(crate) fn needs(&self, call: &Call) -> bool {
         self.needed.contains(&call.id)
+    }
+}
+
+/// What a slice is made of, and what else the tape has.
+#[derive(Debug, Default)]
+struct Parts {
+    left_out: LeftOut,
+    /// Changes of objects that are not meant.
+    changes: Vec<Change>,
+    /// What the meant calls are about.
+    uses: Uses,
+    /// When they name which images.
+    images: HashMap<String, Vec<Stamp>>,
+    /// Up to when they show all images.
+    all_images: Option<Stamp>,
+}
+
+impl Parts {
+    fn take(&mut self, call: &Call, is_sent: bool, objects: &ObjectIndex) {
+        if let Some(change) = image_change(call, is_sent) {
+            self.left_out.images.push(change);
+            return;
+        }
+        let named = || subjects(call, objects);
+        if is_sent {
+            images_of(call).for_each(|image| self.images.entry(image).or_default().push(call.started));
+            match shows(call) {
+                Some(All::Images) => self.all_images = self.all_images.max(Some(call.ended)),
+                Some(All::Objects) => self.uses.note_all(call.ended),
+                None => self.uses.note(named(), call.ended),
+            }
+        } else if changes_objects(call) {
+            let (changed, named) = (changed(call, objects), named());
+            let (call, started, images) = (call.id, call.started, images_of(call).collect());
+            self.changes.push(Change { call, started, changed, named, images });
+        }
+    }
+}
+
+/// What a call shows that names nothing.
+#[derive(Clone, Copy, Debug)]
+enum All {
+    Images,
+    Objects,
+}
+
+/// Whether a call shows whatever there is.
+fn shows(call: &Call) -> Option<All> {
+    let name = call.method()?.name.as_str();
+    match name {
+        "ListImages" | "ImageFsInfo" => Some(All::Images),
+        "GetContainerEvents" => Some(All::Objects),
+        _ if name.starts_with("List") && request_ids(call).is_empty() => Some(All::Objects),
+        _ => None,
     }
 }
 
@@ -128,6 +196,17 @@ pub(crate) fn subjects(call: &Call, objects: &ObjectIndex) -> Vec<String> {
     ids.into_iter().chain(pods).collect()
 }
 
+/// Those of them that are otherwise after it: what makes something changes that alone.
+fn changed(call: &Call, objects: &ObjectIndex) -> Vec<String> {
+    let made = response_ids(call).into_iter().filter(|(_, _, produced)| *produced);
+    let made: Vec<String> = made.map(|(_, id, _)| id).collect();
+    match call.method().map(|method| method.name.as_str()) {
+        Some("CreateContainer") => made,
+        Some("RunPodSandbox") => made.into_iter().chain(asked_for(call)).collect(),
+        _ => subjects(call, objects),
+    }
+}
+
 /// The pod that a `RunPodSandbox` asks for, which may not be made.
 fn asked_for(call: &Call) -> Option<String> {
     let bytes = call.request().filter(|_| call.method().is_some_and(|it| it.name == "RunPodSandbox"))?;
@@ -160,7 +239,7 @@ mod tests {
         let pulls = [pull(1, 10, "app:1"), pull(2, 20, "app:1"), pull(3, 30, "other:1")];
         left_out.images = pulls.iter().filter_map(|call| image_change(call, false)).collect();
         let last = |left_out: &LeftOut, name: &str, at| {
-            left_out.last_pull(&BTreeSet::from([name.to_owned()]), Stamp(ms(at)))
+            left_out.last_unsent(&BTreeSet::from([name.to_owned()]), Stamp(ms(at)))
         };
         assert_eq!(last(&left_out, "docker.io/library/app:1", 10), None, "not yet");
         assert_eq!(last(&left_out, "docker.io/library/app:1", 15), Some(CallId(1)));

@@ -11,8 +11,11 @@ use std::time::Duration;
 use critape_calls::Stamp;
 
 use crate::recording::polls::Collapsed;
-use crate::recording::script::Entry;
+use crate::recording::script::{Entry, Role};
 use crate::replay::{Config, Pace};
+
+/// The longest idle stretch before and after a call that only goes along with others.
+const IDLE_ALONG: Duration = Duration::from_secs(1);
 
 /// When each call is due.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ impl Schedule {
             _ => 1.0,
         };
         let first = calls.first().map_or(Stamp(0), |call| call.started);
-        let (mut busy_until, mut left_out) = (first, Duration::ZERO);
+        let (mut busy_until, mut left_out, mut role) = (first, Duration::ZERO, Role::Meant);
         // The last call that is sent: when it began, and when it is due.
         let mut last = (first, Duration::ZERO);
         let mut due = Vec::with_capacity(calls.len());
@@ -46,7 +49,11 @@ impl Schedule {
                 continue;
             }
             let idle = call.started.since(busy_until);
-            left_out += idle.saturating_sub(config.max_idle);
+            // What goes along has no pace of its own.
+            let before = std::mem::replace(&mut role, call.role);
+            let is_beside = [before, call.role].contains(&Role::GoesAlong);
+            let most = if is_beside { config.max_idle.min(IDLE_ALONG) } else { config.max_idle };
+            left_out += idle.saturating_sub(most);
             let end = if call.is_event_stream { call.started } else { call.ended };
             busy_until = busy_until.max(end);
             last = (call.started, call.started.since(first).saturating_sub(left_out).div_f64(speed));
@@ -112,6 +119,18 @@ mod tests {
         let (at, schedule) = due(&calls, Pace::Recorded(1.0), 300);
         assert_eq!((at, schedule.is_shorter), (vec![0, 100, 410], true), "from the end of the call before");
         assert_eq!(schedule.due_at(Stamp(ms(1150))), Duration::from_millis(450));
+    }
+
+    #[test]
+    fn what_goes_along_has_no_pace() {
+        let (along, meant) = (Role::GoesAlong, Role::Meant);
+        let entries = [(0, along), (5000, along), (5100, along), (9000, meant), (15_000, meant)]
+            .map(|(at, role)| Entry { role, ..Entry::of(&poll(1, at)) });
+        let endpoint = Endpoint::at("/run/x.sock").unwrap_or_else(|_| unreachable!());
+        let config = Config::new(Endpoints::both_at(endpoint));
+        let schedule = Schedule::of(&entries, &Collapsed::default(), &config);
+        let due: Vec<u128> = (0..5).map(|index| schedule.due(index).as_millis()).collect();
+        assert_eq!((due, schedule.is_shorter), (vec![0, 1010, 1110, 2120, 8120], true));
     }
 
     #[test]

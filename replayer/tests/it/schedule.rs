@@ -159,7 +159,7 @@ async fn a_call_follows_the_one_that_makes_what_it_names() {
     };
     let world = World::new(&[]);
     let config = NO_WAIT(Config::new(Endpoints::both_at(world.endpoint("runtime.sock"))));
-    let selection = Selection { calls: &knows, until: None };
+    let selection = Selection { calls: &knows, since: None, until: None };
     let replay = Replay::of_selected(&tape.open(), &selection, config).unwrap();
     assert_eq!(replay.calls(), 6);
     let report = replay.run(std::future::pending(), |_| {}, |_| {}).await.unwrap();

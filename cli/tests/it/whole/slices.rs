@@ -93,14 +93,13 @@ fn what_other_methods_did_is_no_finding() {
     let methods: BTreeSet<&str> = sliced.calls.iter().filter_map(|call| call["method"].as_str()).collect();
     for method in methods {
         let report = sliced.report(&format!("--method {method}"));
-        assert_eq!(report["findings"], Value::Array(Vec::new()), "{method}");
+        assert_eq!(report["verdict"], "same", "{method}: {}", report["inconclusive"]);
     }
 }
 
 /// One client makes a pod and looks at it, which another one stops and removes.
-#[test]
-fn what_another_client_removed_is_inconclusive() {
-    let sliced = Sliced::of(|folder| {
+fn two_clients() -> Sliced {
+    Sliced::of(|folder| {
         workload::record_of(folder, "node.tape", "", |socket| {
             let (one, other) = (Kubelet::connect(socket), Kubelet::connect(socket));
             one.pull();
@@ -115,13 +114,38 @@ fn what_another_client_removed_is_inconclusive() {
             // Of the same name.
             one.run_pod("web");
         });
-    });
+    })
+}
+
+#[test]
+fn what_another_client_did_to_the_same_things_goes_along() {
+    let sliced = two_clients();
     let report = sliced.report("--connection 1");
-    assert_eq!(report["findings"], Value::Array(Vec::new()));
-    let reasons = report["inconclusive"].as_array().unwrap();
-    let follows = |it: &&Value| it["reason"].as_str().unwrap().starts_with("it follows from what call");
-    let calls: u64 = reasons.iter().filter(follows).filter_map(|it| it["count"].as_u64()).sum();
-    assert_eq!(calls, 3, "the status, the list and the second pod: {reasons:?}");
+    assert_eq!((&report["verdict"], &report["calls"]["inconclusive"]), (&"same".into(), &0.into()));
+    assert_eq!(report["calls"]["compared"], sliced.calls.len());
+    let report = sliced.report("--connection 2 --method StopContainer");
+    assert_eq!((&report["verdict"], &report["calls"]["compared"]), (&"same".into(), &5.into()), "{report:#}");
+}
+
+/// And no more than the chosen calls follow from.
+#[test]
+fn what_goes_along_is_said() {
+    let sliced = two_clients();
+    let ended = sliced.folder.run(&format!("{REPLAY} --method StartContainer"));
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["calls"]["sent"], 4, "an image, a pod, a container, and its start");
+    let said = "note: 3 more calls go along, from which those that were chosen follow";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+}
+
+/// What a slice's time leaves out is not sent.
+#[test]
+fn what_was_changed_before_a_slice_is_inconclusive() {
+    let sliced = two_clients();
+    let from = sliced.times("/StopContainer")[0];
+    let report = sliced.report(&format!("--since {from}"));
+    assert_eq!((&report["findings"], &report["calls"]["sent"]), (&Value::Array(Vec::new()), &2.into()));
+    assert!(report["calls"]["inconclusive"].as_u64() > Some(0), "{report:#}");
 }
 
 /// What does not follow from what was left out is found in a part as in the whole.
