@@ -36,7 +36,7 @@ impl Walk<'_> {
         }
         for index in &alignment.live_only {
             let others = alignment.recorded_only.iter().map(|index| &recorded[*index]);
-            self.surplus(path, field, &live[*index], others);
+            self.surplus(path, field, (&live[*index], live), others);
         }
         self.order(path, rule, &alignment, recorded, live);
     }
@@ -141,20 +141,25 @@ impl Walk<'_> {
         }
     }
 
-    /// A live element that has no recorded counterpart; `others` are recorded ones that have no live one.
+    /// A live element, of all, that has no recorded counterpart; `others` are recorded ones that have no live one.
     fn surplus<'v>(
         &mut self,
         path: &Path,
         field: &FieldDescriptor,
-        element: &Value,
+        (element, all): (&Value, &[Value]),
         others: impl Iterator<Item = &'v Value>,
     ) {
-        if let Some((_, id)) = self.identity_of(path, element) {
-            let is_changing = if self.comparer.ids.is_bound_live(&id) {
-                let id = self.comparer.ids.to_recorded(&id);
-                self.trajectories.may_lack(&id)
+        let identity = self.identity_of(path, element);
+        let is_bound = identity.as_ref().is_some_and(|(_, id)| self.comparer.ids.is_bound_live(id));
+        // No moment has a sandbox or a container twice in passing.
+        let is_object = identity.as_ref().is_some_and(|(kind, _)| *kind != IdentityKind::Image);
+        let same = all.iter().filter(|it| self.identity_of(path, it) == identity);
+        let is_twice = is_bound && is_object && same.count() > 1;
+        if let Some((_, id)) = identity.as_ref().filter(|_| !is_twice) {
+            let is_changing = if is_bound {
+                self.trajectories.may_lack(&self.comparer.ids.to_recorded(id))
             } else {
-                match self.unbound_surplus(&id, element, others) {
+                match self.unbound_surplus(id, element, others) {
                     Surplus::LeftOut => {
                         self.compared.left_out += 1;
                         return;
@@ -171,11 +176,11 @@ impl Walk<'_> {
         }
         let shown = to_json(element, Some(field));
         self.presence(path, false, serde_json::Value::Null, shown);
-        if let Some((_, live_id)) = self.identity_of(path, element)
+        if let Some((_, live_id)) = identity
             && let Some(divergence) = self.compared.divergences.last_mut()
         {
             let id = self.comparer.ids.to_recorded(&live_id);
-            divergence.settles &= !self.trajectories.is_over(&id);
+            divergence.settles &= !is_twice && !self.trajectories.is_over(&id);
             divergence.about = Some(Subject { id, live_id, at: None });
         }
     }

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use cri::{Generation, IdentityKind, Method, methods, v1};
 use critape_calls::{IdentityMap, Live, Recorded};
 use critape_differ::mutation::{Change, Mutant, Verdict, mutants};
-use critape_differ::{Compared, Comparer, Kind, Memory, NoTrajectories, OWNED_LABEL, Rules};
+use critape_differ::{Compared, Comparer, Kind, Memory, NoTrajectories, OWNED_LABEL, Rules, Trajectories};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, MessageDescriptor, Value};
 
@@ -137,6 +137,37 @@ fn container(id: &str, name: &str) -> cri::v1::Container {
 
 fn containers(of: Vec<cri::v1::Container>) -> (&'static Method, DynamicMessage) {
     list("ListContainers", &cri::v1::ListContainersResponse { containers: of })
+}
+
+/// Everything is being made or removed.
+struct Changing;
+
+impl Trajectories for Changing {
+    fn later(&self, _id: &str, _message_type: &str) -> Vec<DynamicMessage> {
+        Vec::new()
+    }
+
+    fn is_changing(&self, _id: &str) -> bool {
+        true
+    }
+}
+
+#[test]
+fn what_is_listed_twice_does_not_pass_by_waiting() {
+    let (a, x, mut ids) = ("a".repeat(64), "1".repeat(64), IdentityMap::default());
+    ids.bind(IdentityKind::Container, &a, &x);
+    let ((method, once), (_, none)) = (containers(vec![container(&a, "one")]), containers(Vec::new()));
+    let (rules, memory) = (Rules::standard(), Memory::default());
+    let found = |recorded: &DynamicMessage, live: &[&str]| {
+        let live = containers(live.iter().map(|id| container(id, "one")).collect()).1;
+        let comparer = Comparer::new(&rules, &ids, &memory);
+        let compared = comparer.messages(method, Recorded(recorded), Live(&live), &Changing);
+        compared.divergences.iter().map(|it| it.settles).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&once, &[&x, &x]), [false]);
+    assert_eq!(found(&none, &[&x, &x]), [false, false]);
+    assert_eq!(found(&none, &[&x]), [false; 0], "it is being made");
+    assert_eq!(found(&once, &[&x, "other", "other"]), [false; 0], "of somebody else");
 }
 
 #[test]
