@@ -258,6 +258,11 @@ fn what_was_given_comes_back() {
     assert_eq!(seen(|_| {}), none);
     let echo = "labels-and-annotations-echoed status";
     assert_eq!(seen(|it| it.labels.clear()), [format!("{echo}.labels.app")]);
+    let mut passing = Talk::default();
+    passing.make_container();
+    passing.passes = true;
+    passing.status(|it| it.labels.clear());
+    assert_eq!(passing.breaks(echo::ORACLE), ["status.labels.app"], "also while something else takes time");
     assert_eq!(seen(|it| drop(it.labels.insert("app".into(), "X".into()))), [format!("{echo}.labels.app")]);
     assert_eq!(
         seen(|it| drop(it.annotations.insert("a.b".into(), String::new()))),
