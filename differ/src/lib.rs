@@ -24,8 +24,8 @@ pub use comparing::comparer::{
 };
 pub use comparing::lateness::is_beyond_lateness;
 pub use comparing::path::Path;
-pub use events::EventSequences;
 pub use events::event_fields::event_kind;
+pub use events::{EVENT_SEQUENCE, EventSequences};
 pub use forms::{Color, Form, FormError, explain, render_limitations, repeat};
 pub use oracles::{Against, Breach, EventStream, Exchange, ORACLES, Observer, Oracle, breaches_beyond};
 pub use report::causes::Objects;

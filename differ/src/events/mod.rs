@@ -19,6 +19,8 @@ use snapshots::{Shown, Snapshot};
 
 /// The field of an event that has the states of the pod's containers.
 const STATES: &str = "containers_statuses[]";
+/// The rule that the events of a container are those of the recording.
+pub const EVENT_SEQUENCE: &str = "event-sequence";
 /// Events that a container has once in its life.
 const BEGINNINGS: [&str; 2] = ["CREATED", "STARTED"];
 /// The last events of a container.
@@ -153,13 +155,24 @@ impl EventSequences {
         self.by_id.values().flatten()
     }
 
-    /// The events, container by container, as oracles see them: whether any are missing is not theirs to say.
-    pub fn to_stream(&self) -> EventStream {
+    /// Of these ids, the one whose event came first of all that are not of the time before the stream.
+    pub fn first_id(&self, is_meant: impl Fn(&str) -> bool) -> Option<&str> {
+        let firsts = self.by_id.iter().filter(|(id, _)| is_meant(id)).filter_map(|(id, events)| {
+            let place = events.iter().position(|event| !self.is_old(event))?;
+            Some((self.arrived.get(id)?.get(place).copied()?, id.as_str()))
+        });
+        firsts.min().map(|(_, id)| id)
+    }
+
+    /// The events of these ids, container by container, as oracles see them: whether any are missing is not theirs to say.
+    pub fn to_stream(&self, is_meant: impl Fn(&str) -> bool) -> EventStream {
         let typed = |event: &DynamicMessage| {
             cri::v1::ContainerEventResponse::decode(event.encode_to_vec().as_slice()).ok()
         };
-        let arrived = self.arrived.values().flatten().map(|at| at.map(|at| Duration::from_nanos(at.0)));
-        let known = self.by_id.values().flatten().zip(arrived);
+        let meant = || self.by_id.keys().filter(|id| is_meant(id));
+        let arrived = meant().filter_map(|id| self.arrived.get(id)).flatten();
+        let arrived = arrived.map(|at| at.map(|at| Duration::from_nanos(at.0)));
+        let known = meant().filter_map(|id| self.by_id.get(id)).flatten().zip(arrived);
         let (events, arrived) = known.filter_map(|(event, at)| Some((typed(event)?, at))).unzip();
         EventStream { events, arrived, from: Duration::MAX, until: Duration::ZERO }
     }
@@ -301,7 +314,7 @@ impl Comparer<'_> {
             transition: None,
             recorded: before.into(),
             live: now.into(),
-            rule: "event-sequence".to_owned(),
+            rule: EVENT_SEQUENCE.to_owned(),
             severity,
             settles: true,
             about: None,

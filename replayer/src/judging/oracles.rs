@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cri::Method;
-use critape_calls::{Call, Ending, Live, Recorded, merged};
+use critape_calls::{Call, Ending, IdentityMap, Live, Recorded, merged};
 use critape_differ::{EventSequences, Exchange, Findings, Ids, Observer, Rules, Witness, breaches_beyond};
 
 use crate::judging::witness::{Alone, Veil};
@@ -75,9 +75,11 @@ impl Oracles {
         (call, witness): (&Call, &dyn Witness),
         recorded: Recorded<&EventSequences>,
         live: Live<&EventSequences>,
+        ids: &IdentityMap,
     ) {
-        self.recorded.events(&Ids::default(), &call.path, &recorded.0.to_stream());
-        self.live.events(witness, &call.path, &live.0.to_stream());
+        self.recorded.events(&Ids::default(), &call.path, &recorded.0.to_stream(|_| true));
+        // Others' events, which may have waited for a listener, are not this replay's business.
+        self.live.events(witness, &call.path, &live.0.to_stream(|id| ids.is_bound_live(id)));
     }
 
     /// What only the live side broke.
@@ -110,7 +112,11 @@ mod tests {
         each_call(&Tape::open(&path).unwrap(), &mut Survey::default(), |_, call| {
             let Some((method, request)) = call.method().zip(call.request()) else { return };
             if is_event_stream(&call) {
-                observer.events(&Ids::default(), &call.path, &events::sequences(&call, method).to_stream());
+                observer.events(
+                    &Ids::default(),
+                    &call.path,
+                    &events::sequences(&call, method).to_stream(|_| true),
+                );
                 return;
             }
             let exchange = Exchange {

@@ -68,7 +68,12 @@ impl Target {
 
     /// Whether another listener would take events from those who are there.
     pub(crate) fn has_jealous_listeners(&self) -> bool {
-        self.company.is_some() && company::events_go_to_one(&self.side)
+        self.company.is_some() && self.gives_events_to_one()
+    }
+
+    /// Whether each event goes to one listener alone.
+    pub(crate) fn gives_events_to_one(&self) -> bool {
+        company::events_go_to_one(&self.side)
     }
 
     /// Whether an image of this id or reference was there before.
