@@ -361,7 +361,7 @@ impl Shared {
 }
 
 /// Whether calls of this method make sandboxes or containers.
-fn makes(method: &Method) -> bool {
+pub(crate) fn makes(method: &Method) -> bool {
     method.response_ids.iter().any(|id| id.produces && id.kind != IdentityKind::Image)
 }
 

@@ -11,6 +11,7 @@ use critape_tape::{Resealer, SealPolicy, Tape, TapeError};
 use prost::Message as _;
 use serde_json::{Value, json};
 
+use crate::one_call::makes;
 use crate::recording::{request_ids, response_ids};
 use crate::sending::answer::Answer;
 
@@ -135,8 +136,12 @@ impl Witness for Calls<'_> {
         let made =
             response_ids(self.recorded).into_iter().filter(|(.., is_made)| *is_made).map(|(_, id, _)| id);
         let made: BTreeSet<String> = made.collect();
-        // What makes something changes that alone.
-        let changed = if made.is_empty() { asked.clone() } else { made.clone() };
+        // What makes something changes that alone, and nothing where it fails.
+        let changed = if made.is_empty() && !self.recorded.method().is_some_and(makes) {
+            asked.clone()
+        } else {
+            made.clone()
+        };
         Objects { named: asked.into_iter().chain(made).collect(), changed }
     }
 
@@ -206,5 +211,36 @@ impl Calls<'_> {
             Some(message) => cri::json::to_value(&message, Defaults::Printed),
             None => json!({"base64": base64::engine::general_purpose::STANDARD.encode(&sealed)}),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use cri::v1;
+    use critape_calls::Code;
+
+    use super::*;
+    use crate::made_up;
+
+    #[test]
+    fn a_container_that_is_not_made_changes_nothing() {
+        let image = v1::ImageSpec { image: "app:1".to_owned(), ..Default::default() };
+        let asked = v1::CreateContainerRequest {
+            pod_sandbox_id: "p".to_owned(),
+            config: Some(v1::ContainerConfig { image: Some(image), ..Default::default() }),
+            ..Default::default()
+        };
+        let made = v1::CreateContainerResponse { container_id: "c".to_owned() };
+        let mut call = made_up::call(1, "CreateContainer", (0, 1), &asked, &made);
+        let objects = |call: &Call| {
+            let live = LiveSide::Call(call, &Veil(None));
+            Calls { recorded: call, veil: &Veil(None), live, ids: None }.objects()
+        };
+        let set = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(objects(&call).changed, set(&["c"]));
+        call.responses.clear();
+        call.outcome.code = Code::NOT_FOUND;
+        assert_eq!(objects(&call), Objects { named: set(&["app:1", "p"]), changed: set(&[]) });
     }
 }
