@@ -7,7 +7,9 @@ use critape_calls::{Call, CallId, IdentityMap, Resolution, Stamp};
 use critape_differ::{Compared, Divergence};
 
 use crate::engine::Shared;
-use crate::recording::slice::{ImageChange, subjects};
+use crate::recording::followed::Change;
+use crate::recording::image_changes::ImageChange;
+use crate::recording::slice::subjects;
 use crate::recording::{request_ids, response_ids};
 
 /// What calls changed that are not sent.
@@ -15,32 +17,54 @@ use crate::recording::{request_ids, response_ids};
 pub(crate) struct LeftOut {
     /// By sandbox or container, or by what a pod is called: when it was changed first, and by which call.
     objects: BTreeMap<String, (Stamp, CallId)>,
-    /// Pulls and removals of images in the order of their starts, those that are sent as well.
+    /// The same of sandboxes that got a container: the others in them are as they were.
+    hosts: BTreeMap<String, (Stamp, CallId)>,
+    /// Pulls and removals of images in the order of their ends, those that are sent as well.
     pub(crate) images: Vec<ImageChange>,
 }
 
 impl LeftOut {
-    /// Takes note of a call that is not sent, by when it began and its number, and of what it changed.
-    pub(crate) fn note(&mut self, call: (Stamp, CallId), changed: impl IntoIterator<Item = String>) {
-        for name in changed {
-            let first = self.objects.entry(name).or_insert(call);
+    /// Takes note of a call that is not sent.
+    pub(crate) fn note(&mut self, change: Change) {
+        let call = (change.started, change.call);
+        let first = |all: &mut BTreeMap<String, (Stamp, CallId)>, name| {
+            let first = all.entry(name).or_insert(call);
             *first = (*first).min(call);
-        }
+        };
+        change.changed.into_iter().for_each(|name| first(&mut self.objects, name));
+        change.named.into_iter().for_each(|name| first(&mut self.hosts, name));
     }
 
-    /// The call, not sent so far, that made an image with one of these names what it was at this moment: there, or not.
-    pub(crate) fn last_unsent(&self, names: &BTreeSet<String>, at: Stamp) -> Option<CallId> {
-        self.last_change(names, at).filter(|change| !change.is_sent).map(|change| change.call)
+    /// The calls, not sent so far, that made an image with one of these names what it was: from the beginning of the slice to this
+    /// moment, and the last before that, if it was there.
+    pub(crate) fn turns(&self, names: &BTreeSet<String>, since: Option<Stamp>, until: Stamp) -> Vec<CallId> {
+        let turns = self.images.iter().filter(|change| change.is_turn && change.at < until);
+        let turns: Vec<&ImageChange> = turns.filter(|change| !change.names.is_disjoint(names)).collect();
+        let early = turns.partition_point(|change| since.is_some_and(|since| change.at < since));
+        let (early, of_its_time) = turns.split_at(early);
+        let early = early.last().filter(|change| change.is_pull);
+        early
+            .into_iter()
+            .chain(of_its_time)
+            .filter(|change| !change.is_sent)
+            .map(|change| change.call)
+            .collect()
     }
 
     fn last_change(&self, names: &BTreeSet<String>, at: Stamp) -> Option<&ImageChange> {
-        self.images.iter().rev().find(|change| change.at < at && !change.names.is_disjoint(names))
+        let changes = self.images.iter().rev().filter(|change| change.is_turn || change.is_sent);
+        let mut changes = changes.filter(|change| change.at < at);
+        changes.find(|change| !change.names.is_disjoint(names))
     }
 
     /// The call that is not sent and had changed this object before then; calls may say the beginning of an id alone.
     fn of_object(&self, name: &str, until: Stamp) -> Option<CallId> {
-        let so_named = self.objects.range(name.to_owned()..).take_while(|(id, _)| id.starts_with(name));
-        so_named.map(|(_, first)| first).filter(|(at, _)| *at < until).map(|(_, call)| *call).min()
+        first_of(&self.objects, name, until)
+    }
+
+    /// The same, where it is named by the call that may follow from it.
+    fn of_named(&self, name: &str, until: Stamp) -> Option<CallId> {
+        self.of_object(name, until).into_iter().chain(first_of(&self.hosts, name, until)).min()
     }
 
     /// The same for anything that is on the live runtime.
@@ -49,6 +73,11 @@ impl LeftOut {
         let changed = self.objects.iter().filter(|(id, (at, _))| *at < until && is_here(id));
         changed.map(|(_, (_, call))| *call).min()
     }
+}
+
+fn first_of(all: &BTreeMap<String, (Stamp, CallId)>, name: &str, until: Stamp) -> Option<CallId> {
+    let so_named = all.range(name.to_owned()..).take_while(|(id, _)| id.starts_with(name));
+    so_named.map(|(_, first)| first).filter(|(at, _)| *at < until).map(|(_, call)| *call).min()
 }
 
 /// Whether a difference is in which image it is, or what it is called.
@@ -92,12 +121,11 @@ impl Shared {
         let left_out = self.script.left_out.as_ref()?;
         let survey = &self.script.survey;
         let named = subjects(call, &survey.objects);
-        let sandboxes = named.iter().filter_map(|id| survey.trajectory.sandbox_of(id));
+        let mut sandboxes = named.iter().filter_map(|id| survey.trajectory.sandbox_of(id));
         let of_objects = named
             .iter()
-            .map(String::as_str)
-            .chain(sandboxes)
-            .find_map(|it| left_out.of_object(it, call.ended));
+            .find_map(|it| left_out.of_named(it, call.ended))
+            .or_else(|| sandboxes.find_map(|it| left_out.of_object(it, call.ended)));
         let images = request_ids(call).into_iter().filter(|(kind, _)| *kind == IdentityKind::Image);
         let of_images = || {
             let of_image = |image: &str| {

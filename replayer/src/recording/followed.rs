@@ -23,11 +23,6 @@ impl Change {
     fn needs(&self) -> impl Iterator<Item = (String, Stamp)> {
         self.named.iter().map(|name| (name.clone(), self.started))
     }
-
-    /// All that may be otherwise after it, as a pod is that has one more container.
-    pub(crate) fn concerned(self) -> impl Iterator<Item = String> {
-        self.changed.into_iter().chain(self.named)
-    }
 }
 
 /// Up to when what is meant says something of what.
@@ -39,11 +34,16 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
-    pub(crate) fn note(&mut self, names: Vec<String>, until: Stamp) {
+    pub(crate) fn note(&mut self, names: impl IntoIterator<Item = String>, until: Stamp) {
         for name in names {
             let last = self.by_name.entry(name).or_insert(until);
             *last = (*last).max(until);
         }
+    }
+
+    /// Up to when something is said of the thing of this id.
+    pub(crate) fn last(&self, id: &str) -> Option<Stamp> {
+        self.by_name.get(id).copied()
     }
 
     pub(crate) fn note_all(&mut self, until: Stamp) {
@@ -55,7 +55,7 @@ impl Uses {
 /// may say the beginning of an id alone.
 pub(crate) fn followed<'a>(
     changes: &[Change],
-    uses: Uses,
+    uses: &Uses,
     sandbox_of: impl Fn(&str) -> Option<&'a str>,
 ) -> BTreeSet<usize> {
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -66,7 +66,8 @@ pub(crate) fn followed<'a>(
     let of_all = |until| (0..changes.len()).filter(|place| is_before(until, *place)).collect();
     let mut followed: BTreeSet<usize> = uses.of_all.map(of_all).unwrap_or_default();
     let named = |place: &usize| changes[*place].needs();
-    let mut open: Vec<(String, Stamp)> = followed.iter().flat_map(named).chain(uses.by_name).collect();
+    let mut open: Vec<(String, Stamp)> = followed.iter().flat_map(named).collect();
+    open.extend(uses.by_name.iter().map(|(name, until)| (name.clone(), *until)));
     let mut reached: HashMap<String, Stamp> = HashMap::new();
     while let Some((name, until)) = open.pop() {
         if reached.get(&name).is_some_and(|reached| *reached >= until) {
@@ -103,7 +104,7 @@ mod tests {
         let mut uses = Uses::default();
         uses.note(vec![name.to_owned()], Stamp(until));
         let sandbox_of = |id: &str| ["c1", "c2"].contains(&id).then_some("p1");
-        followed(changes, uses, sandbox_of).into_iter().map(|place| changes[place].call.0).collect()
+        followed(changes, &uses, sandbox_of).into_iter().map(|place| changes[place].call.0).collect()
     }
 
     #[test]
@@ -130,7 +131,7 @@ mod tests {
         let changes = [change(1, &["p1"], &[]), change(2, &["p2"], &[]), change(3, &["p3"], &[])];
         let mut uses = Uses::default();
         uses.note_all(Stamp(3));
-        assert_eq!(followed(&changes, uses, |_| None), BTreeSet::from([0, 1]));
+        assert_eq!(followed(&changes, &uses, |_| None), BTreeSet::from([0, 1]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod followed;
 pub(crate) mod hindsight;
+pub(crate) mod image_changes;
 pub(crate) mod itself;
 pub(crate) mod polls;
 pub(crate) mod read_ahead;

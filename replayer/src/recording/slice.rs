@@ -6,16 +6,19 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use cri::{IdentityKind, v1};
-use critape_calls::{Call, CallId, Ending, ObjectIndex, ObjectName, SandboxKey, Stamp};
+use cri::v1;
+use cri::wire::{content_at, take_varint, text_at};
+use critape_calls::{Call, CallId, Ending, ObjectIndex, ObjectName, SandboxKey, Stamp, merged};
 use critape_tape::{Tape, TapeError};
 use prost::Message as _;
 
 use crate::judging::left_out::LeftOut;
 use crate::recording::followed::{Change, Uses, followed};
+use crate::recording::image_changes::{ImageChange, images_of, in_turn};
 use crate::recording::survey::Survey;
-use crate::recording::{changes_objects, each_call, is_event_stream, is_object, request_ids, response_ids};
-use crate::sending::images::full;
+use crate::recording::{
+    changes_objects, each_call, is_event_stream, is_mutating, is_object, request_ids, response_ids,
+};
 
 /// Says which calls are replayed.
 pub type Select<'a> = dyn Fn(&Call, &ObjectIndex) -> bool + 'a;
@@ -29,18 +32,6 @@ pub struct Selection<'a> {
     pub since: Option<Stamp>,
     /// When it ends: what streams showed from then on is not expected.
     pub until: Option<Stamp>,
-}
-
-/// A pull or a removal of an image that went well.
-#[derive(Debug)]
-pub(crate) struct ImageChange {
-    pub(crate) call: CallId,
-    pub(crate) at: Stamp,
-    pub(crate) is_pull: bool,
-    /// Whether it is replayed.
-    pub(crate) is_sent: bool,
-    /// What the image is called by it.
-    pub(crate) names: BTreeSet<String>,
 }
 
 /// What has to be known of a slice before its calls are read.
@@ -60,33 +51,40 @@ impl Slice {
         let mut parts = Parts::default();
         each_call(tape, &mut Survey::default(), |_, call| {
             let is_sent = (selection.calls)(&call, &survey.objects);
-            parts.take(&call, is_sent, &survey.objects);
+            parts.take(&call, is_sent, &survey);
         })?;
-        let Parts { mut left_out, mut changes, uses, mut images, all_images } = parts;
-        left_out.images.sort_by_key(|change| change.at);
-        let is_early = |at: Stamp| selection.since.is_some_and(|since| at < since);
-        let (early, of_its_time) = changes.into_iter().partition(|change: &Change| is_early(change.started));
-        changes = of_its_time;
-        let followed = followed(&changes, uses, |id| survey.trajectory.sandbox_of(id));
+        let Parts { mut left_out, mut changes, uses, mut images, all_images, ends, until } = parts;
+        let is_of_its_time = |at: Stamp| {
+            selection.since.is_none_or(|since| at >= since) && selection.until.is_none_or(|until| at < until)
+        };
+        let of_other_time;
+        (changes, of_other_time) =
+            changes.into_iter().partition(|change: &Change| is_of_its_time(change.started));
+        let until = selection.until.map_or(until, |end| end.min(until));
         let mut needed = BTreeSet::new();
+        let mut followed = followed(&changes, &uses, |id| survey.trajectory.sandbox_of(id));
         for (place, change) in changes.into_iter().enumerate() {
-            if followed.contains(&place) {
+            if followed.remove(&place) {
+                // What ended by itself has to have ended before what was done then.
+                let ended = change.named.iter().filter_map(|id| ends.get(id));
+                needed.extend(ended.filter(|(at, _)| *at <= change.started).map(|(_, call)| *call));
                 needed.insert(change.call);
-                change.images.into_iter().for_each(|it| images.entry(it).or_default().push(change.started));
+                images.extend(change.images);
             } else {
-                left_out.note((change.started, change.call), change.concerned());
+                left_out.note(change);
             }
         }
-        early
-            .into_iter()
-            .for_each(|change: Change| left_out.note((change.started, change.call), change.concerned()));
-        for (image, times) in images {
-            let names = survey.needs.all_names(&image);
-            needed.extend(times.into_iter().filter_map(|at| left_out.last_unsent(&names, at)));
+        of_other_time.into_iter().for_each(|change| left_out.note(change));
+        needed.extend(
+            ends.into_iter().filter(|(id, (at, _))| uses.last(id) > Some(*at)).map(|(_, (_, call))| call),
+        );
+        in_turn(&mut left_out.images, |image| survey.needs.all_names(image));
+        for image in images {
+            needed.extend(left_out.turns(&survey.needs.all_names(&image), selection.since, until));
         }
         for change in &mut left_out.images {
-            let is_shown = all_images.is_some_and(|until| change.at < until) && !is_early(change.at);
-            if is_shown && !change.is_sent {
+            let is_shown = all_images.is_some_and(|until| change.at < until);
+            if is_shown && is_of_its_time(change.at) && !change.is_sent {
                 needed.insert(change.call);
             }
             change.is_sent |= needed.contains(&change.call);
@@ -108,32 +106,62 @@ struct Parts {
     changes: Vec<Change>,
     /// What the meant calls are about.
     uses: Uses,
-    /// When they name which images.
-    images: HashMap<String, Vec<Stamp>>,
+    /// The images that they name.
+    images: BTreeSet<String>,
     /// Up to when they show all images.
     all_images: Option<Stamp>,
+    /// When each container was first seen to have ended, by a read that is not meant.
+    ends: HashMap<String, (Stamp, CallId)>,
+    /// When the last meant call had ended.
+    until: Stamp,
 }
 
 impl Parts {
-    fn take(&mut self, call: &Call, is_sent: bool, objects: &ObjectIndex) {
-        if let Some(change) = image_change(call, is_sent) {
+    fn take(&mut self, call: &Call, is_sent: bool, survey: &Survey) {
+        let objects = &survey.objects;
+        if is_sent {
+            self.until = self.until.max(call.ended);
+        }
+        if let Some(change) = ImageChange::of(call, is_sent) {
+            self.images.extend(images_of(call).filter(|_| is_sent && !change.is_pull));
             self.left_out.images.push(change);
             return;
         }
         let named = || subjects(call, objects);
         if is_sent {
-            images_of(call).for_each(|image| self.images.entry(image).or_default().push(call.started));
-            match shows(call) {
+            self.images.extend(images_of(call));
+            let named = named();
+            match shows(call, &named) {
                 Some(All::Images) => self.all_images = self.all_images.max(Some(call.ended)),
                 Some(All::Objects) => self.uses.note_all(call.ended),
-                None => self.uses.note(named(), call.ended),
+                None => {
+                    // What is read of a sandbox shows its containers.
+                    let containers = named.iter().flat_map(|id| survey.trajectory.containers_of(id));
+                    let containers: Vec<String> =
+                        containers.filter(|_| !is_mutating(call)).map(str::to_owned).collect();
+                    self.uses.note(named.into_iter().chain(containers), call.ended);
+                }
             }
         } else if changes_objects(call) {
             let (changed, named) = (changed(call, objects), named());
-            let (call, started, images) = (call.id, call.started, images_of(call).collect());
-            self.changes.push(Change { call, started, changed, named, images });
+            if !changed.is_empty() {
+                let (call, started, images) = (call.id, call.started, images_of(call).collect());
+                self.changes.push(Change { call, started, changed, named, images });
+            }
+        } else if let Some(container) = ended(call) {
+            self.ends.entry(container).or_insert((call.ended, call.id));
         }
     }
+}
+
+/// The container that a read shows to have ended.
+fn ended(call: &Call) -> Option<String> {
+    call.method().filter(|method| method.name == "ContainerStatus" && call.outcome.is_ok())?;
+    let answer = merged(call)?;
+    let state = content_at(&answer, &[1, 3]).and_then(|mut number| take_varint(&mut number));
+    (state == Some(v1::ContainerState::ContainerExited as u64))
+        .then(|| text_at(&answer, &[1, 1]))?
+        .map(str::to_owned)
 }
 
 /// What a call shows that names nothing.
@@ -144,12 +172,12 @@ enum All {
 }
 
 /// Whether a call shows whatever there is.
-fn shows(call: &Call) -> Option<All> {
+fn shows(call: &Call, named: &[String]) -> Option<All> {
     let name = call.method()?.name.as_str();
     match name {
         "ListImages" | "ImageFsInfo" => Some(All::Images),
         "GetContainerEvents" => Some(All::Objects),
-        _ if name.starts_with("List") && request_ids(call).is_empty() => Some(All::Objects),
+        _ if name.starts_with("List") && named.is_empty() => Some(All::Objects),
         _ => None,
     }
 }
@@ -164,23 +192,6 @@ pub(crate) fn cut(call: Call, until: Option<Stamp>) -> Call {
     // Whatever ended it then.
     call.outcome.ending = Ending::Cancelled;
     call
-}
-
-fn image_change(call: &Call, is_sent: bool) -> Option<ImageChange> {
-    let name = call.method().filter(|_| call.outcome.is_ok())?.name.as_str();
-    let is_pull = match name {
-        "PullImage" => true,
-        "RemoveImage" => false,
-        _ => return None,
-    };
-    let told = response_ids(call).into_iter().map(|(_, id, _)| id);
-    let names = images_of(call).chain(told).flat_map(|name| [full(&name), Some(name)]).flatten();
-    Some(ImageChange { call: call.id, at: call.started, is_pull, is_sent, names: names.collect() })
-}
-
-fn images_of(call: &Call) -> impl Iterator<Item = String> {
-    let ids = request_ids(call).into_iter().filter(|(kind, _)| *kind == IdentityKind::Image);
-    ids.map(|(_, image)| image)
 }
 
 /// The sandboxes and containers that a call names, makes or asks for, by id and by what pods are called.
@@ -225,29 +236,7 @@ fn pod_name(key: &SandboxKey) -> String {
 mod tests {
     use super::*;
     use crate::made_up::{call, ms};
-
-    fn pull(id: u64, at: u64, image: &str) -> Call {
-        let image = v1::ImageSpec { image: image.to_owned(), ..Default::default() };
-        let asked = v1::PullImageRequest { image: Some(image), ..Default::default() };
-        let said = v1::PullImageResponse { image_ref: "sha256:a".to_owned() };
-        call(id, "PullImage", (at, at + 1), &asked, &said)
-    }
-
-    #[test]
-    fn an_image_is_there_by_its_last_pull() {
-        let mut left_out = LeftOut::default();
-        let pulls = [pull(1, 10, "app:1"), pull(2, 20, "app:1"), pull(3, 30, "other:1")];
-        left_out.images = pulls.iter().filter_map(|call| image_change(call, false)).collect();
-        let last = |left_out: &LeftOut, name: &str, at| {
-            left_out.last_unsent(&BTreeSet::from([name.to_owned()]), Stamp(ms(at)))
-        };
-        assert_eq!(last(&left_out, "docker.io/library/app:1", 10), None, "not yet");
-        assert_eq!(last(&left_out, "docker.io/library/app:1", 15), Some(CallId(1)));
-        assert_eq!(last(&left_out, "app:1", 99), Some(CallId(2)));
-        assert_eq!(last(&left_out, "sha256:a", 99), Some(CallId(3)), "by what the runtime called it");
-        left_out.images[1].is_sent = true;
-        assert_eq!(last(&left_out, "app:1", 99), None, "it is pulled anyway");
-    }
+    use crate::recording::image_changes::tests::pull;
 
     #[test]
     fn a_stream_ends_with_its_slice() {
@@ -261,7 +250,7 @@ mod tests {
             assert_eq!(ends(whole), (Stamp(ms(50)), 1, Ending::Status), "{whole:?}");
         }
         assert_eq!(ends(Some(20)), (Stamp(ms(20)), 0, Ending::Cancelled));
-        let other = pull(2, 0, "app:1");
+        let other = pull(2, (0, 1), "app:1", "a");
         assert_eq!(cut(other.clone(), Some(Stamp(0))), other, "no other call is cut");
     }
 }

@@ -58,6 +58,9 @@ fn what_came_after_the_end_of_a_slice_is_not_expected() {
     for rpc in ["StartContainer", "StopContainer", "StopPodSandbox", "RemoveContainer", "RemovePodSandbox"] {
         for time in sliced.times(rpc) {
             sliced.assert_same(&format!("--until {time}"));
+            let report = sliced.report(&format!("--until {time}"));
+            let before = sliced.calls.iter().filter(|call| call["started"].as_str().unwrap() < time);
+            assert_eq!(report["calls"]["sent"], before.count(), "no call of later times goes along");
         }
     }
 }
@@ -138,6 +141,29 @@ fn what_goes_along_is_said() {
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }
 
+#[test]
+fn a_list_of_one_pod_has_its_containers() {
+    let folder = Folder::new();
+    workload::record_of(&folder, "node.tape", "", |socket| {
+        let kubelet = Kubelet::connect(socket);
+        kubelet.pull();
+        let [pod, _] = ["web", "job"].map(|name| {
+            let pod = kubelet.run_pod(name);
+            kubelet.run_container(&pod, name, "server", "sleep 600");
+            pod
+        });
+        let filter = v1::ContainerFilter { pod_sandbox_id: pod, ..Default::default() };
+        let asked = v1::ListContainersRequest { filter: Some(filter) };
+        let listed: v1::ListContainersResponse = kubelet.ask("ListContainers", &asked);
+        assert_eq!(listed.containers.len(), 1);
+    });
+    let _simulator = folder.simulator("r.sock", "--regression cri-o-7143");
+    let report = folder.run(&format!("{REPLAY} --method ListContainers"));
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!(report["findings"][0]["path"], "containers[].image_ref", "{report:#}");
+    assert_eq!(report["calls"]["sent"], 5, "a pull, a pod, a container, its start, and the list");
+}
+
 /// What a slice's time leaves out is not sent.
 #[test]
 fn what_was_changed_before_a_slice_is_inconclusive() {
@@ -151,7 +177,14 @@ fn what_was_changed_before_a_slice_is_inconclusive() {
 /// What does not follow from what was left out is found in a part as in the whole.
 #[test]
 fn a_regression_is_found_in_a_part() {
-    for (regression, filter) in [("cri-dockerd-299", "--method ImageStatus"), ("cri-o-9846", "--pod job")] {
+    for (regression, filter) in [
+        ("cri-dockerd-299", "--method ImageStatus"),
+        ("cri-o-9846", "--pod job"),
+        ("cri-o-9846", "--method ContainerStatus"),
+        ("containerd-10527", "--method Stop*"),
+        ("cri-o-6563", "--method ListPodSandboxStats"),
+        ("cri-o-7143", "--method List*"),
+    ] {
         let folder = Folder::new();
         workload::record(&folder, "node.tape", "");
         let _simulator = folder.simulator("r.sock", &format!("--regression {regression}"));
