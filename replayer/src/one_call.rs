@@ -94,7 +94,8 @@ impl Shared {
 
     /// Containers live in real time: what ends one, or runs something in it, waits until it is as old as it was.
     async fn let_live(&self, turn: Turn, call: &Call) -> Turn {
-        let until = self.lives.hold_back(call, self.config.pace, &self.script.survey.trajectory);
+        let due_at = |at| self.schedule.due_at(at);
+        let until = self.lives.hold_back(call, self.config.pace, &self.script.survey.trajectory, due_at);
         let Some(until) = until.filter(|until| *until > Instant::now()) else { return turn };
         tokio::time::sleep_until(until).await;
         Turn { free: Some(Instant::now()), ..turn }

@@ -11,7 +11,7 @@ use crate::recording::{changes_objects, request_ids};
 use crate::replay::Pace;
 use crate::states::trajectory::Trajectory;
 use cri::IdentityKind;
-use critape_calls::{Call, CallId};
+use critape_calls::{Call, CallId, Stamp};
 
 /// A program that has lived for so long has set up what it does at a signal.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -91,21 +91,28 @@ impl Lives {
         }
     }
 
-    /// How long a call has to be held back until the containers that it is about have lived as long as they had when recorded.
-    pub(crate) fn hold_back(&self, call: &Call, pace: Pace, trajectory: &Trajectory) -> Option<Instant> {
-        let share = match pace {
-            Pace::Max => return None,
-            Pace::Serial => 0.0,
-            Pace::Recorded(speed) => 1.0 / speed,
-        };
-        if !ends(call) && !runs_something(call) {
+    /// How long a call has to be held back until the containers that it is about have lived as long as they had when recorded, in the
+    /// time that passes here, of which `due_at` is told; and no less than it takes to settle.
+    pub(crate) fn hold_back(
+        &self,
+        call: &Call,
+        pace: Pace,
+        trajectory: &Trajectory,
+        due_at: impl Fn(Stamp) -> Duration,
+    ) -> Option<Instant> {
+        if pace == Pace::Max || !ends(call) && !runs_something(call) {
             return None;
         }
         let started = self.started.borrow();
         let due = |container: String| {
             let recorded = trajectory.age(&container, call.started)?;
-            let least =
-                recorded.min(SETTLED).max(Duration::try_from_secs_f64(recorded.as_secs_f64() * share).ok()?);
+            let least = match pace {
+                Pace::Max | Pace::Serial => Duration::ZERO,
+                Pace::Recorded(_) => {
+                    due_at(call.started).saturating_sub(due_at(call.started.minus(recorded)))
+                }
+            };
+            let least = least.max(recorded.min(SETTLED));
             started.get(&container)?.0.checked_add(least)
         };
         containers(call, trajectory).filter(|id| !self.is_over(id)).filter_map(due).max()
@@ -253,23 +260,27 @@ mod tests {
 
     #[test]
     fn a_stop_waits_until_a_container_is_as_old_as_it_was() {
-        for (life, pace, held) in [
-            (300, Pace::Recorded(1.0), 300),
-            (5000, Pace::Recorded(1.0), 5000),
-            (5000, Pace::Recorded(10.0), 1000),
-            (5000, Pace::Serial, 1000),
-            (300, Pace::Serial, 300),
+        let as_recorded = |at: Stamp| Duration::from_nanos(at.0);
+        let cut_short = |at: Stamp| Duration::from_nanos(at.0).min(Duration::from_secs(3));
+        for (life, pace, due_at, held) in [
+            (300, Pace::Recorded(1.0), &as_recorded as &dyn Fn(Stamp) -> Duration, 300),
+            (5000, Pace::Recorded(1.0), &as_recorded, 5000),
+            (5000, Pace::Recorded(1.0), &cut_short, 1990),
+            (5000, Pace::Recorded(10.0), &|at| as_recorded(at) / 10, 1000),
+            (5000, Pace::Serial, &as_recorded, 1000),
+            (300, Pace::Serial, &as_recorded, 300),
         ] {
             let (trajectory, start, stop) = stopped_after(life);
             let lives = Lives::default();
-            assert_eq!(lives.hold_back(&stop, pace, &trajectory), None, "it was not started here");
+            assert_eq!(lives.hold_back(&stop, pace, &trajectory, due_at), None, "it was not started here");
             let started = aged(&lives, 0);
-            let due = lives.hold_back(&stop, pace, &trajectory).map(|due| (due - started).as_millis());
+            let due =
+                lives.hold_back(&stop, pace, &trajectory, due_at).map(|due| (due - started).as_millis());
             assert_eq!(due, Some(held), "{life} {pace:?}");
-            assert_eq!(lives.hold_back(&stop, Pace::Max, &trajectory), None);
-            assert_eq!(lives.hold_back(&start, pace, &trajectory), None);
+            assert_eq!(lives.hold_back(&stop, Pace::Max, &trajectory, due_at), None);
+            assert_eq!(lives.hold_back(&start, pace, &trajectory, due_at), None);
             lives.ended(&stop, &["c".to_owned()], true, &trajectory);
-            assert_eq!(lives.hold_back(&stop, pace, &trajectory), None, "it has ended");
+            assert_eq!(lives.hold_back(&stop, pace, &trajectory, due_at), None, "it has ended");
         }
     }
 
