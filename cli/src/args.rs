@@ -45,7 +45,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Relay between clients and a runtime, and record what they say, until SIGINT or SIGTERM
     #[command(
-        after_help = "Example:\n  critape record node.tape -r unix:///run/containerd/containerd.sock --listen unix:///run/critape.sock\n  crictl -r unix:///run/critape.sock pods\n\nSIGHUP begins a new segment; a second SIGINT or SIGTERM ends at once."
+        after_help = "Example:\n  critape record node.tape -r unix:///run/containerd/containerd.sock --listen unix:///run/critape.sock\n  crictl -r unix:///run/critape.sock pods\n\nSIGHUP begins a new segment; a second SIGINT or SIGTERM, half a second after the first or later, ends at once."
     )]
     Record(RecordArgs),
     /// Look at recordings

@@ -1,7 +1,13 @@
 //! SIGINT and SIGTERM: the normal end of what runs until it is stopped.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+/// Within what time signals to end are one.
+const TOLD_ONCE: Duration = Duration::from_millis(500);
 
 /// What tells a program that runs as a service what to do.
 #[derive(Debug)]
@@ -28,6 +34,18 @@ impl Signals {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
                 _ = self.hang_up.recv() => begin_anew(),
+            }
+        }
+    }
+
+    /// Completes when the program is told to end a second time. Who ends a whole group of processes and each of them, as `timeout`
+    /// does, has told it once.
+    pub(crate) async fn end_again(&mut self) {
+        let first = Instant::now();
+        loop {
+            self.end(|| {}).await;
+            if first.elapsed() >= TOLD_ONCE {
+                return;
             }
         }
     }

@@ -113,7 +113,7 @@ async fn until_the_end(recorder: Recorder, handle: &Handle, signals: &mut Signal
     drop((watchdog, stop));
     tokio::select! {
         ended = run => ended.map(|()| Some(handle.counters().passed())).map_err(Into::into),
-        () = signals.end(|| {}) => Ok(None),
+        () = signals.end_again() => Ok(None),
     }
 }
 

@@ -191,24 +191,43 @@ fn hanging_up_begins_a_segment_and_loses_nothing() {
     }
 }
 
-/// The recorder is held up by what it waits for at its end: whoever is impatient says so twice.
-#[test]
-fn a_second_signal_ends_at_once() {
-    let folder = Folder::new();
-    // It accepts, and never answers what it is asked at the start.
-    let _runtime = UnixListener::bind(folder.path("r.sock")).unwrap();
+/// A recorder that is held up by what it waits for at its end: its runtime accepts, and never answers what it is asked.
+fn held_up(folder: &Folder) -> (Process, [Box<dyn std::any::Any>; 2]) {
+    let runtime = UnixListener::bind(folder.path("r.sock")).unwrap();
     let recorder = folder.recorder("node.tape", "r.sock", "l.sock", "");
     let mut client = UnixStream::connect(folder.path("l.sock")).unwrap();
     std::io::Write::write_all(&mut client, b"PRI").unwrap();
+    (recorder, [Box::new(runtime), Box::new(client)])
+}
+
+/// Whoever is impatient says so twice.
+#[test]
+fn a_second_signal_ends_at_once() {
+    let folder = Folder::new();
+    let (recorder, _ends) = held_up(&folder);
     recorder.signal(Signal::TERM);
     // However far it has come: the first ends in order, the second may come too late.
-    recorder.signal(Signal::INT);
+    until("the recorder's end", || {
+        recorder.signal(Signal::INT);
+        let stat = fs::read_to_string(format!("/proc/{}/stat", recorder.id())).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('Z').then_some(())
+    });
     let ended = recorder.ended();
     match ended.code {
         Some(130) => assert!(ended.stderr.contains("ended at once"), "{}", ended.stderr),
         code => assert_eq!(code, Some(0), "{}", ended.stderr),
     }
     folder.json("tape info node.tape -o json");
+}
+
+/// As `timeout` sends them, to a process and to its group.
+#[test]
+fn signals_that_come_together_are_one() {
+    let folder = Folder::new();
+    let (recorder, _ends) = held_up(&folder);
+    [Signal::TERM, Signal::TERM, Signal::INT].into_iter().for_each(|signal| recorder.signal(signal));
+    let ended = recorder.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
 #[test]
