@@ -31,7 +31,7 @@ pub use exchange::{EventStream, Exchange};
 use exchange::{Observed, Reader};
 
 use crate::report::evidence::MAX_HELD;
-use crate::{Divergence, Evidence, Kind, Objects, Path, Severity, Witness};
+use crate::{Divergence, Evidence, Kind, Objects, Path, Severity, Subject, Witness};
 
 /// Places kept of one oracle.
 const MAX_PLACES: usize = 200;
@@ -139,6 +139,8 @@ pub(crate) struct Verdict {
     withdrawn: Vec<(Option<&'static str>, Path)>,
     /// What is looked at, where an answer tells of many things.
     about: Option<String>,
+    /// The container whose event tells of it.
+    told_by: Option<String>,
 }
 
 /// What does not hold.
@@ -150,6 +152,8 @@ struct Broken {
     against: Option<Against>,
     /// The one of many things that the answer tells of.
     about: Option<String>,
+    /// The container whose event told of it, where that is another.
+    told_by: Option<String>,
 }
 
 impl Verdict {
@@ -216,7 +220,14 @@ impl Verdict {
 
     fn break_at(&mut self, segments: &[&str], expected: Value, found: Value, against: Option<Against>) {
         let (path, about) = (Path::of(segments), self.about.clone().filter(|id| !id.is_empty()));
-        self.broken.push(Broken { path, expected, found, against, about });
+        let told_by = self.told_by.clone().filter(|id| about.is_some() && about.as_ref() != Some(id));
+        self.broken.push(Broken { path, expected, found, against, about, told_by });
+    }
+
+    /// What is looked at from now on is in an event of this container.
+    pub(crate) fn in_event_of(&mut self, id: &str) -> &mut Self {
+        self.told_by = Some(id.to_owned());
+        self.of(id)
     }
 
     /// What is looked at from now on is about the thing of this id.
@@ -341,7 +352,7 @@ impl Kept {
             let method = rpc.map_or_else(|| method.to_owned(), |rpc| format!("{service}/{rpc}"));
             self.breaches.remove(&(oracle.name, method, path));
         }
-        for Broken { path, expected, found, against, about } in verdict.broken {
+        for Broken { path, expected, found, against, about, told_by } in verdict.broken {
             let place = (oracle.name, method.to_owned(), path.clone());
             if self.breaches.len() >= MAX_PLACES || self.breaches.contains_key(&place) {
                 continue;
@@ -355,7 +366,7 @@ impl Kept {
                 rule: oracle.name.to_owned(),
                 severity: oracle.severity,
                 settles: false,
-                about: about.map(|id| call.subject(&id)),
+                about: about.map(|id| subject(call, &id, told_by.as_deref())),
             };
             let about = divergence.about.as_ref();
             let evidence = (self.bytes < MAX_HELD).then(|| call.evidence()).flatten();
@@ -366,6 +377,13 @@ impl Kept {
             self.breaches.insert(place, Breach { method, call, at, divergence, against, evidence, objects });
         }
     }
+}
+
+/// The thing that the live side calls this, of which the events of that container told.
+fn subject(call: &dyn Witness, live_id: &str, told_by: Option<&str>) -> Subject {
+    let Some(told_by) = told_by.map(|id| call.subject(id)) else { return call.subject(live_id) };
+    let at = told_by.at;
+    Subject { told_by: Some([told_by.id, told_by.live_id]), at, ..call.subject(live_id) }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::comparing::own::Own;
 use crate::comparing::walk::Walk;
 use crate::report::units::Units;
 use crate::rules::rule_numbers::{RuleNumber, RuleNumbers};
-use crate::{Divergence, Kind, Path, Rules, Severity, Subject};
+use crate::{Divergence, Kind, Path, Rules, Severity};
 
 /// Examples of one rule that the comparison of one answer gives at most.
 const EXAMPLES_PER_ANSWER: usize = 3;
@@ -151,11 +151,6 @@ impl Compared {
     /// That nothing can be said of the call, and why.
     pub(crate) fn untold(reason: &'static str) -> Self {
         Self { untold: Some(reason), ..Self::default() }
-    }
-
-    /// All that was found is about this one thing.
-    pub(crate) fn set_about(&mut self, about: &Subject) {
-        self.divergences.iter_mut().for_each(|divergence| divergence.about = Some(about.clone()));
     }
 
     /// A difference that is let pass as a whole, under this name.

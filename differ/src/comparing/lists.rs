@@ -137,7 +137,7 @@ impl Walk<'_> {
                 Resolution::Live(live) => live,
                 _ => String::new(),
             };
-            divergence.about = Some(Subject { id, live_id, at: None });
+            divergence.about = Some(Subject { id, live_id, ..Subject::default() });
         }
     }
 
@@ -181,7 +181,7 @@ impl Walk<'_> {
         {
             let id = self.comparer.ids.to_recorded(&live_id);
             divergence.settles &= !is_twice && !self.trajectories.is_over(&id);
-            divergence.about = Some(Subject { id, live_id, at: None });
+            divergence.about = Some(Subject { id, live_id, ..Subject::default() });
         }
     }
 

@@ -205,9 +205,8 @@ impl Walk<'_> {
         let before = std::mem::take(&mut self.compared);
         self.object(path, recorded, live);
         let mut own = std::mem::replace(&mut self.compared, before);
-        let agrees = lasts(&own);
-        if path.is_list_of_root()
-            && (agrees || !own.divergences.is_empty())
+        let agrees = lasts(&own) && path.is_list_of_root();
+        if (agrees || !own.divergences.is_empty())
             && let Some((recorded, live)) = own_id(recorded).zip(own_id(live))
         {
             if agrees {
@@ -215,7 +214,7 @@ impl Walk<'_> {
                 self.agreeing.push(AgreeingPair { list: path.clone(), recorded, live, passed });
             } else {
                 // What is in it may be about something of its own.
-                let about = Subject { id: recorded, live_id: live, at: None };
+                let about = Subject { id: recorded, live_id: live, ..Subject::default() };
                 for divergence in own.divergences.iter_mut().filter(|it| it.about.is_none()) {
                     divergence.about = Some(about.clone());
                 }

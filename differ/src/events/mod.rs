@@ -205,7 +205,9 @@ impl Comparer<'_> {
     ) -> Compared {
         let (mut told, mut left_out, empty) = (Vec::new(), 0, Vec::new());
         let mut tell = |mut compared: Compared, id: &str, live_id: &str, at| {
-            compared.set_about(&Subject { id: id.to_owned(), live_id: live_id.to_owned(), at });
+            for divergence in &mut compared.divergences {
+                divergence.about = Some(subject(divergence.about.take(), (id, live_id), at));
+            }
             told.push((at, compared));
         };
         let shown = Shown::of(recorded.0);
@@ -356,6 +358,14 @@ fn came_late(
         })
     };
     beyond.iter().all(|event| live.is_old(event) || made_at(event) >= until || outlasts(made_at(event)))
+}
+
+/// What is found in events of this container is about it, or about another of its pod, of which they tell too.
+fn subject(known: Option<Subject>, (id, live_id): (&str, &str), at: Option<Stamp>) -> Subject {
+    let own = || Subject { id: id.to_owned(), live_id: live_id.to_owned(), told_by: None, at };
+    let told_by = Some([id.to_owned(), live_id.to_owned()]);
+    let other = known.filter(|other| other.id != id && other.live_id != live_id);
+    other.map_or_else(own, |other| Subject { told_by, at, ..other })
 }
 
 /// The place of the first event that is of another kind on the other side.

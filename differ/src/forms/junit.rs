@@ -8,7 +8,7 @@ use quick_junit::{
     NonSuccessKind, Property, Report as Junit, SerializeError, TestCase, TestCaseStatus, TestSuite,
 };
 
-use super::table::limitation_line;
+use super::table::{call, limitation_line};
 use super::text::{cut, known, plain, pretty, rpc, side, signature, times, until};
 use crate::{Finding, Report};
 
@@ -135,6 +135,7 @@ fn described(finding: &Finding, group: Option<&[(usize, &Finding)]>) -> String {
     lines.extend(finding.known.as_ref().map(|change| format!("known: {}", known(change))));
     if let Some(example) = finding.examples.first() {
         let value = |value| cut(&pretty(value), MAX_VALUE);
+        lines.extend(Some(call(example)).filter(|call| !call.is_empty()));
         lines.push(format!("recorded: {}", value(&example.recorded)));
         lines.push(format!("live: {}", value(&example.live)));
     }

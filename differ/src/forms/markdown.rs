@@ -115,7 +115,9 @@ fn folded(out: &mut String, group: &[(usize, &Finding)]) -> fmt::Result {
     if !before.is_empty() {
         let named = |call: &EarlierCall| format!("{} {} {}", call.call, rpc(&call.method), call.outcome);
         let named: Vec<_> = before.iter().map(|call| inline(&named(call))).collect();
-        writeln!(out, "- Before: {}", named.join(", "))?;
+        let about = finding.evidence.as_ref().and_then(|evidence| evidence.about.as_deref());
+        let of = about.map(|about| format!(" of {}", inline(about))).unwrap_or_default();
+        writeln!(out, "- Before{of}: {}", named.join(", "))?;
     }
     for (_, follower) in followers.iter().take(MAX_NAMED) {
         let signature = code(&signature(follower));
@@ -193,7 +195,7 @@ mod tests {
         assert_eq!(text.matches("<details>").count(), 2);
         assert!(text.contains("- Known: containerd\\#10521"), "{text}");
         assert!(text.contains("- preflight: inconclusive"), "{text}");
-        assert!(text.contains("- Before: 7 CreateContainer OK"), "{text}");
+        assert!(text.contains("- Before of default/web/app: 7 CreateContainer OK"), "{text}");
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn selection(finding: &Finding) -> Vec<(&'static str, String)> {
     let name = rpc(&finding.method);
     let about = finding.evidence.as_ref().and_then(|evidence| evidence.about.as_deref());
     if name == "GetContainerEvents" {
-        return Vec::new();
+        return vec![("--method", name.to_owned())];
     }
     let until = until(finding).map(|until| ("--until", until));
     if names_nothing(name) {

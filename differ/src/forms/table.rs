@@ -172,12 +172,16 @@ fn one(out: &mut String, group: &[(usize, &Finding)], paint: &Paint) -> fmt::Res
     writeln!(out)
 }
 
-/// Which calls an example is of.
+/// Which calls an example is of, and what it is about.
 pub(super) fn call(example: &Example) -> String {
-    match (example.recorded_call, example.live_call) {
+    let call = match (example.recorded_call, example.live_call) {
         (Some(recorded), Some(other)) => format!("call {recorded} / call {other}"),
         (Some(call), None) | (None, Some(call)) => format!("call {call}"),
         (None, None) => String::new(),
+    };
+    match &example.about {
+        Some(about) => format!("{call}  {}", plain(about)),
+        None => call,
     }
 }
 

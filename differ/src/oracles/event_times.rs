@@ -37,7 +37,7 @@ impl Watch for EventTimes {
             if event.created_at <= 0 {
                 continue;
             }
-            verdict.of(&event.container_id);
+            verdict.in_event_of(&event.container_id);
             if let Some(latest) = arrived.map(|at| nanoseconds(at.saturating_add(AHEAD))) {
                 at_most(event.created_at, latest, verdict);
             }

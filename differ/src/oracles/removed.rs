@@ -59,7 +59,7 @@ impl Watch for Removed {
                 let latest = *removed + NOTED_WITHIN;
                 let expected =
                     format!("{} at most: then the call that removed it had returned", latest.as_nanos());
-                verdict.of(&event.container_id);
+                verdict.in_event_of(&event.container_id);
                 verdict.check(made <= latest, "created_at", expected, event.created_at.to_string());
             }
         }

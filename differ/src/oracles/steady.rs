@@ -77,8 +77,9 @@ impl Watch for Steady {
 
     fn events(&mut self, stream: &EventStream, verdict: &mut Verdict) {
         for event in &stream.events {
-            verdict.of(&event.container_id);
+            verdict.in_event_of(&event.container_id);
             for status in &event.containers_statuses {
+                verdict.of(&status.id);
                 self.container(status, "containers_statuses[]", verdict);
             }
         }

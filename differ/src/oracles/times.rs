@@ -66,7 +66,7 @@ impl Watch for Times {
 
     fn events(&mut self, stream: &EventStream, verdict: &mut Verdict) {
         for event in &stream.events {
-            set("created_at", event.created_at, verdict.of(&event.container_id));
+            set("created_at", event.created_at, verdict.in_event_of(&event.container_id));
             if let Some(status) = &event.pod_sandbox_status {
                 set("pod_sandbox_status.created_at", status.created_at, verdict);
             }

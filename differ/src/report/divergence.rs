@@ -89,12 +89,14 @@ pub struct Divergence {
 }
 
 /// One thing of many that an answer, or a stream, tells of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     /// As the recording calls it.
     pub id: String,
     /// As the live side calls it.
     pub live_id: String,
+    /// The container whose events told of it, recorded and live; nothing where they are its own.
+    pub told_by: Option<[String; 2]>,
     /// When the recording told of it, where that was at another moment than the beginning of the call.
     pub at: Option<Stamp>,
 }

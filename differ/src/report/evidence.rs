@@ -42,7 +42,7 @@ pub trait Witness {
 
     /// The one of the things that a stream tells of that the live side calls this.
     fn subject(&self, live_id: &str) -> Subject {
-        Subject { id: live_id.to_owned(), live_id: live_id.to_owned(), at: None }
+        Subject { id: live_id.to_owned(), live_id: live_id.to_owned(), ..Subject::default() }
     }
 
     /// Seals what is secret in the two values that stand at this path. A report is shown around, a tape's key is not: no value goes
@@ -90,9 +90,6 @@ pub struct Evidence {
     /// Messages that are left out because they are too large. Each stands as `{"cut": bytes}`.
     #[serde(default)]
     pub cut: u64,
-    /// Which of the things that the call tells of it is about, until that has a name.
-    #[serde(skip)]
-    pub subject: Option<Subject>,
 }
 
 /// A call that came before another.
@@ -116,15 +113,18 @@ impl Evidence {
         self.recorded.as_ref().or(self.live.as_ref())?.get("id")?.as_u64()
     }
 
-    /// The same, about this one thing; of a stream of events, those of its own alone.
+    /// The same, about this one thing; of a stream, the events alone that told of it.
     pub(crate) fn about_subject(mut self, subject: Option<&Subject>) -> Self {
         let Some(subject) = subject else { return self };
-        for (call, id) in [(&mut self.recorded, &subject.id), (&mut self.live, &subject.live_id)] {
+        let [id, live_id] = match &subject.told_by {
+            Some([id, live_id]) => [id, live_id],
+            None => [&subject.id, &subject.live_id],
+        };
+        for (call, id) in [(&mut self.recorded, id), (&mut self.live, live_id)] {
             let events = call.as_mut().and_then(|call| call.get_mut("responses")?.as_array_mut());
             let is_of_other = |event: &Value| event[EVENT_ID].as_str().is_some_and(|of| of != id);
             events.into_iter().for_each(|events| events.retain(|event| !is_of_other(event)));
         }
-        self.subject = Some(subject.clone());
         self
     }
 

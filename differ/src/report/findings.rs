@@ -178,7 +178,9 @@ impl Findings {
             live_call: witness.live().map(|call| call.0),
             recorded: divergence.recorded,
             live: divergence.live,
-            at: about.and_then(|about| about.at).or_else(|| witness.at()).map(time_text),
+            at: about.as_ref().and_then(|about| about.at).or_else(|| witness.at()).map(time_text),
+            about: None,
+            subject: about,
         };
         finding.spread.add(Seen {
             call: example.recorded_call,

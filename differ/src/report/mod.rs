@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::baseline::{Accepted, BaselineUse};
-use crate::{Kind, Severity};
+use crate::{Kind, Severity, Subject};
 use evidence::{Evidence, Timeline};
 use known::Known;
 use latency::Timed;
@@ -110,9 +110,15 @@ pub struct Example {
     pub recorded: Value,
     /// The live value.
     pub live: Value,
-    /// When the recorded call began, in RFC 3339.
+    /// When the recorded call began, or the event came that tells of it, in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
+    /// The pod or container that it is about, as `namespace/pod/container`; the id of what has no such name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Which of the things that the call tells of that is, until it has a name.
+    #[serde(skip)]
+    pub subject: Option<Subject>,
 }
 
 /// Divergences of one signature.

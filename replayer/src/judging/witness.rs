@@ -5,15 +5,21 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use cri::json::Defaults;
-use critape_calls::{Call, CallId, IdentityMap, Outcome, Side, Stamp, call_to_json, decode, outcome_to_json};
+use cri::wire::text_at;
+use critape_calls::{
+    Call, CallId, IdentityMap, Outcome, RecordedMessage, Side, Stamp, call_to_json, decode, outcome_to_json,
+};
 use critape_differ::{Breach, EventSequences, Evidence, Objects, Path, Subject, Witness};
 use critape_tape::{Resealer, SealPolicy, Tape, TapeError};
 use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::one_call::makes;
-use crate::recording::{request_ids, response_ids};
+use crate::recording::{is_event_stream, request_ids, response_ids};
 use crate::sending::answer::Answer;
+
+/// The field of an event that names its container.
+const EVENT_CONTAINER: u32 = 1;
 
 /// Seals what a tape seals, where that was opened or comes from a runtime.
 #[derive(Debug, Default)]
@@ -147,7 +153,8 @@ impl Witness for Calls<'_> {
 
     fn subject(&self, live_id: &str) -> Subject {
         let id = self.ids.map_or_else(|| live_id.to_owned(), |ids| ids.borrow().to_recorded(live_id));
-        Subject { id, live_id: live_id.to_owned(), at: None }
+        let at = self.last_told(&id);
+        Subject { id, live_id: live_id.to_owned(), at, ..Subject::default() }
     }
 
     fn seal(&self, path: &Path, recorded: &mut Value, live: &mut Value) {
@@ -199,6 +206,17 @@ impl Witness for Calls<'_> {
 }
 
 impl Calls<'_> {
+    /// When the recorded stream told last of the container of this id.
+    fn last_told(&self, id: &str) -> Option<Stamp> {
+        if !is_event_stream(self.recorded) {
+            return None;
+        }
+        let is_of = |message: &&RecordedMessage| {
+            message.body.kept().is_some_and(|event| text_at(event, &[EVENT_CONTAINER]) == Some(id))
+        };
+        self.recorded.responses.iter().rev().find(is_of).map(|message| message.at)
+    }
+
     /// A message of the live side as `tape show` prints one.
     fn message(&self, from: Side, message: &Bytes) -> Value {
         use base64::Engine as _;

@@ -9,7 +9,7 @@ use cri::IdentityKind;
 use critape_calls::{
     Assembler, Call, CallId, Ending, EventKind, ObjectIndex, ObjectName, SandboxKey, Stamp, time_text,
 };
-use critape_differ::{EarlierCall, Evidence, MAX_BEFORE, Report, Timeline, TimelineCall};
+use critape_differ::{EarlierCall, MAX_BEFORE, Report, Subject, Timeline, TimelineCall};
 use critape_tape::{Tape, TapeError};
 
 use crate::recording::{is_event_stream, is_mutating, request_ids, response_ids};
@@ -148,25 +148,34 @@ impl Past {
     /// Tells of each finding what its call is about, and what came before.
     pub(crate) fn tell_before(&mut self, report: &mut Report) {
         self.calls.sort_by_key(|call| (call.started, call.id));
+        let places: HashMap<CallId, usize> =
+            self.calls.iter().enumerate().map(|(place, call)| (call.id, place)).collect();
         for finding in &mut report.findings {
-            let first = finding.evidence.as_ref().and_then(Evidence::call).map(CallId);
-            let Some(place) = first.and_then(|first| self.place(first)) else { continue };
+            for example in &mut finding.examples {
+                let call = example.recorded_call.and_then(|call| places.get(&CallId(call)));
+                let about = self.about(example.subject.as_ref(), call.map(|place| &self.calls[*place]));
+                example.about = said(about, example.subject.as_ref());
+            }
             let Some(evidence) = &mut finding.evidence else { continue };
-            let (call, subject) = (&self.calls[place], evidence.subject.as_ref());
-            let about = subject.and_then(|it| self.objects.name(&it.id)).or_else(|| self.name(call));
+            let Some(place) = evidence.call().and_then(|call| places.get(&CallId(call))) else { continue };
+            // It is that of the first example.
+            let subject = finding.examples.first().and_then(|example| example.subject.as_ref());
+            let call = &self.calls[*place];
+            let about = self.about(subject, Some(call));
             let earlier = match subject.map(|it| it.at) {
                 Some(Some(at)) => self.calls.partition_point(|earlier| earlier.started <= at),
                 // At some moment of a stream that goes on beside all calls.
                 Some(None) if call.is_stream => self.calls.len(),
-                _ => place,
+                _ => *place,
             };
             evidence.before = self.before(call, &self.calls[..earlier], about.map(ObjectName::sandbox));
-            evidence.about = about.map(ToString::to_string);
+            evidence.about = said(about, subject);
         }
     }
 
-    fn place(&self, call: CallId) -> Option<usize> {
-        self.calls.iter().position(|head| head.id == call)
+    /// The thing that this is, or that the call is about.
+    fn about(&self, subject: Option<&Subject>, call: Option<&Head>) -> Option<&ObjectName> {
+        subject.and_then(|it| self.objects.name(&it.id)).or_else(|| self.name(call?))
     }
 
     /// The thing that a call is about.
@@ -245,6 +254,12 @@ impl Past {
     fn lane(&self, call: &Head) -> String {
         self.pod(call).map(|pod| format!("{}/{}", pod.namespace, pod.name)).unwrap_or_default()
     }
+}
+
+/// What something is called: by its name, or by its id where it has none, as images have none.
+fn said(about: Option<&ObjectName>, subject: Option<&Subject>) -> Option<String> {
+    let id = subject.map(|it| it.id.clone()).filter(|id| !id.is_empty());
+    about.map(ToString::to_string).or(id)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -124,6 +124,7 @@ fn the_report_has_the_promised_form() {
           "count": "integer",
           "examples": [
             {
+              "about": "string",
               "at": "time",
               "live": "string",
               "live_call": "null",

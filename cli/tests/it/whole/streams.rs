@@ -202,7 +202,13 @@ fn a_slice_of_a_tape_with_streams_is_replayed() {
     let _simulator = folder.simulator("r.sock", "--variant streamed-lists");
     let replay = "replay streamed.tape -r unix://DIR/r.sock --pace max -o json";
     let report = folder.json(&format!("{replay} --method Stream*"));
-    assert_eq!((&report["calls"]["recorded"], &report["calls"]["compared"]), (&10.into(), &10.into()));
+    assert_eq!(report["verdict"], "same", "{:#}", report["findings"]);
+    let streams = folder.json_lines("tape show streamed.tape --method Stream* -o json");
+    assert!(
+        report["calls"]["compared"].as_u64().unwrap() > streams.len() as u64,
+        "what they show goes along"
+    );
+    assert_eq!(report["calls"]["compared"], report["calls"]["recorded"]);
     let report = folder.json(&format!("{replay} --pod b"));
     assert_eq!(report["verdict"], "same", "{:#}", report["findings"]);
 }
