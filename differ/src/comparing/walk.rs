@@ -9,7 +9,7 @@ use crate::comparing::agreed::{AgreeingPair, lasts};
 use crate::comparing::comparer::{Compared, Comparer, OWNED_LABEL, Passed, Trajectories};
 use crate::report::shown::{base64_text, key_text, to_json};
 use crate::rules::host_devices::AskedDevices;
-use crate::rules::severity::{Transitions, told_by};
+use crate::rules::severity::{Transitions, told_by, told_of};
 use crate::{Divergence, Kind, Path, Relation, Severity, Subject};
 
 /// How a container ended.
@@ -207,7 +207,7 @@ impl Walk<'_> {
         let mut own = std::mem::replace(&mut self.compared, before);
         let agrees = lasts(&own) && path.is_list_of_root();
         if (agrees || !own.divergences.is_empty())
-            && let Some((recorded, live)) = own_id(recorded).zip(own_id(live))
+            && let Some((recorded, live)) = known_by(recorded).zip(known_by(live))
         {
             if agrees {
                 let passed = own.passed.clone();
@@ -216,6 +216,10 @@ impl Walk<'_> {
                 // What is in it may be about something of its own.
                 let about = Subject { id: recorded, live_id: live, ..Subject::default() };
                 for divergence in own.divergences.iter_mut().filter(|it| it.about.is_none()) {
+                    if let told @ Some(_) = told_of(&divergence.path, Some(&about)) {
+                        let transitions = [divergence.transition.as_deref(), told];
+                        divergence.severity = self.severity(&divergence.path, divergence.kind, transitions);
+                    }
                     divergence.about = Some(about.clone());
                 }
             }
@@ -352,6 +356,12 @@ impl Walk<'_> {
     pub(crate) fn diverge(&mut self, divergence: Divergence) {
         self.compared.divergences.push(divergence);
     }
+}
+
+/// By what an element of a list is known: the id of the object whose state it is, or the type of a condition.
+fn known_by(element: &DynamicMessage) -> Option<String> {
+    let kind = || Some(element.get_field_by_name("type")?.as_str()?.to_owned());
+    own_id(element).or_else(|| kind().filter(|_| element.descriptor().name() == "RuntimeCondition"))
 }
 
 /// The id of the object whose state this message is.

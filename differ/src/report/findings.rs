@@ -18,7 +18,7 @@ use crate::report::spread::{Seen, Spread};
 use crate::report::summary::summary;
 use crate::report::suppressed::{self, SuppressedExample};
 use crate::report::timing::Clocks;
-use crate::rules::severity::told_by;
+use crate::rules::severity::{told_by, told_of};
 use crate::{
     Breach, CallCounts, Divergence, Example, Finding, Ids, Memory, MethodCount, Path, ReasonCount, Relation,
     Report, RuleCount, Rules, SideInfo, Signature, Suppressed, Verdict,
@@ -289,7 +289,9 @@ impl Met {
         let rpc = finding.method.rsplit('/').next().unwrap_or_default();
         // Of values, the one that made it as severe as it is.
         let told = finding.examples.iter().find_map(|it| told_by(&path, &it.recorded, &it.live));
+        let of_those = || finding.examples.iter().map(|it| told_of(&path, it.subject.as_ref()));
         let told = listed.as_ref().and_then(Listed::transition).or(told);
+        let told = told.or_else(|| of_those().next().flatten().filter(|_| of_those().all(|it| it.is_some())));
         let transitions = [finding.transition.as_deref(), told];
         let lifted = listed
             .and_then(|it| it.transition())

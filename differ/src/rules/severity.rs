@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::rules::{Matcher, Rules};
-use crate::{Kind, ORACLES, Path, RuleText, Severity};
+use crate::{Kind, ORACLES, Path, RuleText, Severity, Subject};
 
 /// What comes with the program, before the severities of the standard rules.
 pub(crate) const CONSEQUENCES: &str = include_str!("../../rules/consequences.toml");
@@ -101,6 +101,13 @@ pub(crate) fn told_by(path: &Path, recorded: &Value, live: &Value) -> Option<&'s
         return Some("ready→absent");
     }
     to_zero(recorded, live)
+}
+
+/// What it says that a difference is in a condition without which a node is ready.
+pub(crate) fn told_of(path: &Path, about: Option<&Subject>) -> Option<&'static str> {
+    let is_condition = path.segments().get(1).is_some_and(|list| list == "conditions[]");
+    let is_needed = |it: &Subject| NEEDED_CONDITIONS.contains(&it.id.as_str());
+    about.filter(|it| is_condition && !is_needed(it)).map(|_| "passed over→passed over")
 }
 
 impl Rules {

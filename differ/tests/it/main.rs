@@ -15,7 +15,9 @@ use std::sync::LazyLock;
 use cri::{Generation, IdentityKind, Method, methods, v1};
 use critape_calls::{IdentityMap, Live, Recorded};
 use critape_differ::mutation::{Change, Mutant, Verdict, mutants};
-use critape_differ::{Compared, Comparer, Kind, Memory, NoTrajectories, OWNED_LABEL, Rules, Trajectories};
+use critape_differ::{
+    Compared, Comparer, Kind, Memory, NoTrajectories, OWNED_LABEL, Rules, Severity, Trajectories,
+};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MapKey, MessageDescriptor, Value};
 
@@ -137,6 +139,29 @@ fn container(id: &str, name: &str) -> cri::v1::Container {
 
 fn containers(of: Vec<cri::v1::Container>) -> (&'static Method, DynamicMessage) {
     list("ListContainers", &cri::v1::ListContainersResponse { containers: of })
+}
+
+#[test]
+fn a_condition_that_a_kubelet_passes_over_breaks_no_node() {
+    let status = |name: &str, holds: bool| {
+        let condition = v1::RuntimeCondition { r#type: name.to_owned(), status: holds, ..Default::default() };
+        let status = v1::RuntimeStatus { conditions: vec![condition] };
+        list("Status", &v1::StatusResponse { status: Some(status), ..Default::default() })
+    };
+    for (name, severity) in [
+        ("RuntimeReady", Severity::Breaking),
+        ("NetworkReady", Severity::Breaking),
+        ("ContainerdHasNoDeprecationWarnings", Severity::Behaviour),
+    ] {
+        let ((method, recorded), (_, live)) = (status(name, true), status(name, false));
+        let compared = compare(method, &IdentityMap::default(), &recorded, &live);
+        let [found] = compared.divergences.try_into().unwrap();
+        assert_eq!(
+            (found.path.to_string().as_str(), found.severity),
+            ("status.conditions[].status", severity)
+        );
+        assert_eq!(found.about.unwrap().id, name);
+    }
 }
 
 /// Everything is being made or removed.
