@@ -246,7 +246,7 @@ impl Shared {
         if !compared.divergences.is_empty()
             && let Some(reason) = self
                 .follows_from_left_out(call, method)
-                .or_else(|| self.follows_from_image_left(call, &compared))
+                .or_else(|| self.follows_from_image_left(call, &mut compared))
         {
             return Err(reason);
         }

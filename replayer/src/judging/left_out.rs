@@ -80,6 +80,9 @@ fn first_of(all: &BTreeMap<String, (Stamp, CallId)>, name: &str, until: Stamp) -
     so_named.map(|(_, first)| first).filter(|(at, _)| *at < until).map(|(_, call)| *call).min()
 }
 
+/// The rule that lets pass how an image is named that was removed in the recording alone.
+const IMAGE_LEFT: &str = "image-left-alone";
+
 /// Whether a difference is in which image it is, or what it is called.
 fn is_of_image(divergence: &Divergence) -> bool {
     const PARTS: [&str; 4] = ["image", "image_ref", "image_id", "user_specified_image"];
@@ -96,9 +99,10 @@ impl Shared {
         }
     }
 
-    /// Why nothing can be said of how a call names images, where these were removed in the recording alone.
-    pub(crate) fn follows_from_image_left(&self, call: &Call, compared: &Compared) -> Option<String> {
-        if !compared.divergences.iter().all(is_of_image) {
+    /// Why nothing can be said of how a call names images, where these were removed in the recording alone; where more differs than
+    /// that, what is of images is let pass.
+    pub(crate) fn follows_from_image_left(&self, call: &Call, compared: &mut Compared) -> Option<String> {
+        if !compared.divergences.iter().any(is_of_image) {
             return None;
         }
         let needs = &self.script.survey.needs;
@@ -113,6 +117,13 @@ impl Shared {
             (!change.is_sent && !change.is_pull).then_some(change.call)
         };
         let other = left_alone.map(|(other, ..)| *other).or_else(of_slice)?;
+        let differing = compared.divergences.len();
+        compared.divergences.retain(|it| !is_of_image(it));
+        if !compared.divergences.is_empty() {
+            let let_pass = differing - compared.divergences.len();
+            (0..let_pass).for_each(|_| compared.merge(Compared::explained(IMAGE_LEFT)));
+            return None;
+        }
         Some(format!("its image was removed by call {other}, which is not sent here"))
     }
 

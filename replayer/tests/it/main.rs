@@ -320,6 +320,27 @@ async fn what_follows_from_an_image_that_was_left_alone_is_no_finding() {
     assert_eq!(report.calls.inconclusive, 1);
 }
 
+/// What else differs there is a finding.
+#[tokio::test]
+async fn what_does_not_follow_from_an_image_that_was_left_alone_is_found() {
+    let tape = recorded(&World::new(&[]), async |client: &Client| {
+        client.pull("registry.example/app:1").await;
+        let sandbox = client.run(pod("web")).await;
+        let container = client.create(&sandbox, container_request("app", "exit 3")).await;
+        client.start(&container).await;
+        client.until_exited(&container).await;
+        client.remove_image("registry.example/app:1").await;
+        client.container_status(&container).await.unwrap();
+        client.remove_pod(&sandbox).await;
+    })
+    .await;
+    let world = World::new(&["cri-o-9846"]);
+    world.client().await.pull("registry.example/app:1").await;
+    let report = world.replay(&tape, NO_WAIT).await.unwrap();
+    assert_eq!(signatures(&report), ["ContainerStatus status.exit_code "], "{:?}", report.inconclusive);
+    assert!(report.suppressed.rules.iter().any(|rule| rule.rule == "image-left-alone" && rule.count > 0));
+}
+
 /// Kubelet calls the folder of a pod's logs by its uid, and gives static pods uids of another form.
 #[tokio::test]
 async fn the_folder_of_logs_is_found_again_whatever_the_form_of_the_uid() {
