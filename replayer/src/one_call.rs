@@ -158,7 +158,10 @@ impl Shared {
         let mut pause = FIRST_PAUSE;
         let mut asked = 1;
         let mut compared = self.compare(call, method, &answer);
-        if !self.may_settle(call, &compared) || self.lives.unknown_of(call).is_some() {
+        if !self.may_settle(call, &compared)
+            || self.lives.unknown_of(call).is_some()
+            || self.differs_as_known(call, method, &answer, &compared)
+        {
             self.note_shown(call, &answer, &compared);
             return (answer, Some(compared));
         }
