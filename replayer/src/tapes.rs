@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use cri::{Class, IdentityKind};
 use critape_calls::{Call, Ending, IdentityMap, Live, ObjectName, Recorded};
-use critape_differ::{Compared, Comparer, Findings, Memory, Report, Rules, SideInfo, Signature};
+use critape_differ::{Compared, Comparer, Divergence, Findings, Memory, Report, Rules, SideInfo, Signature};
 use critape_tape::SealPolicy;
 
 use crate::judging::list_streams::{ListStreams, is_refused, is_streamed, list_or_stream};
@@ -24,6 +24,9 @@ use crate::states::trajectory::{Seen, Trajectory};
 /// What two calls must share to be the same call: the method and the request, ids apart.
 type Key = (String, Option<Bytes>);
 
+/// How many elements of one list are looked for apart, and at how many moments to either side.
+const MOST_APART: usize = 16;
+const MOMENTS_APART: usize = 16;
 /// At how many other moments of the second run a read is looked for, the nearest first.
 const MOST_MOMENTS: usize = 256;
 
@@ -180,7 +183,12 @@ impl<'a> Pairing<'a> {
                     agreeing = Some(candidate);
                     self.findings.calls().settled += 1;
                 }
-                None => self.unsettled.extend(left),
+                None => {
+                    if self.settle_apart(call, place, &mut compared, candidates, ids) {
+                        self.findings.calls().settled += 1;
+                    }
+                    self.unsettled.extend(waiting_for(call, &compared));
+                }
             }
         }
         let partner = agreeing.as_ref().unwrap_or(other);
@@ -217,6 +225,45 @@ impl<'a> Pairing<'a> {
             let compared = self.two(call, &candidate, ids);
             (!compared.may_settle()).then_some((candidate, compared))
         })
+    }
+
+    /// Of a list that no other moment shows as a whole, each element for itself: it may come to where it was recorded a little later. What
+    /// was so before and is so again has gone back. Gives whether nothing differs any more.
+    fn settle_apart(
+        &self,
+        call: &Call,
+        place: usize,
+        compared: &mut Compared,
+        candidates: &[usize],
+        ids: &mut IdentityMap,
+    ) -> bool {
+        let waiting = compared.divergences.iter().filter(|it| it.settles);
+        let subjects: BTreeMap<String, String> = waiting
+            .filter_map(|it| it.about.as_ref())
+            .map(|about| (about.id.clone(), about.live_id.clone()))
+            .take(MOST_APART)
+            .collect();
+        let trajectories = (self.trajectory, &self.now.survey.trajectory);
+        let usual = self.now.calls.head(place);
+        let at = candidates.partition_point(|moment| *moment < place);
+        let is_about =
+            |it: &Divergence, id: &str| it.settles && it.about.as_ref().is_some_and(|of| of.id == id);
+        for (id, live_id) in subjects {
+            let seen = Moments::of_one(trajectories, &id, &live_id);
+            let mut agrees = |moment: usize| {
+                let other = self.now.calls.head(moment);
+                seen.may_show(call, usual, other) && {
+                    let candidate = self.now.calls.call(moment);
+                    !self.two(call, &candidate, ids).divergences.iter().any(|it| is_about(it, &id))
+                }
+            };
+            let before = candidates[..at].iter().rev().take(MOMENTS_APART).any(|moment| agrees(*moment));
+            let after = candidates[at..].iter().skip(1).take(MOMENTS_APART).any(|moment| agrees(*moment));
+            if after && !before {
+                compared.divergences.retain(|it| !is_about(it, &id));
+            }
+        }
+        !compared.may_settle()
     }
 
     fn witness<'b>(&self, call: &'b Call, other: &'b Call) -> Calls<'b>

@@ -13,12 +13,11 @@ use critape_tape::{Tape, TapeError};
 use prost::Message as _;
 
 use crate::judging::left_out::LeftOut;
+use crate::one_call::makes;
 use crate::recording::followed::{Change, Uses, followed};
 use crate::recording::image_changes::{ImageChange, images_of, in_turn};
 use crate::recording::survey::Survey;
-use crate::recording::{
-    changes_objects, each_call, is_event_stream, is_mutating, is_object, request_ids, response_ids,
-};
+use crate::recording::{changes_objects, each_call, is_event_stream, is_object, request_ids, response_ids};
 
 /// Says which calls are replayed.
 pub type Select<'a> = dyn Fn(&Call, &ObjectIndex) -> bool + 'a;
@@ -135,10 +134,10 @@ impl Parts {
                 Some(All::Images) => self.all_images = self.all_images.max(Some(call.ended)),
                 Some(All::Objects) => self.uses.note_all(call.ended),
                 None => {
-                    // What is read of a sandbox shows its containers.
+                    // A sandbox has its containers for whoever looks at it or ends it.
                     let containers = named.iter().flat_map(|id| survey.trajectory.containers_of(id));
                     let containers: Vec<String> =
-                        containers.filter(|_| !is_mutating(call)).map(str::to_owned).collect();
+                        containers.filter(|_| !call.method().is_some_and(makes)).map(str::to_owned).collect();
                     self.uses.note(named.into_iter().chain(containers), call.ended);
                 }
             }

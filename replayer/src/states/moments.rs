@@ -42,6 +42,11 @@ impl<'a> Moments<'a> {
         Self { before, now, objects: objects.collect() }
     }
 
+    /// Of what a read shows of this object alone, by its ids on both tapes.
+    pub(crate) fn of_one((before, now): (&'a Trajectory, &'a Trajectory), id: &str, live_id: &str) -> Self {
+        Self { before, now, objects: vec![(id.to_owned(), live_id.to_owned())] }
+    }
+
     /// Whether this read of the second tape may show what the one of the first did. `usual` is the one that has its
     /// place.
     pub(crate) fn may_show(&self, read: &Call, usual: &Call, other: &Call) -> bool {

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::folder::Folder;
 use crate::kubelet::{Kubelet, container, create, pod};
+use crate::process::until;
 use crate::workload;
 
 #[test]
@@ -28,6 +29,39 @@ fn a_recording_is_the_same_as_itself() {
         (&"same".into(), &counts["recorded"]),
         "{report:#}"
     );
+}
+
+/// A list that sees a container's end in one run and comes before it in the other, while the rest goes on.
+#[test]
+fn an_element_of_a_list_may_come_to_its_end_a_little_later() {
+    let folder = Folder::new();
+    let exited = |kubelet: &Kubelet, id: &str| {
+        let is_over = || workload::status(kubelet, id).state() == v1::ContainerState::ContainerExited;
+        until("its end", || is_over().then_some(()));
+    };
+    let list = |kubelet: &Kubelet| {
+        kubelet.ask::<v1::ListContainersResponse>("ListContainers", &v1::ListContainersRequest::default())
+    };
+    for (tape, looks_early) in [("late.tape", false), ("early.tape", true)] {
+        workload::record_of(&folder, tape, "", |socket| {
+            let kubelet = Kubelet::connect(socket);
+            kubelet.pull();
+            let pod = kubelet.run_pod("web");
+            let job = kubelet.run_container(&pod, "web", "job", "sleep 0.2; exit 3");
+            if !looks_early {
+                exited(&kubelet, &job);
+            }
+            list(&kubelet);
+            kubelet.run_container(&pod, "web", "server", "sleep 600");
+            if looks_early {
+                exited(&kubelet, &job);
+            }
+            list(&kubelet);
+        });
+    }
+    let report = folder.json("diff late.tape early.tape -o json");
+    assert_eq!(report["findings"], Value::Array(Vec::new()));
+    assert!(report["calls"]["settled"].as_u64() > Some(0), "{:#}", report["calls"]);
 }
 
 /// The label and the folder of a replay are its own: what it makes is what was replayed.
