@@ -45,7 +45,9 @@ pub struct Oracle {
     pub rule: &'static str,
     /// Where it is known from.
     pub source: &'static str,
-    /// What a kubelet does about a runtime that breaks it.
+    /// What a kubelet does about a runtime that breaks it, in a sentence without its end.
+    pub consequence: &'static str,
+    /// How bad that is.
     pub severity: Severity,
 }
 

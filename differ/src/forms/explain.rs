@@ -76,7 +76,8 @@ fn write(out: &mut String, report: &Report, finding: &Finding, paint: &Paint) ->
 
 fn examples(out: &mut String, finding: &Finding, paint: &Paint) -> fmt::Result {
     for example in &finding.examples {
-        writeln!(out, "\n{}", paint.bold(&call(example)))?;
+        let at = example.at.as_deref().map(|at| format!("  {}", plain(at))).unwrap_or_default();
+        writeln!(out, "\n{}{}", paint.bold(&call(example)), paint.dim(&at))?;
         for (mark, code, value) in [("- recorded", "31", &example.recorded), ("+ live", "32", &example.live)]
         {
             writeln!(out, "{}", paint.with(code, mark))?;

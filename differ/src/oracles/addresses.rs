@@ -16,6 +16,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "one-address-one-pod",
     rule: "two sandboxes that are ready at one moment and not on the network of the host must not share an address",
     source: "runtime.v1: PodSandboxNetworkStatus; each pod of a cluster has an address of its own: the Kubernetes network model",
+    consequence: "traffic for one pod reaches another: its services and probes go to the wrong one",
     severity: Severity::Breaking,
 };
 

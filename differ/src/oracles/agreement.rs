@@ -13,6 +13,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "list-and-status-agree",
     rule: "a list and a status must say the same of one object, as it was made, and its state must not go back",
     source: "kubelet's PLEG compares what lists say with what statuses said: kubernetes pkg/kubelet/pleg; cri-dockerd#168",
+    consequence: "kubelet takes what it lists for what is: it looks again at pods that have not changed, and not at those that have",
     severity: Severity::Breaking,
 };
 

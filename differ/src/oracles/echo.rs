@@ -10,6 +10,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "labels-and-annotations-echoed",
     rule: "labels, annotations and log paths must come back as they were given",
     source: "runtime.v1: labels and annotations of PodSandboxConfig and ContainerConfig must not be altered by the runtime",
+    consequence: "kubelet tells by these which pod and container it is, and where its logs are: it restarts what runs, or finds no logs",
     severity: Severity::Breaking,
 };
 

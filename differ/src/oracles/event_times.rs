@@ -13,6 +13,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "event-times",
     rule: "an event must not be dated after it came, nor before the event of its container that came before, nor before what it tells of",
     source: "runtime.v1: ContainerEventResponse.created_at; kubelet's evented PLEG holds pods back until its cache is as new: KEP-3386",
+    consequence: "kubelet with evented PLEG holds pods back until its cache is as new as the event, or takes an old state for the new one",
     severity: Severity::Breaking,
 };
 

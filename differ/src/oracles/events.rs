@@ -15,6 +15,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "events-complete",
     rule: "a container's events must be all there, in the order of its life, and none after its end",
     source: "kubelet's evented PLEG goes by them alone: KEP-3386; containerd#7318, cri-o#6627",
+    consequence: "kubelet with evented PLEG misses what happened until it lists everything again, minutes later",
     severity: Severity::Breaking,
 };
 

@@ -15,6 +15,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     rule: "a list that was asked with a filter must hold only what fits it, whoever made it",
     source: "runtime.v1: ContainerFilter, PodSandboxFilter and those of statistics: all that is set must fit, ids by their beginning; \
              kubelet stops and removes what such a list shows",
+    consequence: "kubelet takes what it is given for what it asked for, and looks after, stops or removes what is of another pod",
     severity: Severity::Breaking,
 };
 

@@ -12,6 +12,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "idempotent-stop-and-remove",
     rule: "stopping or removing what is stopped or gone already must not fail",
     source: "runtime.v1: StopPodSandbox, RemovePodSandbox, StopContainer and RemoveContainer are idempotent; containerd#10527",
+    consequence: "kubelet takes the call for failed and makes it again and again: the pod does not end",
     severity: Severity::Breaking,
 };
 

@@ -15,6 +15,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     rule: "an image must have an id and a size, be there once it is pulled or listed, and be called by its id or digest everywhere; \
            an RPC that tells the image's id of one container must tell it of all",
     source: "kubelet refuses images without id or size (cri-dockerd#299) and looks for what PullImage gave (cri-o#9728, containerd#13881)",
+    consequence: "kubelet does not find the image that it pulled, or takes it for unused: it pulls again, or removes what is in use",
     severity: Severity::Breaking,
 };
 

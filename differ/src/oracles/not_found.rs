@@ -13,6 +13,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "not-found",
     rule: "asking for the status of what does not exist must fail with NOT_FOUND",
     source: "kubelet takes a sandbox or container for gone by that code alone: kubernetes pkg/kubelet/kuberuntime, IsNotFound",
+    consequence: "kubelet tells by NOT_FOUND that something is gone: another code it takes for a failure, and tries again",
     severity: Severity::Breaking,
 };
 

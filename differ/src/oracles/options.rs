@@ -13,6 +13,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "options-visible",
     rule: "namespaces, mounts and resources that were asked for must be seen in the status",
     source: "runtime.v1: LinuxPodSandboxStatus.namespaces, ContainerStatus.mounts and resources; kubernetes#116707, containerd#9865",
+    consequence: "what was asked for may not be in force, and kubelet, where it compares the two, goes on changing it",
     severity: Severity::Behaviour,
 };
 

@@ -18,6 +18,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     rule: "no list that begins after a removal returned may show what it removed, and no event may date its end much later",
     source: "runtime.v1: RemoveContainer and RemovePodSandbox; kubelet frees a pod's volumes and cgroups as soon as no list shows it: \
              kubernetes pkg/kubelet/pleg, pkg/kubelet/kuberuntime",
+    consequence: "kubelet takes what is gone for there: it stops and removes it again, and counts it",
     severity: Severity::Breaking,
 };
 

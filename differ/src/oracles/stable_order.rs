@@ -13,6 +13,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "stable-order",
     rule: "the order of runtime handlers must not change from call to call",
     source: "each change makes kubelet update the node: containerd#12036, kubernetes#135357",
+    consequence: "kubelet updates its node at each new order, every few seconds",
     severity: Severity::Behaviour,
 };
 

@@ -18,6 +18,7 @@ pub(super) const ORACLE: Oracle = Oracle {
            and can't have ended before it, nor after it is told",
     source: "runtime.v1: StartContainer, started_at and finished_at; kubelet runs the hook PostStart as soon as it returns, and counts \
              back-off and probes from these times",
+    consequence: "kubelet takes it for one that is not started yet, and measures probes and backoff from another time",
     severity: Severity::Breaking,
 };
 

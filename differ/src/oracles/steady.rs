@@ -16,6 +16,7 @@ pub(super) const ORACLE: Oracle = Oracle {
            nor the address of a sandbox while it is ready",
     source: "runtime.v1: ContainerStatus and PodSandboxNetworkStatus; kubelet counts restarts and back-off by these times and tells the \
              address to the whole cluster: kubernetes pkg/kubelet/kuberuntime",
+    consequence: "kubelet takes it for another container, or another end: it restarts, or reports, what did not happen",
     severity: Severity::Breaking,
 };
 

@@ -16,6 +16,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "stopped-when-told",
     rule: "a container must have ended, and a sandbox be ready no longer, when the call that stopped it, or its sandbox, returns",
     source: "runtime.v1: StopContainer and StopPodSandbox; kubelet frees what the container held as soon as they return",
+    consequence: "kubelet takes what has stopped for running: it waits and stops it again, and the pod does not end",
     severity: Severity::Breaking,
 };
 

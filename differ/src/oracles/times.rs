@@ -10,6 +10,7 @@ pub(super) const ORACLE: Oracle = Oracle {
     name: "times",
     rule: "times must be nanoseconds since the epoch, and created, started and finished in that order",
     source: "runtime.v1: created_at, started_at, finished_at and timestamp; containerd#10122, cri-o#8582, cri-dockerd#218",
+    consequence: "kubelet orders containers by these and measures backoff from them: it takes an old one for the newest",
     severity: Severity::Breaking,
 };
 

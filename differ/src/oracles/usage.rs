@@ -16,6 +16,7 @@ pub(super) const ORACLE: Oracle = Oracle {
            counts must not go back, what runs uses processor, memory and processes, and images take room",
     source: "runtime.v1: CpuUsage, MemoryUsage and NetworkUsage, of which kubelet makes rates, and the working set is what is used \
              without inactive files: kubernetes pkg/kubelet/stats; containerd#10670",
+    consequence: "kubelet passes it on and evicts by it: autoscalers and those who look at metrics go by wrong numbers",
     severity: Severity::Behaviour,
 };
 

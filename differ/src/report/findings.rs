@@ -20,8 +20,8 @@ use crate::report::suppressed::{self, SuppressedExample};
 use crate::report::timing::Clocks;
 use crate::rules::severity::{told_by, told_of};
 use crate::{
-    Breach, CallCounts, Divergence, Example, Finding, Ids, Memory, MethodCount, Path, ReasonCount, Relation,
-    Report, RuleCount, Rules, SideInfo, Signature, Suppressed, Verdict,
+    Breach, CallCounts, Divergence, Example, Finding, Ids, Kind, Memory, MethodCount, Oracle, Path,
+    ReasonCount, Relation, Report, RuleCount, Rules, SideInfo, Signature, Suppressed, Verdict,
 };
 
 /// Collects what comparisons find until the report is made.
@@ -297,8 +297,11 @@ impl Met {
             .and_then(|it| it.transition())
             .and_then(|_| rules.severity_of(rpc, &path, finding.kind, &transitions));
         finding.severity = lifted.map_or(finding.severity, |severity| finding.severity.min(severity));
-        finding.consequence =
-            rules.consequence_of(rpc, &path, finding.kind, &transitions, finding.severity).map(str::to_owned);
+        let of_oracle = || {
+            Oracle::by_name(&finding.rule).filter(|_| finding.kind == Kind::Oracle).map(|it| it.consequence)
+        };
+        let consequence = rules.consequence_of(rpc, &path, finding.kind, &transitions, finding.severity);
+        finding.consequence = consequence.or_else(of_oracle).map(str::to_owned);
         finding.rule_text = rules.text(&finding.rule);
         finding.known = Catalogue::standard().find(&finding, &path, recorded, live);
         (finding, origin)

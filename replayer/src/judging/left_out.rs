@@ -76,7 +76,9 @@ impl LeftOut {
 }
 
 fn first_of(all: &BTreeMap<String, (Stamp, CallId)>, name: &str, until: Stamp) -> Option<CallId> {
-    let so_named = all.range(name.to_owned()..).take_while(|(id, _)| id.starts_with(name));
+    // Nothing is the beginning of every id.
+    let so_named =
+        all.range(name.to_owned()..).take_while(|(id, _)| !name.is_empty() && id.starts_with(name));
     so_named.map(|(_, first)| first).filter(|(at, _)| *at < until).map(|(_, call)| *call).min()
 }
 

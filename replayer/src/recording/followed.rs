@@ -70,7 +70,8 @@ pub(crate) fn followed<'a>(
     open.extend(uses.by_name.iter().map(|(name, until)| (name.clone(), *until)));
     let mut reached: HashMap<String, Stamp> = HashMap::new();
     while let Some((name, until)) = open.pop() {
-        if reached.get(&name).is_some_and(|reached| *reached >= until) {
+        // Nothing is the beginning of every id.
+        if name.is_empty() || reached.get(&name).is_some_and(|reached| *reached >= until) {
             continue;
         }
         open.extend(sandbox_of(&name).map(|sandbox| (sandbox.to_owned(), until)));
@@ -123,7 +124,7 @@ mod tests {
         assert_eq!(used(&changes, "c1", 7), [1, 3, 5, 6], "its sandbox was stopped");
         assert_eq!(used(&changes, "p2", 9), [2]);
         assert_eq!(used(&changes, "p", 9), [1, 2, 6], "the beginning of several");
-        assert_eq!(used(&changes, "other", 9), [0; 0]);
+        assert_eq!([used(&changes, "other", 9), used(&changes, "", 9)], [[0; 0], [0; 0]]);
     }
 
     #[test]
