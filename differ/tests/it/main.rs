@@ -164,7 +164,7 @@ fn a_condition_that_a_kubelet_passes_over_breaks_no_node() {
     }
 }
 
-/// Everything is being made or removed.
+/// Calls on everything are under way.
 struct Changing;
 
 impl Trajectories for Changing {

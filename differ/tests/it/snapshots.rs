@@ -3,7 +3,7 @@
 use cri::v1::{ContainerEventType as Event, ContainerState, ContainerStatus, PodSandboxState};
 use cri::{Generation, IdentityKind, methods, v1};
 use critape_calls::{IdentityMap, Live, Recorded, Stamp};
-use critape_differ::{Comparer, EventSequences, Memory, Rules, Trajectories};
+use critape_differ::{Comparer, EventSequences, Memory, Rules};
 use prost::Message as _;
 use prost_reflect::DynamicMessage;
 
@@ -11,22 +11,11 @@ use ContainerState::{ContainerCreated as CREATED, ContainerExited as EXITED, Con
 use Event::{ContainerStartedEvent as STARTED, ContainerStoppedEvent as STOPPED};
 use PodSandboxState::{SandboxNotready as NOTREADY, SandboxReady as READY};
 
+use super::Changing;
+
 /// When the streams begin, in nanoseconds since the epoch.
 const BEGUN: u64 = 1_790_000_000_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
-
-/// Calls on all of it are under way.
-struct Changing;
-
-impl Trajectories for Changing {
-    fn later(&self, _id: &str, _message_type: &str) -> Vec<DynamicMessage> {
-        Vec::new()
-    }
-
-    fn is_changing(&self, _id: &str) -> bool {
-        true
-    }
-}
 
 fn status(id: &str, state: ContainerState, exit_code: i32) -> ContainerStatus {
     let is_over = state == EXITED;
