@@ -142,7 +142,7 @@ pub(crate) struct Verdict {
     /// What is looked at, where an answer tells of many things.
     about: Option<String>,
     /// The container whose event tells of it.
-    told_by: Option<String>,
+    event_of: Option<String>,
 }
 
 /// What does not hold.
@@ -155,7 +155,7 @@ struct Broken {
     /// The one of many things that the answer tells of.
     about: Option<String>,
     /// The container whose event told of it, where that is another.
-    told_by: Option<String>,
+    event_of: Option<String>,
 }
 
 impl Verdict {
@@ -222,13 +222,13 @@ impl Verdict {
 
     fn break_at(&mut self, segments: &[&str], expected: Value, found: Value, against: Option<Against>) {
         let (path, about) = (Path::of(segments), self.about.clone().filter(|id| !id.is_empty()));
-        let told_by = self.told_by.clone().filter(|id| about.is_some() && about.as_ref() != Some(id));
-        self.broken.push(Broken { path, expected, found, against, about, told_by });
+        let event_of = self.event_of.clone().filter(|id| about.is_some() && about.as_ref() != Some(id));
+        self.broken.push(Broken { path, expected, found, against, about, event_of });
     }
 
     /// What is looked at from now on is in an event of this container.
     pub(crate) fn in_event_of(&mut self, id: &str) -> &mut Self {
-        self.told_by = Some(id.to_owned());
+        self.event_of = Some(id.to_owned());
         self.of(id)
     }
 
@@ -354,7 +354,7 @@ impl Kept {
             let method = rpc.map_or_else(|| method.to_owned(), |rpc| format!("{service}/{rpc}"));
             self.breaches.remove(&(oracle.name, method, path));
         }
-        for Broken { path, expected, found, against, about, told_by } in verdict.broken {
+        for Broken { path, expected, found, against, about, event_of } in verdict.broken {
             let place = (oracle.name, method.to_owned(), path.clone());
             if self.breaches.len() >= MAX_PLACES || self.breaches.contains_key(&place) {
                 continue;
@@ -368,7 +368,7 @@ impl Kept {
                 rule: oracle.name.to_owned(),
                 severity: oracle.severity,
                 settles: false,
-                about: about.map(|id| subject(call, &id, told_by.as_deref())),
+                about: about.map(|id| subject(call, &id, event_of.as_deref())),
             };
             let about = divergence.about.as_ref();
             let evidence = (self.bytes < MAX_HELD).then(|| call.evidence()).flatten();
@@ -382,10 +382,10 @@ impl Kept {
 }
 
 /// The thing that the live side calls this, of which the events of that container told.
-fn subject(call: &dyn Witness, live_id: &str, told_by: Option<&str>) -> Subject {
-    let Some(told_by) = told_by.map(|id| call.subject(id)) else { return call.subject(live_id) };
-    let at = told_by.at;
-    Subject { told_by: Some([told_by.id, told_by.live_id]), at, ..call.subject(live_id) }
+fn subject(call: &dyn Witness, live_id: &str, event_of: Option<&str>) -> Subject {
+    let Some(event_of) = event_of.map(|id| call.subject(id)) else { return call.subject(live_id) };
+    let at = event_of.at;
+    Subject { event_of: Some([event_of.id, event_of.live_id]), at, ..call.subject(live_id) }
 }
 
 #[cfg(test)]

@@ -362,10 +362,10 @@ fn came_late(
 
 /// What is found in events of this container is about it, or about another of its pod, of which they tell too.
 fn subject(known: Option<Subject>, (id, live_id): (&str, &str), at: Option<Stamp>) -> Subject {
-    let own = || Subject { id: id.to_owned(), live_id: live_id.to_owned(), told_by: None, at };
-    let told_by = Some([id.to_owned(), live_id.to_owned()]);
+    let own = || Subject { id: id.to_owned(), live_id: live_id.to_owned(), event_of: None, at };
+    let event_of = Some([id.to_owned(), live_id.to_owned()]);
     let other = known.filter(|other| other.id != id && other.live_id != live_id);
-    other.map_or_else(own, |other| Subject { told_by, at, ..other })
+    other.map_or_else(own, |other| Subject { event_of, at, ..other })
 }
 
 /// The place of the first event that is of another kind on the other side.

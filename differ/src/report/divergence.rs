@@ -96,7 +96,7 @@ pub struct Subject {
     /// As the live side calls it.
     pub live_id: String,
     /// The container whose events told of it, recorded and live; nothing where they are its own.
-    pub told_by: Option<[String; 2]>,
+    pub event_of: Option<[String; 2]>,
     /// When the recording told of it, where that was at another moment than the beginning of the call.
     pub at: Option<Stamp>,
 }

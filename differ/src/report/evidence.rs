@@ -40,7 +40,7 @@ pub trait Witness {
         Objects::default()
     }
 
-    /// The one of the things that a stream tells of that the live side calls this.
+    /// The one of the things that an answer or a stream tells of that the live side calls this.
     fn subject(&self, live_id: &str) -> Subject {
         Subject { id: live_id.to_owned(), live_id: live_id.to_owned(), ..Subject::default() }
     }
@@ -79,7 +79,8 @@ impl Witness for Ids {
 /// The first occurrence of a finding, in full.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The pod or container that the call, or what its list or stream tells, is about, as `namespace/pod/container`.
+    /// The pod or container that the call, or what its list or stream tells, is about, as `namespace/pod/container`; the id of
+    /// what has no such name.
     pub about: Option<String>,
     /// The recorded call, as `tape show -o json` prints it.
     pub recorded: Option<Value>,
@@ -116,7 +117,7 @@ impl Evidence {
     /// The same, about this one thing; of a stream, the events alone that told of it.
     pub(crate) fn about_subject(mut self, subject: Option<&Subject>) -> Self {
         let Some(subject) = subject else { return self };
-        let [id, live_id] = match &subject.told_by {
+        let [id, live_id] = match &subject.event_of {
             Some([id, live_id]) => [id, live_id],
             None => [&subject.id, &subject.live_id],
         };

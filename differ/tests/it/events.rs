@@ -77,7 +77,7 @@ fn what_is_found_says_of_which_container_and_when() {
     let at = |place: u64| Subject {
         id: "c".to_owned(),
         live_id: "c".to_owned(),
-        told_by: None,
+        event_of: None,
         at: Some(Stamp(BEGUN + SECOND * place + 7)),
     };
     assert_eq!(about(&stream(&[], &[CREATED, STARTED, DELETED], true)), at(2));

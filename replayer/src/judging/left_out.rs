@@ -39,10 +39,10 @@ impl LeftOut {
     /// moment, and the last before that, if it was there.
     pub(crate) fn turns(&self, names: &BTreeSet<String>, since: Option<Stamp>, until: Stamp) -> Vec<CallId> {
         let turns = self.images.iter().filter(|change| change.is_turn && change.at < until);
-        let turns: Vec<&ImageChange> = turns.filter(|change| !change.names.is_disjoint(names)).collect();
-        let early = turns.partition_point(|change| since.is_some_and(|since| change.at < since));
-        let (early, of_its_time) = turns.split_at(early);
-        let early = early.last().filter(|change| change.is_pull);
+        let turns = turns.filter(|change| !change.names.is_disjoint(names));
+        let (early, of_its_time): (Vec<&ImageChange>, Vec<&ImageChange>) =
+            turns.partition(|change| since.is_some_and(|since| change.at < since));
+        let early = early.last().copied().filter(|change| change.is_pull);
         early
             .into_iter()
             .chain(of_its_time)
@@ -156,5 +156,33 @@ impl Shared {
         };
         let other = of_objects.or_else(of_images).or_else(of_all)?;
         Some(format!("it follows from what call {other} did, which is not among those that are replayed"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::made_up::ms;
+    use crate::recording::image_changes::in_turn;
+    use crate::recording::image_changes::tests::pull;
+
+    /// One that began first may end last.
+    #[test]
+    fn of_what_came_before_a_slice_its_last_pull_goes_along() {
+        let calls =
+            [pull(1, (0, 90), "app:1", "c"), pull(2, (5, 20), "app:1", "a"), pull(3, (60, 70), "app:1", "b")];
+        let images = calls.iter().map(|call| ImageChange::of(call, false).unwrap()).collect();
+        let mut left_out = LeftOut { images, ..LeftOut::default() };
+        in_turn(&mut left_out.images, |name| BTreeSet::from([name.to_owned()]));
+        let names = BTreeSet::from(["app:1".to_owned()]);
+        let turns = |since: Option<u64>, until: u64| {
+            let turns = left_out.turns(&names, since.map(|at| Stamp(ms(at))), Stamp(ms(until)));
+            turns.into_iter().map(|call| call.0).collect::<Vec<_>>()
+        };
+        assert_eq!(turns(None, 100), [2, 3, 1]);
+        assert_eq!(turns(None, 50), [2, 1]);
+        assert_eq!(turns(Some(3), 100), [1, 2, 3]);
+        assert_eq!(turns(Some(50), 100), [1, 3]);
     }
 }

@@ -1,4 +1,4 @@
-//! Pulls and removals of images: which of them made an image what it was.
+//! Pulls and removals of images, and which of them made an image what it was.
 
 use std::collections::BTreeSet;
 

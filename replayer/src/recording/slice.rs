@@ -52,13 +52,12 @@ impl Slice {
             let is_sent = (selection.calls)(&call, &survey.objects);
             parts.take(&call, is_sent, &survey);
         })?;
-        let Parts { mut left_out, mut changes, uses, mut images, all_images, mut ends, until } = parts;
+        let Parts { mut left_out, changes, uses, mut images, all_images, mut ends, until } = parts;
         let is_of_its_time = |at: Stamp| {
             selection.since.is_none_or(|since| at >= since) && selection.until.is_none_or(|until| at < until)
         };
-        let of_other_time;
-        (changes, of_other_time) =
-            changes.into_iter().partition(|change: &Change| is_of_its_time(change.started));
+        let (changes, of_other_time): (Vec<Change>, Vec<Change>) =
+            changes.into_iter().partition(|change| is_of_its_time(change.started));
         ends.retain(|_, (at, _)| is_of_its_time(*at));
         let until = selection.until.map_or(until, |end| end.min(until));
         let mut needed = BTreeSet::new();
