@@ -7,7 +7,7 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use crate::process::Process;
+use crate::process::{Process, until};
 
 fn proc_of(process: &Process) -> PathBuf {
     PathBuf::from(format!("/proc/{}", process.id()))
@@ -46,10 +46,13 @@ impl Stopped {
     /// Stops the thread of this name.
     #[track_caller]
     pub fn stop(process: &Process, name: &str) -> Self {
-        let tasks = fs::read_dir(proc_of(process).join("task")).unwrap().map(Result::unwrap);
-        let named =
-            |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap().trim() == name;
-        let task = tasks.into_iter().find(named).expect("a thread of this name");
+        let named = |task: &fs::DirEntry| {
+            fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        // A thread names itself, a moment after it was made.
+        let task = until("a thread of this name", || {
+            fs::read_dir(proc_of(process).join("task")).unwrap().map(Result::unwrap).find(named)
+        });
         let thread = Pid::from_raw(task.file_name().to_str().unwrap().parse().unwrap());
         ptrace::seize(thread, ptrace::Options::empty()).expect("a child's thread can be traced");
         ptrace::interrupt(thread).unwrap();
